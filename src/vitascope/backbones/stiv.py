@@ -1,0 +1,260 @@
+"""STIV's diffusion transformer: factorised attention over space and time, cross attention to text, frame replacement.
+
+Source: Lin et al., "STIV: Scalable Text and Image Conditioned Video Generation", arXiv 2412.07730, section 2.1 and appendix
+B. What the paper leaves open is decided here and listed in docs/fidelity.md. Frame replacement itself needs nothing of this
+file: known frames arrive clean inside `z`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from vitascope.conditions import MICRO, Conditions
+from vitascope.config import Config
+from vitascope.nn.attention import Attention
+from vitascope.nn.layers import FeedForward, NumberEmbedder, modulate, sinusoids, stateless_norm
+from vitascope.nn.positions import Turns, interpolated, rotary_1d, rotary_2d, sincos_2d
+
+
+class StivConfig(Config):
+    """Sizes, and a switch for each row of the paper's ablations (its table 2 and figure 6)."""
+
+    channels: int = 8
+    text_width: int = 192
+    width: int = 192
+    heads: int = 3
+    depth: int = 8
+    tail_blocks: int = 0  # MaskDiT: blocks after the dropped tokens have come back
+    patch: tuple[int, int] = (2, 2)  # frames, rows and columns of a cube
+    grid: tuple[int, int] = (8, 4)  # token frames, token rows or columns: beyond it RoPE is interpolated
+    temporal: bool = True  # False: an image model without temporal attention
+    causal_time: bool = False
+    modulate_time: bool = False
+    qk_norm: bool = True
+    sandwich_norm: bool = True
+    condition_norm: bool = True
+    shared_modulation: bool = True  # False: one AdaLN per block
+    positions: Literal["rope", "sincos"] = "rope"
+    micro_conditions: bool = True
+    interpolate_positions: bool = True  # False: extrapolate
+
+    def build(self) -> Stiv:
+        return Stiv(self)
+
+    @property
+    def num_modulations(self) -> int:
+        """Shift, scale and gate of each modulated branch."""
+        return 9 if self.temporal and self.modulate_time else 6
+
+
+XL = StivConfig(width=1152, heads=18, depth=28, tail_blocks=2, text_width=1280, grid=(10, 16))
+XXL = StivConfig(width=1536, heads=24, depth=38, tail_blocks=2, text_width=1280, grid=(10, 16))
+M = StivConfig(width=3072, heads=48, depth=46, tail_blocks=2, text_width=1280, grid=(10, 16))
+
+
+class Modulation(nn.Module):
+    """AdaLN: from the singleton condition to shifts, scales and gates; zero at first, so that blocks begin as nothing."""
+
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__()
+        self.count = count
+        self.layers = nn.Sequential(nn.SiLU(), nn.Linear(width, count * width))
+
+    def forward(self, signal: Float[Tensor, "b t d"]) -> tuple[Float[Tensor, "b t 1 d"], ...]:
+        return self.layers(signal)[:, :, None].chunk(self.count, -1)
+
+
+class Block(nn.Module):
+    """Space, then time, then text, then the feed-forward layer, each added to the stream."""
+
+    def __init__(self, config: StivConfig) -> None:
+        super().__init__()
+        width, heads, qk_norm = config.width, config.heads, config.qk_norm
+        self.space = Attention(width, heads, "space", qk_norm=qk_norm)
+        self.time = (
+            Attention(width, heads, "time", qk_norm=qk_norm, causal=config.causal_time) if config.temporal else None
+        )
+        self.text = Attention(width, heads, "text", context_width=width, qk_norm=qk_norm)
+        self.mlp = FeedForward(width)
+        self.own = None if config.shared_modulation else Modulation(width, config.num_modulations)
+        self.leave_norm = stateless_norm if config.sandwich_norm else nn.Identity()
+
+    def forward(
+        self,
+        x: Float[Tensor, "b t n d"],
+        signal: Float[Tensor, "b t d"],
+        shared: tuple[Tensor, ...],
+        text: Float[Tensor, "b l d"],
+        text_mask: Bool[Tensor, "b l"],
+        places: tuple[Turns | None, Turns | None],
+    ) -> Float[Tensor, "b t n d"]:
+        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp, *of_time = self.own(signal) if self.own else shared
+        in_space, in_time = places
+        y = self.space(modulate(stateless_norm(x), shift, scale), turns=in_space)
+        x = torch.addcmul(x, gate, self.leave_norm(y))
+        if self.time is not None and x.shape[1] > 1:
+            x = self.through_time(x, of_time, in_time)
+        x = x + self.to_text(stateless_norm(x), text, text_mask)
+        y = self.mlp(modulate(stateless_norm(x), shift_mlp, scale_mlp))
+        return torch.addcmul(x, gate_mlp, self.leave_norm(y))
+
+    def through_time(self, x: Tensor, modulation: list[Tensor], places: Turns | None) -> Tensor:
+        """A place through time. Without modulation: norm before only, and an output that is zero at first (no gate would
+        hold back a normed output when time is added to a trained image model)."""
+        assert self.time is not None
+        y = stateless_norm(x)
+        if not modulation:
+            return x + self.time(y.transpose(1, 2), turns=places).transpose(1, 2)
+        shift, scale, gate = modulation
+        y = self.time(modulate(y, shift, scale).transpose(1, 2), turns=places).transpose(1, 2)
+        return torch.addcmul(x, gate, self.leave_norm(y))
+
+    def to_text(self, x: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
+        flat = rearrange(x, "b t n d -> b (t n) d")
+        return self.text(flat, context=text, mask=text_mask).view_as(x)
+
+
+class Stiv(nn.Module):
+    """The backbone: cubes of latents in, cubes of velocity out."""
+
+    def __init__(self, config: StivConfig) -> None:
+        super().__init__()
+        self.config, width = config, config.width
+        cube = config.patch[0] * config.patch[1] ** 2 * config.channels
+        self.enter = nn.Linear(cube, width)
+        self.level = NumberEmbedder(width, scale=1000.0)
+        self.micro = nn.Sequential(nn.Linear(64 * len(MICRO), width), nn.SiLU(), nn.Linear(width, width))
+        self.pooled = nn.Linear(config.text_width, width)
+        self.text = nn.Linear(config.text_width, width)
+        self.modulation = Modulation(width, config.num_modulations) if config.shared_modulation else None
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth + config.tail_blocks))
+        self.mask_token = nn.Parameter(torch.zeros(width)) if config.tail_blocks else None
+        self.leave_modulation = Modulation(width, 2)
+        self.leave = nn.Linear(width, cube)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Xavier everywhere; zero where a new branch must begin as nothing (DiT, appendix A)."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        silent = [self.leave, *(module.layers[1] for module in self.modules() if isinstance(module, Modulation))]
+        if not self.config.modulate_time:
+            silent += [block.time.leave for block in self.blocks if isinstance(block, Block) and block.time is not None]
+        for layer in silent:
+            nn.init.zeros_(layer.weight)
+
+    def forward(
+        self,
+        z: Float[Tensor, "b t c h w"],
+        level: Float[Tensor, "b t"],
+        cond: Conditions,
+        visible: Bool[Tensor, "b h w"] | None = None,
+    ) -> Float[Tensor, "b t c h w"]:
+        """The velocity. `visible` names the latent cells that the main blocks may see, the same in all frames and the
+        same number in every sample (MaskDiT with a tube mask); None: all of them."""
+        x, rows, columns = self.cubify(z)  # b t n d
+        signal = self.singleton(level, cond)  # b t d
+        shared = self.modulation(signal) if self.modulation else ()
+        text, text_mask = self.text(cond.text.tokens), cond.text.mask
+        places = self.places(x.shape[1], rows, columns, z.device)
+        if self.config.positions == "sincos":
+            x = x + self.fixed_places(x.shape[1], rows, columns, z.device).to(x.dtype)
+
+        main = len(self.blocks) - self.config.tail_blocks
+        kept = None if visible is None else self.kept_tokens(visible)
+        seen, seen_places = (x, places) if kept is None else self.hide(x, kept, places)
+        for block in self.blocks[:main]:
+            seen = block(seen, signal, shared, text, text_mask, seen_places)
+        x = seen if kept is None else self.restore(seen, kept, x.shape[2])
+        for block in self.blocks[main:]:
+            x = block(x, signal, shared, text, text_mask, places)
+
+        shift, scale = self.leave_modulation(signal)
+        return self.uncubify(self.leave(modulate(stateless_norm(x), shift, scale)), z.shape[1], rows)
+
+    def singleton(self, level: Float[Tensor, "b t"], cond: Conditions) -> Float[Tensor, "b t d"]:
+        """Level, micro-conditions and pooled text, each projected and normed, then summed (STIV, section 2.1)."""
+        norm = stateless_norm if self.config.condition_norm else nn.Identity()
+        frames = self.config.patch[0]
+        last = level[:, -1:].expand(
+            -1, -level.shape[1] % frames
+        )  # a padded frame has the level of the frame it repeats
+        per_cube = torch.cat([level, last], 1).unflatten(1, (-1, frames)).mean(-1)
+        signal = norm(self.level(per_cube)) + norm(self.pooled(cond.text.pooled))[:, None]
+        if self.config.micro_conditions:
+            numbers = sinusoids(cond.micro, 64).flatten(1).to(signal.dtype)
+            signal = signal + norm(self.micro(numbers))[:, None]
+        return signal
+
+    def cubify(self, z: Float[Tensor, "b t c h w"]) -> tuple[Float[Tensor, "b s n d"], int, int]:
+        """Cut into cubes. A length that the cube does not divide (an image: one frame) repeats its last frame."""
+        frames, side = self.config.patch
+        if z.shape[-2] % side or z.shape[-1] % side:
+            raise ValueError(f"latents must be multiples of the patch {side} high and wide, got {tuple(z.shape[-2:])}")
+        repeats = z[:, -1:].expand(-1, -z.shape[1] % frames, -1, -1, -1)
+        cubes = rearrange(
+            torch.cat([z, repeats], 1), "b (t p) c (h q) (w r) -> b t (h w) (p q r c)", p=frames, q=side, r=side
+        )
+        return self.enter(cubes), z.shape[-2] // side, z.shape[-1] // side
+
+    def uncubify(self, cubes: Float[Tensor, "b s n k"], num_frames: int, rows: int) -> Float[Tensor, "b t c h w"]:
+        """The inverse; a frame that was shown several times is answered by the mean of its answers."""
+        frames, side = self.config.patch
+        z = rearrange(cubes, "b t (h w) (p q r c) -> b (t p) c (h q) (w r)", p=frames, q=side, r=side, h=rows)
+        if z.shape[1] == num_frames:
+            return z
+        return torch.cat([z[:, : num_frames - 1], z[:, num_frames - 1 :].mean(1, keepdim=True)], 1)
+
+    def grid(self, frames: int, rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """Positions in time, of rows and of columns; the last two per token of a frame."""
+        trained_frames, trained_side = (
+            self.config.grid if self.config.interpolate_positions else (frames, max(rows, columns))
+        )
+        time = interpolated(frames, trained_frames, device)
+        row, column = interpolated(rows, trained_side, device), interpolated(columns, trained_side, device)
+        return time, row.repeat_interleave(columns), column.repeat(rows)
+
+    def places(self, frames: int, rows: int, columns: int, device: torch.device) -> tuple[Turns | None, Turns | None]:
+        if self.config.positions == "sincos":
+            return None, None
+        time, row, column = self.grid(frames, rows, columns, device)
+        dim = self.config.width // self.config.heads
+        return rotary_2d(row, column, dim), rotary_1d(time, dim)
+
+    def fixed_places(self, frames: int, rows: int, columns: int, device: torch.device) -> Float[Tensor, "t n d"]:
+        time, row, column = self.grid(frames, rows, columns, device)
+        return sinusoids(time, self.config.width)[:, None] + sincos_2d(row, column, self.config.width)
+
+    def kept_tokens(self, visible: Bool[Tensor, "b h w"]) -> Int[Tensor, "b m"]:
+        """Numbers of the tokens of a frame whose cells are all visible."""
+        side = self.config.patch[1]
+        whole = rearrange(visible, "b (h q) (w r) -> b (h w) (q r)", q=side, r=side).all(-1)
+        counts = whole.sum(1)
+        if (counts != counts[0]).any():
+            raise ValueError(f"every sample must keep the same number of tokens, got {counts.tolist()}")
+        return whole.nonzero()[:, 1].view(len(whole), -1)
+
+    def hide(
+        self, x: Float[Tensor, "b t n d"], kept: Int[Tensor, "b m"], places: tuple[Turns | None, Turns | None]
+    ) -> tuple[Float[Tensor, "b t m d"], tuple[Turns | None, Turns | None]]:
+        """Only the kept tokens, at their own positions."""
+        index = kept[:, None, :, None].expand(-1, x.shape[1], -1, x.shape[-1])
+        in_space, in_time = places
+        if in_space is not None:
+            in_space = in_space[kept][:, None, None]  # b 1 1 m k: the same in all frames and heads
+        return x.gather(2, index), (in_space, in_time)
+
+    def restore(self, seen: Float[Tensor, "b t m d"], kept: Int[Tensor, "b m"], num: int) -> Float[Tensor, "b t n d"]:
+        """Put the kept tokens back among mask tokens."""
+        if self.mask_token is None:
+            raise ValueError("a model without tail blocks cannot be trained on masked tokens; set tail_blocks to 2")
+        b, t, _, d = seen.shape
+        index = kept[:, None, :, None].expand(-1, t, -1, d)
+        return self.mask_token.to(seen.dtype).expand(b, t, num, d).scatter(2, index, seen)

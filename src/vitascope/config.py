@@ -1,0 +1,115 @@
+"""A run is one frozen tree of settings: changed by dotted path, written to JSON with its classes, read back the same."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import json
+from typing import Any, TypeVar
+
+import pydantic
+
+from vitascope.types import UserError
+
+Tree = TypeVar("Tree", bound="Config")
+
+
+class Config(pydantic.BaseModel):
+    """Base of every settings class: frozen, no unknown names, no silent conversions of type."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """The end of an error message: the right word if one is near, else all of them."""
+    near = difflib.get_close_matches(name, known, 1, cutoff=0.6)
+    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known) or 'none'}"
+
+
+def override(config: Tree, path: str, text: str) -> Tree:
+    """A copy of `config` with the field at dotted `path` set to `text`, read as JSON where that is possible.
+
+    Members of tuples are named by number or by their `name` field: `stages.t2v.steps`.
+    """
+    return _replace(config, path.split("."), text, path)
+
+
+def _replace(node: Any, names: list[str], text: str, path: str) -> Any:
+    if not names:
+        if isinstance(node, Config):
+            fields = ", ".join(type(node).model_fields)
+            raise UserError(
+                f"'{path}' is a group of settings; set one of: {', '.join(f'{path}.{f}' for f in fields.split(', '))}"
+            )
+        return _parse(text)
+    name, rest = names[0], names[1:]
+    if isinstance(node, tuple):
+        keys = [getattr(item, "name", str(index)) for index, item in enumerate(node)]
+        index = keys.index(name) if name in keys else int(name) if name.isdigit() and int(name) < len(node) else -1
+        if index < 0:
+            raise UserError(f"'{path}': there is no '{name}'; {nearest(name, keys)}")
+        return (*node[:index], _replace(node[index], rest, text, path), *node[index + 1 :])
+    if not isinstance(node, Config):
+        raise UserError(f"'{path}': a plain value has no setting '{name}'")
+    fields = list(type(node).model_fields)
+    if name not in fields:
+        raise UserError(f"'{path}': {type(node).__name__} has no setting '{name}'; {nearest(name, fields)}")
+    new = _replace(getattr(node, name), rest, text, path)
+    return _validated(type(node), {**{field: getattr(node, field) for field in fields}, name: new}, path, text)
+
+
+def _parse(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        return text
+    return _tuples(value)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _validated(kind: type[Tree], fields: dict[str, Any], path: str, text: str) -> Tree:
+    try:
+        return kind.model_validate(fields)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"'{path}' cannot be {text!r}: {first['msg']}") from None
+
+
+def to_json(node: Any) -> Any:
+    """Plain data in which every group of settings names its class, so that a checkpoint can rebuild its own model."""
+    if isinstance(node, Config):
+        kind = type(node)
+        values = {name: to_json(getattr(node, name)) for name in kind.model_fields}
+        return {"class": f"{kind.__module__}:{kind.__qualname__}", **values}
+    if isinstance(node, tuple):
+        return [to_json(item) for item in node]
+    return node
+
+
+def from_json(data: Any) -> Any:
+    """The inverse of `to_json`. Only classes of this package are trusted; anything else raises UserError."""
+    if isinstance(data, list):
+        return tuple(from_json(item) for item in data)
+    if not (isinstance(data, dict) and "class" in data):
+        return data
+    module, _, name = str(data["class"]).partition(":")
+    if module.split(".")[0] != "vitascope":
+        raise UserError(f"the settings name the class '{data['class']}'; only classes of vitascope are trusted")
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        raise UserError(
+            f"these settings were written by another version: it had '{data['class']}', this one does not"
+        ) from None
+    if not (isinstance(kind, type) and issubclass(kind, Config)):
+        raise UserError(f"'{data['class']}' is not a group of settings")
+    fields = {key: from_json(value) for key, value in data.items() if key != "class"}
+    try:
+        return kind.model_validate(fields)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{kind.__name__}.{where}: {first['msg']} (got {first['input']!r})") from None

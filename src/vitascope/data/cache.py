@@ -1,0 +1,131 @@
+"""Latents of a source of clips, encoded once and kept under a name made of all that they depend on.
+
+A cache cannot go stale: its folder is named after the source's settings, the renderer's version and the tokenizer's weights.
+It grows by shards; a shard is written whole or not at all, so a killed run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vitascope.types import Batch, Clip, generator_for
+
+CLIPS_PER_SHARD = 256
+
+
+class ClipSource(Protocol):
+    """An endless, numbered supply of clips; `captions` are several ways to say the same clip."""
+
+    @property
+    def identity(self) -> str:
+        """Changes whenever any clip would."""
+        ...
+
+    def clip(self, index: int) -> Clip: ...
+
+    def captions(self, index: int) -> tuple[str, ...]: ...
+
+
+class Encoder(Protocol):
+    def encode(self, pixels: Tensor) -> Tensor: ...
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+
+class LatentCache:
+    """`num_clips` clips as latents in memory (half precision) with their captions."""
+
+    def __init__(self, folder: Path, num_clips: int) -> None:
+        shards = [_read_shard(folder, number) for number in range(num_shards(num_clips))]
+        self.latents: Float[Tensor, "n t c h w"] = torch.cat([latents for latents, _, _ in shards])[:num_clips]
+        self.captions = [said for _, captions, _ in shards for said in captions][:num_clips]
+        self.fps = shards[0][2]
+
+    def batch(self, step: int, size: int, seed: int, *, images: bool = False) -> Batch:
+        """The batch of one step: clips in an order shuffled anew each epoch, a caption drawn for each.
+
+        A pure function of its arguments, so that the data position of a run is its step. `images`: one random frame each.
+        """
+        rows = [self._row(step * size + place, seed) for place in range(size)]
+        rng = generator_for(seed, "batch", step)
+        clean = self.latents[rows].float()
+        if images:
+            frame = torch.randint(clean.shape[1], (size,), generator=rng)
+            clean = clean[torch.arange(size), frame][:, None]
+        said = torch.rand(size, generator=rng)
+        captions = tuple(
+            self.captions[row][int(share * len(self.captions[row]))]
+            for row, share in zip(rows, said.tolist(), strict=True)
+        )
+        return Batch(clean, captions, torch.full((size,), self.fps), torch.ones(size))
+
+    def _row(self, position: int, seed: int) -> int:
+        epoch, place = divmod(position, len(self.latents))
+        return int(self._order(epoch, seed)[place])
+
+    def _order(self, epoch: int, seed: int) -> Tensor:
+        if getattr(self, "_epoch", None) != (epoch, seed):
+            self._epoch = (epoch, seed)
+            self._permutation = torch.randperm(len(self.latents), generator=generator_for(seed, "epoch", epoch))
+        return self._permutation
+
+
+def open_cache(
+    root: Path,
+    source: ClipSource,
+    tokenizer: Encoder,
+    num_clips: int,
+    track: Callable[[Sequence[int], str], Iterator[int]] = lambda items, _: iter(items),
+) -> LatentCache:
+    """The cache of `source` through `tokenizer` below `root`, filled as far as needed. `track` shows progress."""
+    folder = root / cache_key(source, tokenizer)
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [number for number in range(num_shards(num_clips)) if not _shard(folder, number).is_file()]
+    for number in track(missing, "encoding clips"):
+        _write_shard(folder, number, source, tokenizer)
+    return LatentCache(folder, num_clips)
+
+
+def cache_key(source: ClipSource, tokenizer: Encoder) -> str:
+    digest = hashlib.blake2b(digest_size=12)
+    digest.update(source.identity.encode())
+    for name, value in sorted(tokenizer.state_dict().items()):
+        digest.update(name.encode() + value.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def num_shards(num_clips: int) -> int:
+    return -(-num_clips // CLIPS_PER_SHARD)
+
+
+def _shard(folder: Path, number: int) -> Path:
+    return folder / f"{number:05d}.safetensors"
+
+
+@torch.no_grad()
+def _write_shard(folder: Path, number: int, source: ClipSource, tokenizer: Encoder) -> None:
+    device = next(tokenizer.parameters()).device if isinstance(tokenizer, nn.Module) else torch.device("cpu")
+    indices = range(number * CLIPS_PER_SHARD, (number + 1) * CLIPS_PER_SHARD)
+    clips = [source.clip(index) for index in indices]
+    latents = torch.cat([tokenizer.encode(clip.pixels[None].to(device)).half().cpu() for clip in clips])
+    captions = json.dumps([source.captions(index) for index in indices])
+    fresh = folder / f".{number:05d}.{os.getpid()}"
+    save_file({"latents": latents}, fresh, {"captions": captions, "fps": repr(clips[0].fps)})
+    os.replace(fresh, _shard(folder, number))
+
+
+def _read_shard(folder: Path, number: int) -> tuple[Tensor, list[list[str]], float]:
+    with safe_open(_shard(folder, number), "pt") as file:
+        notes = file.metadata()
+        return file.get_tensor("latents"), json.loads(notes["captions"]), float(notes["fps"])

@@ -1,0 +1,150 @@
+"""Files into clips and pictures: any video or image in; what is damaged or no video says so."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect
+from collections.abc import Mapping
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import av
+import torch
+from av.video.reformatter import Colorspace
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from vitascope.media.pictures import from_image, shrink
+from vitascope.media.write import EXACT, EXIF_DESCRIPTION
+from vitascope.types import Clip, UserError
+
+PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")  # not EPS: it would start Ghostscript
+UNREADABLE = (av.FFmpegError, OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+
+
+def read_video(path: str | Path, *, num_frames: int | None = None, size: tuple[int, int] | None = None) -> Clip:
+    """Read a video, or only its first `num_frames`; `size` (width, height) crops and shrinks each, to save memory."""
+    path = _existing(path, "a video")
+    try:
+        picture = Image.open(path, formats=PICTURE_FORMATS)
+    except UNREADABLE:
+        return _read_container(path, num_frames, size)
+    with picture:
+        return _read_animation(picture, path, num_frames, size)
+
+
+def _read_container(path: Path, num_frames: int | None, size: tuple[int, int] | None) -> Clip:
+    frames: list[UInt8[Tensor, "3 h w"]] = []
+    end = 0.0
+    try:
+        with av.open(f"file:{path}", options={"protocol_whitelist": "file"}) as container:
+            # FFmpeg "plays" text files as a terminal and play lists as what they point to: neither is a video.
+            if not container.streams.video or container.format.name in ("tty", "hls", "concat"):
+                raise UserError(f"'{path}' holds no video ({container.format.long_name}); give an mp4, webm or mkv")
+            stream, note = container.streams.video[0], _parse(container.metadata.get("comment"))
+            stream.thread_type = "AUTO"
+            fps = float(stream.average_rate or stream.guessed_rate or 25)
+            for packet in container.demux():
+                end = max(end, ((packet.pts or 0) + (packet.duration or 0)) * float(packet.time_base or 0))
+                for frame in stream.decode(packet) if packet.stream is stream else ():
+                    if frame.is_corrupt:
+                        raise UserError(f"'{path}' is damaged at frame {len(frames)}; copy or download it again")
+                    frames.append(shrink(_from_frame(frame, note), size))
+                if num_frames is not None and len(frames) >= num_frames:
+                    return _clip(frames[:num_frames], fps, note, path)
+            # Sound counts, as it may last longer; the stated number of frames does not: editors hide frames.
+            stated = (container.duration or 0) / av.time_base
+    except UNREADABLE as error:
+        raise UserError(f"'{path}' is damaged or no video ({_why(error)}); give an mp4, webm or mkv") from error
+    if end < stated - 1.5 / fps:
+        raise UserError(f"'{path}' ends after {end:.2f} of {stated:.2f} seconds; copy or download it again")
+    return _clip(frames, fps, note, path)
+
+
+def _from_frame(frame: av.VideoFrame, note: Mapping[str, Any]) -> UInt8[Tensor, "3 h w"]:
+    # Untagged colours: the same guess as the common players make.
+    untagged = frame.colorspace == 2
+    source = (Colorspace.ITU709 if frame.height > 576 else Colorspace.ITU601) if untagged else None
+    pixels = torch.from_numpy(frame.reformat(format="rgb24", src_colorspace=source, interpolation=EXACT).to_ndarray())
+    width, height = note.get("size", (frame.width, frame.height))
+    if (width + width % 2, height + height % 2) == (frame.width, frame.height):
+        pixels = pixels[:height, :width]  # without the padding of `_mp4`
+    return torch.rot90(rearrange(pixels, "h w c -> c h w"), round(frame.rotation / 90), dims=(1, 2))
+
+
+def _read_animation(picture: Image.Image, path: Path, num_frames: int | None, size: tuple[int, int] | None) -> Clip:
+    try:
+        note, images, seconds = _note_of(picture), [], []
+        for index in range(getattr(picture, "n_frames", 1)):
+            picture.seek(index)
+            images.append(shrink(from_image(picture), size))
+            seconds.append(picture.info.get("duration", 0) / 1000)
+    except UNREADABLE as error:
+        raise UserError(f"'{path}' is damaged ({_why(error)}); copy or download it again") from error
+    fps = len(images) / (sum(seconds) or len(images) / 8)
+    if note and abs(sum(seconds) - note["num_frames"] / note["fps"]) < 0.02:
+        # The encoders keep equal neighbours as one long frame; the note knows how many there were.
+        fps, ends = note["fps"], list(accumulate(seconds))
+        images = [images[bisect(ends, (number + 0.5) / fps)] for number in range(note["num_frames"])]
+    return _clip(images[:num_frames], fps, note, path)
+
+
+def _clip(frames: list[UInt8[Tensor, "3 h w"]], fps: float, note: Mapping[str, Any], path: Path) -> Clip:
+    if not frames:
+        raise UserError(f"'{path}' holds no frame; give a video of at least one")
+    return Clip(torch.stack(frames).float().div_(255), fps, note.get("caption", ""), note.get("settings", {}))
+
+
+def read_image(path: str | Path) -> Float[Tensor, "3 h w"]:
+    """Read a picture upright, transparent parts over black; its values are multiples of 1/255."""
+    path = _existing(path, "a picture")
+    try:
+        with Image.open(path, formats=PICTURE_FORMATS) as picture:
+            return from_image(picture).float() / 255
+    except UNREADABLE as error:
+        raise UserError(f"'{path}' is damaged or no picture ({_why(error)}); give a png, jpeg or webp") from error
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """The settings that `write` put into the file."""
+    path = _existing(path, "a file written by vitascope")
+    try:
+        with Image.open(path, formats=PICTURE_FORMATS) as picture:
+            note = _note_of(picture)
+    except UNREADABLE:
+        try:
+            with av.open(f"file:{path}") as container:
+                note = _parse(container.metadata.get("comment"))
+        except UNREADABLE as error:
+            raise UserError(f"'{path}' is damaged or no clip ({_why(error)}); give what vitascope wrote") from error
+    if not note:
+        raise UserError(f"'{path}' holds no settings of vitascope: give a file as it wrote it, not one saved anew")
+    return note["settings"]
+
+
+def _note_of(picture: Image.Image) -> dict[str, Any]:
+    comments = picture.info.get("Comment"), picture.info.get("comment"), picture.getexif().get(EXIF_DESCRIPTION)
+    return next(filter(None, map(_parse, comments)), {})
+
+
+def _parse(comment: str | bytes | None) -> dict[str, Any]:
+    try:
+        note = json.loads(comment or "{}")
+    except ValueError:
+        return {}  # somebody else's comment
+    return note if isinstance(note, dict) and "vitascope" in note else {}
+
+
+def _existing(path: str | Path, wanted: str) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        came = "a folder" if path.is_dir() else "something else" if path.exists() else "nothing"
+        raise UserError(f"'{path}' must be {wanted}, but there is {came} of that name; check the path")
+    return path
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,138 @@
+"""Clips into files: mp4, gif, webp and png, whole or not at all, with the settings inside."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import secrets
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
+from einops import rearrange
+from PIL import Image, PngImagePlugin
+
+from vitascope.media.pictures import grid, to_bytes
+from vitascope.types import Clip, UserError
+
+EXIF_DESCRIPTION = 0x010E
+# Without these flags swscale takes short cuts that blur colours and differ from one processor to the next.
+EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
+
+
+def write(clip: Clip, path: str | Path, *, force: bool = False) -> None:
+    """Write mp4, gif, webp or png, by the ending of `path`, whole or not at all; what exists is kept unless `force`."""
+    check_destination(path, force=force)
+    replace_file(path, encode(clip, Path(path).suffix))
+
+
+def check_destination(path: str | Path, *, force: bool = False) -> None:
+    """Raise what `write` would raise about `path`: cheap, so that nobody waits for a clip that cannot be kept."""
+    path = Path(path)
+    if path.suffix.lower() not in ENCODERS:
+        raise UserError(f"the ending of '{path}' must be one of {', '.join(ENCODERS)}, got '{path.suffix}'; rename it")
+    if path.is_dir():
+        raise UserError(f"'{path}' is a folder; name a file in it")
+    if path.exists() and not force:
+        raise UserError(f"'{path}' exists already and is kept; pass --force to replace it, or choose another name")
+    if not path.parent.is_dir():
+        raise UserError(f"the folder '{path.parent}' does not exist; create it, or choose another one")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UserError(f"nothing can be written in '{path.parent}': no permission; choose another folder")
+
+
+def replace_file(path: str | Path, content: bytes) -> None:
+    """Put `content` at `path` in one step: a full disk or a kill leaves what was there before."""
+    path = Path(path)
+    part = path.parent / f".{secrets.token_hex(6)}.part"
+    try:
+        with open(part, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise UserError(f"'{path}' needs {len(content):,} bytes and could not be written: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def encode(clip: Clip, ending: str) -> bytes:
+    """The file that `write` would write, for an ending such as ".mp4"."""
+    if clip.num_frames == 0 or not 0.01 <= clip.fps <= 1000:
+        raise UserError(f"a file needs frames at 0.01 to 1000 fps, got {clip.num_frames} frames at {clip.fps} fps")
+    if not bool(clip.pixels.isfinite().all()):
+        raise ValueError("pixels must be finite, got NaN or infinity; what made them has diverged")
+    note = {"vitascope": 1, "caption": clip.caption, "fps": clip.fps, "num_frames": clip.num_frames, "size": clip.size}
+    note["settings"] = clip.settings
+    try:
+        return ENCODERS[ending.lower()](clip, json.dumps(note, default=dict))  # default: read-only mappings
+    except (av.FFmpegError, OSError) as error:
+        raise UserError(f"{clip.size[0]}x{clip.size[1]} pixels do not fit into {ending}: {error}; try png") from error
+
+
+def _mp4(clip: Clip, note: str) -> bytes:
+    # 4:2:0 is what every player plays. It needs even sides: an odd one repeats its last row, `read_video` drops it.
+    width, height = clip.size
+    frames = np.pad(to_bytes(clip.pixels), ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    rate = Fraction(clip.fps).limit_denominator(1001)
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4", options={"movflags": "use_metadata_tags"}) as container:
+        container.metadata["comment"] = note
+        options = {"crf": "12", "g": str(max(1, round(rate)))}  # a key frame each second: seeking stays exact and quick
+        stream = container.add_stream("libx264", rate=rate, options=options)
+        stream.height, stream.width = frames.shape[1:3]
+        context = stream.codec_context
+        context.pix_fmt, context.thread_count = "yuv420p", 1  # the bytes may not depend on the number of cores
+        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        for frame in frames:
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(
+                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, interpolation=EXACT
+            )
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def _gif(clip: Clip, note: str) -> bytes:
+    frames = [Image.fromarray(frame) for frame in to_bytes(clip.pixels)]
+    # One palette for all frames and no dithering: otherwise still things shimmer.
+    every = Image.fromarray(rearrange(to_bytes(clip.pixels), "t h w c -> (t h) w c"))
+    palette = every.quantize(256, dither=Image.Dither.NONE)
+    first, *rest = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    file, shown = io.BytesIO(), _durations(clip, unit=10)
+    first.save(file, "GIF", save_all=True, append_images=rest, duration=shown, loop=0, comment=note.encode())
+    return file.getvalue()
+
+
+def _webp(clip: Clip, note: str) -> bytes:
+    first, *rest = [Image.fromarray(frame) for frame in to_bytes(clip.pixels)]
+    exif = Image.Exif()
+    exif[EXIF_DESCRIPTION] = note
+    file, shown = io.BytesIO(), _durations(clip, unit=1)
+    first.save(file, "WEBP", save_all=True, append_images=rest, duration=shown, loop=0, lossless=True, exif=exif)
+    return file.getvalue()
+
+
+def _png(clip: Clip, note: str) -> bytes:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", note)
+    file, sheet = io.BytesIO(), grid(list(clip.pixels), columns=math.ceil(math.sqrt(clip.num_frames)))
+    Image.fromarray(to_bytes(sheet[None])[0]).save(file, "PNG", pnginfo=text)
+    return file.getvalue()
+
+
+def _durations(clip: Clip, unit: int) -> list[int]:
+    """Milliseconds that each frame is shown, in multiples of `unit`, without the rounding adding up."""
+    ends = [round(1000 / unit * number / clip.fps) * unit for number in range(clip.num_frames + 1)]
+    return [end - start for start, end in pairwise(ends)]
+
+
+ENCODERS: dict[str, Callable[[Clip, str], bytes]] = {".mp4": _mp4, ".gif": _gif, ".webp": _webp, ".png": _png}

@@ -1,0 +1,95 @@
+"""Multi-head attention: one module for self and cross attention, with a core that may be replaced from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from vitascope.nn.layers import rms_norm
+from vitascope.nn.positions import Turns, rotate
+
+Core = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+"""`core(q, k, v, mask)`: q `... n d`, k and v `... m d`, mask broadcastable to `... n m` (True: may look) or None."""
+
+SHORT = 128
+"""On a CPU, sequences up to this length are faster as two batched matrix products than through the fused kernel."""
+
+
+def dot_product(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    if q.is_cuda or q.shape[-2] > SHORT or k.shape[-2] > SHORT:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    weights = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    if mask is not None:
+        weights = weights.masked_fill(~mask, torch.finfo(weights.dtype).min)
+    return weights.softmax(-1) @ v
+
+
+class Attention(nn.Module):
+    """Attention over the last-but-one axis. `axis` states which axis of the video that is; `core` may be replaced.
+
+    Queries come from `x`; keys and values from `context`, which is `x` itself for self attention. With `qk_norm` both are
+    divided by their RMS and multiplied by a learned scale (STIV, section 2.1; Dehghani et al. 2023).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        axis: Literal["space", "time", "all", "text"],
+        *,
+        context_width: int | None = None,
+        qk_norm: bool = True,
+        causal: bool = False,
+    ) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"attention needs a width that its heads divide, got width {width} and {heads} heads")
+        self.heads, self.axis, self.causal, self.core = heads, axis, causal, dot_product
+        self.is_cross = context_width is not None
+        self.query = nn.Linear(width, width) if context_width is not None else None
+        self.enter = nn.Linear(context_width or width, (3 if context_width is None else 2) * width)
+        self.leave = nn.Linear(width, width)
+        self.qk_scale = nn.Parameter(torch.ones(2, width // heads)) if qk_norm else None
+
+    def forward(
+        self,
+        x: Float[Tensor, "... n d"],
+        context: Float[Tensor, "... m e"] | None = None,
+        mask: Bool[Tensor, "... m"] | None = None,
+        turns: Turns | None = None,
+    ) -> Float[Tensor, "... n d"]:
+        q, k, v = self.of_itself(x, turns) if context is None else self.of_context(x, context)
+        allowed = None if mask is None else mask[..., None, None, :]
+        if self.causal:
+            past = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
+            allowed = past if allowed is None else allowed & past
+        return self.leave(self.core(q, k, v, allowed).transpose(-3, -2).flatten(-2))
+
+    def of_itself(self, x: Float[Tensor, "... n d"], turns: Turns | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of one sequence; queries and keys are normed and turned together, in one pass."""
+        qkv = self.heads_first(self.enter(x), 3)
+        qk, v = qkv[:2], qkv[2]
+        if self.qk_scale is not None:
+            qk = rms_norm(qk, self.qk_scale.unflatten(0, (2, *[1] * (qk.ndim - 2))))
+        if turns is not None:
+            qk = rotate(qk, turns)
+        return qk[0], qk[1], v
+
+    def of_context(
+        self, x: Float[Tensor, "... n d"], context: Float[Tensor, "... m e"]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of `x`, keys and values of `context`."""
+        assert self.query is not None
+        (q,), (k, v) = self.heads_first(self.query(x), 1), self.heads_first(self.enter(context), 2)
+        if self.qk_scale is not None:
+            q, k = rms_norm(q, self.qk_scale[0]), rms_norm(k, self.qk_scale[1])
+        return q, k, v
+
+    def heads_first(self, x: Float[Tensor, "... n s"], parts: int) -> Float[Tensor, "parts ... heads n k"]:
+        """Cut the last axis into parts and heads; contiguous, so that what follows is batched matrix products."""
+        return x.unflatten(-1, (parts, self.heads, -1)).movedim(-3, 0).transpose(-3, -2).contiguous()

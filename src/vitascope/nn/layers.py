@@ -1,0 +1,52 @@
+"""Norms, modulation, the feed-forward layer and embedders of numbers."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+EPSILON = 1e-6
+
+
+def stateless_norm(x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
+    """Layer norm without learned scale or shift (STIV, section 2.1)."""
+    return F.layer_norm(x, x.shape[-1:], eps=EPSILON)
+
+
+def rms_norm(x: Float[Tensor, "... d"], scale: Float[Tensor, "..."]) -> Float[Tensor, "... d"]:
+    """Divide by the root mean square. Written out: on CPUs torch's `rms_norm` is several times slower for small d."""
+    return x * (torch.rsqrt(x.square().mean(-1, keepdim=True) + EPSILON) * scale).to(x.dtype)
+
+
+def modulate(x: Float[Tensor, "... d"], shift: Tensor, scale: Tensor) -> Float[Tensor, "... d"]:
+    return torch.addcmul(shift, x, 1 + scale)
+
+
+class FeedForward(nn.Sequential):
+    """Two linear layers with a GELU between them, four times as wide inside (STIV is silent; PixArt's choice)."""
+
+    def __init__(self, width: int, ratio: int = 4) -> None:
+        super().__init__(nn.Linear(width, ratio * width), nn.GELU(approximate="tanh"), nn.Linear(ratio * width, width))
+
+
+def sinusoids(value: Float[Tensor, "..."], width: int, max_period: float = 10_000.0) -> Float[Tensor, "... d"]:
+    """cos and sin of `value` at `width / 2` frequencies from 1 to 1 / max_period (DiT's timestep embedding)."""
+    exponent = torch.arange(width // 2, device=value.device, dtype=torch.float32) / (width // 2)
+    angle = value.float()[..., None] * torch.exp(-math.log(max_period) * exponent)
+    return torch.cat([angle.cos(), angle.sin()], -1)
+
+
+class NumberEmbedder(nn.Module):
+    """A number as sinusoids through two linear layers (DiT). `scale` brings the number to the range of the sinusoids."""
+
+    def __init__(self, width: int, *, scale: float = 1.0, frequencies: int = 256) -> None:
+        super().__init__()
+        self.scale, self.frequencies = scale, frequencies
+        self.layers = nn.Sequential(nn.Linear(frequencies, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, value: Float[Tensor, "..."]) -> Float[Tensor, "... d"]:
+        return self.layers(sinusoids(self.scale * value, self.frequencies).to(self.layers[0].weight.dtype))

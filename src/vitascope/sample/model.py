@@ -1,0 +1,92 @@
+"""A loaded model as its users meet it: words in, a clip out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import vitascope
+from vitascope.sample.chain import rollout
+from vitascope.sample.generate import (
+    Progress,
+    clip_of,
+    decode,
+    generate,
+    legalise,
+    refuse_what_does_not_fit,
+    settings_of,
+    write_latents,
+)
+from vitascope.system import Card, VideoModel, load_model, read_card
+from vitascope.types import Clip, Request, UserError
+
+
+class Model:
+    """A video model with the card that came with its weights."""
+
+    def __init__(self, system: VideoModel, card: Card) -> None:
+        self.system, self.card = system, card
+
+    def generate(
+        self,
+        prompt: str = "",
+        *,
+        image: Tensor | None = None,
+        frames: Mapping[int, Tensor] | None = None,
+        num_frames: int | None = None,
+        seconds: float | None = None,
+        fps: float | None = None,
+        size: tuple[int, int] | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        guidance: float | None = None,
+        solver: str | None = None,
+        progress: Progress | None = None,
+    ) -> Clip:
+        """A clip of `prompt`. `image` (`3 h w` in [0, 1]) is the first frame; `frames` gives any, by number."""
+        known = {**({} if image is None else {0: image}), **(frames or {})}
+        request = Request(prompt, known, num_frames, seconds, fps, size, seed, steps, guidance, solver)
+        return self.fulfil(request, progress=progress)
+
+    def fulfil(self, request: Request, *, progress: Progress | None = None, keep_latents: Path | None = None) -> Clip:
+        """The clip of one request; longer than the model's own length it is rolled out window by window.
+
+        `keep_latents`: where to write the finished latents before they are decoded.
+        """
+        one = legalise(self.system, request)
+        if one.num_frames <= self.system.config.defaults.num_frames:
+            return generate(self.system, [request], progress=progress, keep_latents=keep_latents)[0]
+        refuse_what_does_not_fit(self.system, replace(one, num_frames=self.system.config.defaults.num_frames), 1)
+        latents = rollout(self.system, one, progress=progress)
+        if keep_latents is not None:
+            write_latents(keep_latents, latents, one)
+        return clip_of(settings_of(one), decode(self.system, latents[0]))
+
+    def batch(self, requests: Sequence[Request]) -> list[Clip]:
+        """Clips of requests that agree in size, length, steps, guidance and solver, sampled together."""
+        return generate(self.system, requests)
+
+    def changes(self, request: Request) -> tuple[str, ...]:
+        """What would be changed of a request to make it legal, in words."""
+        return legalise(self.system, request).changes
+
+
+def load(folder: str | Path | None = None, device: str | None = None) -> Model:
+    """The model in `folder`, or the bundled one; on the GPU where there is one unless `device` says otherwise."""
+    path = bundled() if folder is None else Path(folder)
+    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return Model(load_model(path, where), read_card(path))
+
+
+def bundled() -> Path:
+    """The folder of the model that came with the package."""
+    folders = sorted(card.parent for card in (Path(vitascope.__file__).parent / "bundled").glob("*/model.json"))
+    if not folders:
+        raise UserError(
+            "no model came with this installation; train one ('vitascope train laptop:stiv') and give its folder"
+        )
+    return folders[0]

@@ -1,0 +1,222 @@
+"""A video model: tokenizer, text encoder, backbone and objective, introduced to each other here and nowhere else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Bool, Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vitascope.conditions import Conditions
+from vitascope.config import Config, from_json, nearest, to_json
+from vitascope.noise import Estimate
+from vitascope.tasks import TaskMix
+from vitascope.types import Batch, Loss, UserError
+
+WEIGHTS, CARD = "model.safetensors", "model.json"
+
+
+class Defaults(Config):
+    """What a request gets when it does not say."""
+
+    size: tuple[int, int] = (64, 64)  # width, height
+    num_frames: int = 16
+    fps: float = 8.0
+    steps: int = 25
+    guidance: float = 3.0
+    solver: str = "heun"
+    renorm: bool = True
+    guidance_interval: tuple[float, float] = (0.0, 1.0)  # levels between which guidance acts
+    level_shift: float = 1.0  # above 1: more steps at high levels (SD3, equation 23)
+
+
+class Lesson(Config):
+    """What a training step shows and hides."""
+
+    tasks: TaskMix = TaskMix()
+    text_dropout: float = 0.1  # STIV, section 3.1: replaced by the empty string
+    frame_dropout: float = 0.08  # STIV: independent of the text
+    mask_share: float = 0.0  # MaskDiT: share of the spatial tokens hidden from the main blocks
+
+
+class ModelConfig(Config):
+    """The parts, each by its own settings; enough to rebuild the model."""
+
+    tokenizer: Config
+    text: Config
+    backbone: Config
+    objective: Config
+    defaults: Defaults = Defaults()
+
+    def build(self) -> VideoModel:
+        return VideoModel(self)
+
+
+class Buildable(Protocol):
+    def build(self) -> Any: ...
+
+
+def build(config: Config | Buildable) -> Any:
+    """The part that these settings describe."""
+    assert hasattr(config, "build"), f"{type(config).__name__} describes no part"
+    return config.build()
+
+
+class VideoModel(nn.Module):
+    """All that is needed to learn from clips and to make them."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.tokenizer = build(config.tokenizer)
+        self.text = build(config.text)
+        self.backbone = build(config.backbone)
+        self.objective = build(config.objective)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.backbone.parameters()).device
+
+    def loss(self, batch: Batch, lesson: Lesson, rng: torch.Generator) -> Loss:
+        """One lesson: draw which frames are known and what is forgotten, then ask the objective."""
+        clean = batch.clean.to(self.device)
+        b, t, _, h, w = clean.shape
+        silent = torch.rand(b, generator=rng) < lesson.text_dropout
+        captions = ["" if empty else caption for caption, empty in zip(batch.captions, silent.tolist(), strict=True)]
+        blind = torch.rand(b, generator=rng) < lesson.frame_dropout
+        known = lesson.tasks.draw(b, t, rng) & ~blind[:, None]
+        rows, columns = h * self.tokenizer.stride[1], w * self.tokenizer.stride[2]
+        micro = micro_conditions((columns, rows), batch.stride, torch.full((b,), float(t)))
+        cond = self.conditions(captions, known, clean, micro)
+        if lesson.mask_share == 0:
+            return self.objective.loss(self.backbone, clean, cond, rng)
+        visible = tube_mask(b, h, w, self.backbone.config.patch[1], lesson.mask_share, rng).to(self.device)
+        return self.objective.loss(self.backbone, clean, cond, rng, visible)
+
+    def conditions(
+        self,
+        captions: Sequence[str],
+        known: Bool[Tensor, "b t"],
+        frames: Float[Tensor, "b t c h w"],
+        micro: Float[Tensor, "b m"],
+    ) -> Conditions:
+        """What is known of each clip; `frames` matters only where `known`."""
+        known = known.to(self.device)
+        kept = frames.to(self.device) * known[:, :, None, None, None]
+        empty = self.text([""] * len(captions))
+        return Conditions(known, kept, self.text(captions), empty, micro.to(self.device))
+
+    def estimate(self, z: Float[Tensor, "b t c h w"], level: Float[Tensor, "b t"], cond: Conditions) -> Estimate:
+        """All that samplers see."""
+        return self.objective.estimate(self.backbone, z, level, cond)
+
+
+def micro_conditions(
+    size: tuple[int, int], stride: Float[Tensor, "b"], num_frames: Float[Tensor, "b"]
+) -> Float[Tensor, "b m"]:
+    """Original height and width, crop at the corner, sampling stride, number of frames."""
+    height, width = torch.full_like(stride, float(size[1])), torch.full_like(stride, float(size[0]))
+    nothing = torch.zeros_like(stride)
+    return torch.stack([height, width, nothing, nothing, stride, num_frames], 1)
+
+
+def tube_mask(b: int, h: int, w: int, side: int, share: float, rng: torch.Generator) -> Bool[Tensor, "b h w"]:
+    """Visible latent cells: all but `share` of the patches, the same number in each sample."""
+    rows, columns = h // side, w // side
+    num_visible = max(round((1 - share) * rows * columns), 1)
+    rank = torch.rand(b, rows * columns, generator=rng).argsort(1).argsort(1)
+    patches = (rank < num_visible).view(b, rows, columns)
+    return patches.repeat_interleave(side, 1).repeat_interleave(side, 2)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What stands beside the weights: the settings, a checksum, and whatever the trainer has to report."""
+
+    config: ModelConfig
+    sha256: str
+    report: Mapping[str, Any]
+
+
+def save_model(
+    config: ModelConfig,
+    state: Mapping[str, Tensor],
+    folder: Path,
+    report: Mapping[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write weights and card so that a reader finds the old pair or the new one, never half of either."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
+        for name, value in state.items()
+    }
+    fresh_weights, fresh_card = folder / f".{WEIGHTS}", folder / f".{CARD}"
+    save_file(tensors, fresh_weights)
+    card = {"config": to_json(config), "sha256": _sha256(fresh_weights), "report": dict(report)}
+    fresh_card.write_text(json.dumps(card, indent=1))
+    os.replace(fresh_weights, folder / WEIGHTS)
+    os.replace(fresh_card, folder / CARD)
+
+
+def read_card(folder: Path) -> Card:
+    path = folder / CARD
+    if not path.is_file():
+        raise UserError(f"'{folder}' holds no model: '{CARD}' is missing; give the folder that training wrote")
+    try:
+        data = json.loads(path.read_text())
+        return Card(from_json(data["config"]), data["sha256"], data["report"])
+    except (json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
+        raise UserError(f"'{path}' is damaged ({error}); copy the model again") from None
+
+
+def load_model(folder: Path, device: str = "cpu") -> VideoModel:
+    """Rebuild a model from its folder; damaged or foreign weights are refused, never partly loaded."""
+    card = read_card(folder)
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise UserError(f"'{folder}' holds no weights: '{WEIGHTS}' is missing; copy the model again")
+    if _sha256(path) != card.sha256:
+        raise UserError(f"'{path}' is damaged: its checksum is not the one in '{CARD}'; copy the model again")
+    model = card.config.build()
+    load_weights(model, path)
+    return model.eval().requires_grad_(False).to(device)
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Load every tensor of `path` into `module`; any name or shape without partner is an error with the nearest name."""
+    try:
+        with safe_open(path, "pt") as file:
+            given = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"'{path}' is no readable safetensors file ({error})") from None
+    load_state(module, given, str(path))
+
+
+def load_state(module: nn.Module, given: Mapping[str, Tensor], source: str) -> None:
+    """As `load_weights`, from memory; `source` is named in errors."""
+    wanted = module.state_dict()
+    for name in given.keys() - wanted.keys():
+        raise UserError(f"{source}: the model has no weight '{name}'; {nearest(name, list(wanted))}")
+    for name in wanted.keys() - given.keys():
+        raise UserError(f"{source}: the weight '{name}' is missing; {nearest(name, list(given))}")
+    for name, value in given.items():
+        if value.shape != wanted[name].shape:
+            raise UserError(
+                f"{source}: '{name}' has shape {tuple(value.shape)}, the model needs {tuple(wanted[name].shape)}"
+            )
+    module.load_state_dict({name: value.to(wanted[name].dtype) for name, value in given.items()})
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

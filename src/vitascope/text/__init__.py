@@ -1,0 +1,1 @@
+"""Captions to features: a small encoder trained with the model, or a frozen pretrained one."""

@@ -1,0 +1,121 @@
+"""A per-frame KL autoencoder: each picture by itself to latents eight times smaller, as STIV does (its appendix B).
+
+Residual blocks without norms keep flat colours exact and are the fastest on a CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vitascope.config import Config
+
+
+class FrameVaeConfig(Config):
+    channels: int = 8  # STIV's final autoencoder; 4 is its baseline
+    widths: tuple[int, int, int] = (32, 64, 128)  # at a half, a quarter and an eighth of the resolution
+    encoder_blocks: tuple[int, int, int] = (0, 1, 2)
+    decoder_blocks: tuple[int, int, int] = (2, 2, 2)
+
+    def build(self) -> FrameVae:
+        return FrameVae(self)
+
+
+class Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, x: Float[Tensor, "n d h w"]) -> Float[Tensor, "n d h w"]:
+        return x + self.second(F.silu(self.first(F.silu(x))))
+
+
+class FrameVae(nn.Module):
+    """Pixels in [0, 1] to latents of unit variance per channel (by stored statistics) and back."""
+
+    def __init__(self, config: FrameVaeConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.channels = config.channels
+        self.stride = (1, 8, 8)
+        half, quarter, eighth = config.widths
+        in_half, in_quarter, in_eighth = (
+            [Residual(w) for _ in range(n)] for w, n in zip(config.widths, config.encoder_blocks, strict=True)
+        )
+        self.encoder = nn.Sequential(
+            nn.PixelUnshuffle(2),
+            nn.Conv2d(12, half, 3, padding=1),
+            *in_half,
+            nn.Conv2d(half, quarter, 3, stride=2, padding=1),
+            *in_quarter,
+            nn.Conv2d(quarter, eighth, 3, stride=2, padding=1),
+            *in_eighth,
+            nn.SiLU(),
+            nn.Conv2d(eighth, 2 * config.channels, 3, padding=1),
+        )
+        in_half, in_quarter, in_eighth = (
+            [Residual(w) for _ in range(n)] for w, n in zip(config.widths, config.decoder_blocks, strict=True)
+        )
+        self.decoder = nn.Sequential(
+            nn.Conv2d(config.channels, eighth, 3, padding=1),
+            *in_eighth,
+            nn.Upsample(scale_factor=2),
+            nn.Conv2d(eighth, quarter, 3, padding=1),
+            *in_quarter,
+            nn.Upsample(scale_factor=2),
+            nn.Conv2d(quarter, half, 3, padding=1),
+            *in_half,
+            nn.SiLU(),
+            nn.Conv2d(half, 12, 3, padding=1),
+            nn.PixelShuffle(2),
+        )
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.zeros(config.channels))
+        self.register_buffer("std", torch.ones(config.channels))
+
+    def encode(self, pixels: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b t c lh lw"]:
+        """The means of the posteriors, normalised. Height and width must be multiples of 8."""
+        mean, _ = self.posterior(rearrange(pixels, "b t c h w -> (b t) c h w"))
+        latents = rearrange(mean, "(b t) c h w -> b t c h w", b=len(pixels))
+        return (latents - self.mean[:, None, None]) / self.std[:, None, None]
+
+    def decode(self, latents: Float[Tensor, "b t c lh lw"]) -> Float[Tensor, "b t 3 h w"]:
+        raw = latents * self.std[:, None, None] + self.mean[:, None, None]
+        pixels = self.reconstruct(rearrange(raw, "b t c h w -> (b t) c h w"))
+        return rearrange(pixels, "(b t) c h w -> b t c h w", b=len(latents)).clamp(0, 1)
+
+    def posterior(
+        self, pictures: Float[Tensor, "n 3 h w"]
+    ) -> tuple[Float[Tensor, "n c lh lw"], Float[Tensor, "n c lh lw"]]:
+        """Mean and log variance of the raw latents."""
+        if pictures.shape[-2] % 8 or pictures.shape[-1] % 8:
+            raise ValueError(
+                f"the autoencoder needs a height and width that 8 divides, got {tuple(pictures.shape[-2:])}"
+            )
+        mean, log_variance = self.encoder(2 * pictures - 1).chunk(2, 1)
+        return mean, log_variance.clamp(-30, 20)
+
+    def reconstruct(self, raw: Float[Tensor, "n c lh lw"]) -> Float[Tensor, "n 3 h w"]:
+        """Pictures from raw latents, not clamped: the loss must see what lies outside [0, 1]."""
+        return (self.decoder(raw) + 1) / 2
+
+    @torch.no_grad()
+    def standardise(self, batches: Iterable[Float[Tensor, "n 3 h w"]]) -> None:
+        """Measure mean and standard deviation of each latent channel and keep them with the weights."""
+        total, squares, count = torch.zeros(self.channels), torch.zeros(self.channels), 0
+        for pictures in batches:
+            mean, _ = self.posterior(pictures)
+            total += mean.sum((0, 2, 3)).cpu()
+            squares += mean.square().sum((0, 2, 3)).cpu()
+            count += mean[:, 0].numel()
+        average = total / count
+        self.mean.copy_(average)
+        self.std.copy_((squares / count - average.square()).clamp_min(1e-8).sqrt())

@@ -1,0 +1,84 @@
+"""Laws of the tasks: which frames are known, and how often."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vitascope.tasks import (
+    TaskMix,
+    image_to_video,
+    interpolation,
+    prediction,
+    text_to_video,
+    upsampling,
+)
+from vitascope.types import generator_for
+
+ALL = {"text": 1.0, "image": 1.0, "prediction": 1.0, "interpolation": 1.0, "upsampling": 1.0}
+MASKS = {
+    "text": [text_to_video(8)],
+    "image": [image_to_video(8)],
+    "prediction": [prediction(8, given) for given in (2, 3, 4)],
+    "interpolation": [interpolation(8)],
+    "upsampling": [upsampling(8)],
+}
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 5, 16])
+def test_each_task_knows_the_frames_of_its_name(num_frames):
+    last = num_frames - 1
+    assert numbers(text_to_video(num_frames)) == []
+    assert numbers(image_to_video(num_frames)) == [0]
+    assert numbers(interpolation(num_frames)) == sorted({0, last})
+    assert numbers(upsampling(num_frames, every=3)) == list(range(0, num_frames, 3))
+    for given in (0, 1, num_frames):
+        assert numbers(prediction(num_frames, given)) == list(range(given))
+
+
+def numbers(mask: torch.Tensor) -> list[int]:
+    return mask.nonzero()[:, 0].tolist()
+
+
+def test_tasks_are_special_cases_of_each_other():
+    assert torch.equal(prediction(9, 0), text_to_video(9))
+    assert torch.equal(prediction(9, 1), image_to_video(9))
+    assert torch.equal(upsampling(9, every=8), interpolation(9))
+    assert torch.equal(upsampling(9, every=9), image_to_video(9))
+    assert upsampling(9, every=1).all()
+
+
+@pytest.mark.parametrize("task", list(ALL))
+def test_a_task_of_weight_zero_is_never_drawn_and_the_only_one_always(task):
+    only = TaskMix(**{name: float(name == task) for name in ALL}).draw(50, 8, generator_for(0, task))
+    others = TaskMix(**(ALL | {task: 0.0})).draw(300, 8, generator_for(1, task))
+    assert all(any(torch.equal(mask, one) for one in MASKS[task]) for mask in only)
+    assert not any(torch.equal(mask, one) for mask in others for one in MASKS[task])
+
+
+def test_tasks_are_drawn_as_often_as_their_weights_say():
+    masks = TaskMix(text=1.0, image=3.0).draw(4000, 4, generator_for(2))
+    assert masks[:, 0].float().mean().item() == pytest.approx(0.75, abs=0.03)
+    assert not masks[:, 1:].any()
+
+
+def test_only_the_ratio_of_weights_matters():
+    small, large = (TaskMix(text=factor, image=2 * factor).draw(64, 8, generator_for(3)) for factor in (0.25, 4.0))
+    assert torch.equal(small, large)
+
+
+@pytest.mark.parametrize("num_frames", [3, 4, 5, 16])
+def test_every_clip_has_a_frame_left_to_make(num_frames):
+    masks = TaskMix(**ALL).draw(500, num_frames, generator_for(4))
+    assert masks.shape == (500, num_frames)
+    assert not masks.all(dim=1).any()
+
+
+def test_the_same_generator_draws_the_same_and_another_one_does_not():
+    draws = [TaskMix(**ALL).draw(64, 8, generator_for(seed)) for seed in (5, 5, 6)]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+def test_images_are_made_from_text_alone():
+    assert not TaskMix(text=0.0, image=1.0).draw(20, 1, generator_for(7)).any()
