@@ -57,8 +57,8 @@ def test_a_task_of_weight_zero_is_never_drawn_and_the_only_one_always(task):
 
 
 def test_tasks_are_drawn_as_often_as_their_weights_say():
-    masks = TaskMix(text=1.0, image=3.0).draw(4000, 4, generator_for(2))
-    assert masks[:, 0].float().mean().item() == pytest.approx(0.75, abs=0.03)
+    masks = TaskMix(text=1.0, image=3.0).draw(1500, 4, generator_for(2))
+    assert masks[:, 0].float().mean().item() == pytest.approx(0.75, abs=0.04)
     assert not masks[:, 1:].any()
 
 

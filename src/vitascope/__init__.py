@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from vitascope.errors import UserError as UserError
     from vitascope.sample.model import Model as Model
     from vitascope.sample.model import load as load
     from vitascope.types import Clip as Clip
     from vitascope.types import Request as Request
-    from vitascope.errors import UserError as UserError
 
 _HOMES = {"load": "sample.model", "Model": "sample.model", "Clip": "types", "Request": "types", "UserError": "errors"}
 

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,8 +24,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode=None,  # importing rich takes as long as all else that `--help` does
 )
-evaluate_app = typer.Typer(help="Measure a model.", no_args_is_help=True)
+evaluate_app = typer.Typer(help="Measure a model.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(evaluate_app, name="evaluate")
 
 DEMO_PROMPTS = (
@@ -36,7 +37,7 @@ DEMO_PROMPTS = (
 )
 
 ModelOption = Annotated[
-    Optional[Path], typer.Option("--model", help="Folder of a trained model; the bundled one if absent.")
+    Path | None, typer.Option("--model", help="Folder of a trained model; the bundled one if absent.")
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 
@@ -48,8 +49,8 @@ def main() -> None:
     except UserError as error:
         say(f"error: {error}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        say("stopped")
+    except KeyboardInterrupt as stop:
+        say(str(stop) or "stopped")
         sys.exit(130)
     except MemoryError:
         say("error: the memory is full; ask for a smaller --size, fewer --num-frames or a smaller --num")
@@ -69,7 +70,7 @@ def demo(out: Annotated[Path, typer.Option(help="Folder for the videos.")] = Pat
     from vitascope.types import Clip, Request
 
     model = open_model(None)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     clips = []
     for number, prompt in enumerate(DEMO_PROMPTS):
         clips.append(make(model, Request(prompt, seed=number), out / f"text-{number}.mp4", force=True))
@@ -84,22 +85,24 @@ def demo(out: Annotated[Path, typer.Option(help="Folder for the videos.")] = Pat
 @app.command()
 def generate(
     prompt: Annotated[str, typer.Argument(help="What the video shows.")] = "",
-    out: Annotated[Path, typer.Option(help="mp4, gif, webp or png; with --prompts a folder.")] = Path("out.mp4"),
-    image: Annotated[Optional[Path], typer.Option(help="First frame.")] = None,
-    video: Annotated[Optional[Path], typer.Option(help="A video to go on from.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="mp4, gif, webp or png; with --prompts a folder. out.mp4, or out, if absent.")
+    ] = None,
+    image: Annotated[Path | None, typer.Option(help="First frame.")] = None,
+    video: Annotated[Path | None, typer.Option(help="A video to go on from.")] = None,
     frames: Annotated[int, typer.Option(help="How many of the last frames of --video to go on from.")] = 4,
-    last: Annotated[Optional[Path], typer.Option(help="Last frame.")] = None,
-    seconds: Annotated[Optional[float], typer.Option(help="Length in seconds.")] = None,
-    num_frames: Annotated[Optional[int], typer.Option(help="Length in frames.")] = None,
-    fps: Annotated[Optional[float], typer.Option(help="Frames a second.")] = None,
-    size: Annotated[Optional[str], typer.Option(help="WIDTHxHEIGHT in pixels.")] = None,
-    seed: Annotated[Optional[int], typer.Option(help="Same seed, same video.")] = None,
-    steps: Annotated[Optional[int], typer.Option(help="Sampling steps.")] = None,
-    guidance: Annotated[Optional[float], typer.Option(help="1: none; higher follows the words more closely.")] = None,
-    solver: Annotated[Optional[str], typer.Option(help="euler, heun, dpmpp, unipc or sde.")] = None,
+    last: Annotated[Path | None, typer.Option(help="Last frame.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Length in seconds.")] = None,
+    num_frames: Annotated[int | None, typer.Option(help="Length in frames.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames a second.")] = None,
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same video.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="1: none; higher follows the words more closely.")] = None,
+    solver: Annotated[str | None, typer.Option(help="euler, heun, dpmpp, unipc or sde.")] = None,
     num: Annotated[int, typer.Option(help="How many videos, with seeds counted up.")] = 1,
-    prompts: Annotated[Optional[Path], typer.Option(help="A file with a prompt on each line.")] = None,
-    like: Annotated[Optional[Path], typer.Option(help="Begin from the settings kept inside this file.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="A file with a prompt on each line.")] = None,
+    like: Annotated[Path | None, typer.Option(help="Begin from the settings kept inside this file.")] = None,
     model: ModelOption = None,
     preview: Annotated[
         bool, typer.Option("--preview", help="Keep a filmstrip beside --out up to date while sampling.")
@@ -110,32 +113,37 @@ def generate(
     from dataclasses import replace
 
     from vitascope import media
-    from vitascope.sample.generate import request_of
+    from vitascope.sample.legal import request_of
     from vitascope.types import Request
 
     if seconds is not None and num_frames is not None:
         raise UserError("--seconds and --num-frames both say how long; give one of them")
+    if prompt and prompts is not None:
+        raise UserError("a prompt and --prompts both say what to show; give one of them")
     if num < 1:
         raise UserError(f"--num must be at least 1, got {num}")
-    known = known_frames(image, video, frames, last)
-    request = request_of(media.read_settings(like)) if like else Request(prompt)
+    settings = media.read_settings(like) if like else {}
+    request = request_of(settings) if like else Request(prompt)
     given: dict[str, Any] = {
-        "prompt": prompt or None, "frames": known or None, "num_frames": num_frames, "seconds": seconds, "fps": fps,
+        "prompt": prompt or None, "num_frames": num_frames, "seconds": seconds, "fps": fps,
         "size": parse_size(size), "seed": seed, "steps": steps, "guidance": guidance, "solver": solver,
     }  # fmt: skip
     if seconds is not None:
         request = replace(request, num_frames=None)
     request = replace(request, **{name: value for name, value in given.items() if value is not None})
-    if prompts is not None:
-        wanted = [(replace(request, prompt=line), out / f"{n:04d}.mp4") for n, line in enumerate(read_prompts(prompts))]
-        make_folder(out)
-    elif num > 1:
-        wanted = [(replace(request, seed=request.seed + k), out.with_stem(f"{out.stem}-{k:03d}")) for k in range(num)]
+    request = replace(request, frames={**request.frames, **known_frames(image, video, frames, last)})
+    if prompts is None:
+        wanted = numbered(request, out or Path("out.mp4"), num)
     else:
-        wanted = [(request, out)]
+        folder = out or Path("out")
+        named = ((folder / f"{number:04d}.mp4", line) for number, line in enumerate(read_prompts(prompts)))
+        wanted = [one for path, line in named for one in numbered(replace(request, prompt=line), path, num)]
+        make_folder(folder)
     for _, path in wanted:
-        media.check_destination(path, force=force)
+        check_destinations(path, force=force)
     loaded = open_model(model)
+    if settings and settings.get("model") != loaded.card.sha256:
+        say(f"note: '{like}' was made by another model; with this one the video is another")
     for request, path in wanted:
         make(loaded, request, path, force=force, preview=preview)
 
@@ -149,13 +157,11 @@ def decode(
 ) -> None:
     """Turn kept latents into a video."""
     from vitascope import media
-    from vitascope.sample.generate import clip_of, read_latents
-    from vitascope.sample.generate import decode as decode_latents
 
     media.check_destination(out, force=force)
-    made, settings = read_latents(latents)
-    media.write(clip_of(settings, decode_latents(open_model(model).system, made)), out, force=force)
-    say(f"{out}: {settings['num_frames']} frames")
+    clip = open_model(model).decode(latents)
+    media.write(clip, out, force=force)
+    say(f"{out}: {clip.num_frames} frames; '{latents}' is no longer needed")
 
 
 @app.command()
@@ -180,9 +186,9 @@ def toyland(
     out: Annotated[Path, typer.Option(help="A folder, or for a sentence a file.")] = Path("out/toyland"),
     num: Annotated[int, typer.Option(help="How many random scenes.")] = 16,
     kind: Annotated[
-        Optional[str], typer.Option(help="one, two, relation, count, change, interaction, camera or style.")
+        str | None, typer.Option(help="one, two, relation, count, change, interaction, camera or style.")
     ] = None,
-    split: Annotated[Optional[str], typer.Option(help="seen or unseen.")] = None,
+    split: Annotated[str | None, typer.Option(help="seen or unseen.")] = None,
     seed: Annotated[int, typer.Option(help="Other scenes.")] = 0,
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT in pixels.")] = "64x64",
     num_frames: Annotated[int, typer.Option(help="Length in frames.")] = 16,
@@ -191,44 +197,51 @@ def toyland(
 ) -> None:
     """Draw the built-in world: random scenes with captions and a contact sheet, or one sentence."""
     import random
+    from typing import get_args
 
     from vitascope import media
     from vitascope import toyland as world
+    from vitascope.toyland.scene import Kind, Split
     from vitascope.types import Clip
 
     width, height = parse_size(size) or (64, 64)
     if not (
-        1 <= min(width, height) and max(width, height) <= 4096 and 1 <= num_frames <= 10_000 and fps > 0 and num >= 1
+        min(width, height) >= 1 and max(width, height) <= 4096 and 1 <= num_frames <= 10_000 and fps > 0 and num >= 1
     ):
         raise UserError("a drawing has 1 to 4096 pixels a side, 1 to 10000 frames, and an fps and --num above 0")
     rng = random.Random(seed)
     if sentence:
         path = out if out.suffix else out.with_suffix(".mp4")
         make_folder(path.parent)
+        media.check_destination(path, force=force)
         media.write(world.render(world.parse(sentence, rng), num_frames, height, width, fps), path, force=force)
         say(f"{path}: {sentence}")
         return
+    wanted_kind = one_of("--kind", kind, get_args(Kind))
+    wanted_split = one_of("--split", split, get_args(Split))
     make_folder(out)
-    clips = []
-    for number in range(num):
-        scene = world.sample(rng, one_of("--kind", kind, world.KINDS), one_of("--split", split, world.SPLITS))
-        clips.append(world.render(scene, num_frames, height, width, fps))
-        media.write(clips[-1], out / f"{number:04d}.mp4", force=force)
-    lines = "".join(f"{number:04d}.mp4\t{clip.caption}\n" for number, clip in enumerate(clips))
+    paths = [out / f"{number:04d}.mp4" for number in range(num)]
+    for path in (*paths, out / "sheet.png"):
+        media.check_destination(path, force=force)
+    scenes = [world.sample(rng, wanted_kind, wanted_split) for _ in paths]
+    clips = [world.render(scene, num_frames, height, width, fps) for scene in scenes]
+    for clip, path in zip(clips, paths, strict=True):
+        media.write(clip, path, force=force)
+    lines = "".join(f"{path.name}\t{clip.caption}\n" for clip, path in zip(clips, paths, strict=True))
     media.replace_file(out / "captions.tsv", lines.encode())
-    media.write(Clip(media.contact_sheet(clips, columns=2)[None]), out / "sheet.png", force=True)
+    media.write(Clip(media.contact_sheet(clips, columns=2)[None]), out / "sheet.png", force=force)
     say(f"{out}: {num} clips, captions.tsv, sheet.png")
 
 
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="laptop:stiv, ./file.py:function, or a run.json.")],
-    out: Annotated[Optional[Path], typer.Option(help="Folder of the run; runs/NAME if absent.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME if absent.")] = None,
     changes: Annotated[
-        Optional[list[str]], typer.Option("--set", help="A setting by dotted path: stages.t2v.steps=100.")
+        list[str] | None, typer.Option("--set", help="A setting by dotted path: stages.t2v.steps=100.")
     ] = None,
     minutes: Annotated[
-        Optional[float], typer.Option(help="Time for all stages; the learning rate decays with it.")
+        float | None, typer.Option(help="Time for all stages; the learning rate decays with it.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     show_only: Annotated[bool, typer.Option("--print", help="Show the whole run and stop.")] = False,
@@ -240,8 +253,6 @@ def train(
 
     from vitascope.config import override, to_json
     from vitascope.recipes import resolve
-    from vitascope.recipes.watch import watcher
-    from vitascope.train.loop import fit
 
     run = resolve(recipe)
     for change in changes or []:
@@ -252,6 +263,9 @@ def train(
     if show_only:
         print_json(json.dumps(to_json(run)))
         return
+    from vitascope.recipes.watch import watcher
+    from vitascope.train.loop import fit
+
     if minutes is not None and not minutes > 0:
         raise UserError(f"--minutes must be above 0, got {minutes:g}")
     folder = out or Path("runs") / run.name
@@ -268,11 +282,11 @@ def evaluate_toyland(
     seed: Annotated[int, typer.Option(help="Other test scenes.")] = 0,
     captions: Annotated[str, typer.Option(help="canonical, paraphrased or both.")] = "both",
     task: Annotated[str, typer.Option(help="text, or image: the true first frame is given.")] = "text",
-    steps: Annotated[Optional[int], typer.Option(help="Sampling steps.")] = None,
-    guidance: Annotated[Optional[float], typer.Option(help="Guidance scale.")] = None,
-    solver: Annotated[Optional[str], typer.Option(help="euler, heun, dpmpp, unipc or sde.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale.")] = None,
+    solver: Annotated[str | None, typer.Option(help="euler, heun, dpmpp, unipc or sde.")] = None,
     batch: Annotated[int, typer.Option(help="Clips sampled together.")] = 16,
-    out: Annotated[Optional[Path], typer.Option(help="Write the report here as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the report here as JSON.")] = None,
     force: ForceOption = False,
 ) -> None:
     """Ask for Toyland's test scenes and let the exact oracle judge the clips."""
@@ -309,22 +323,56 @@ def open_model(folder: Path | None) -> Model:
     return load(folder)
 
 
+def numbered(request: Request, path: Path, num: int) -> list[tuple[Request, Path]]:
+    """`num` requests with seeds counted up, and a file for each."""
+    from dataclasses import replace
+
+    if num == 1:
+        return [(request, path)]
+    return [(replace(request, seed=request.seed + k), path.with_stem(f"{path.stem}-{k:03d}")) for k in range(num)]
+
+
+def latents_beside(path: Path) -> Path:
+    return path.with_suffix(".latents.safetensors")
+
+
+def check_destinations(path: Path, *, force: bool) -> None:
+    """Refuse before sampling to replace a video, or latents that an interrupted run left to be decoded."""
+    from vitascope import media
+
+    media.check_destination(path, force=force)
+    kept = latents_beside(path)
+    if kept.exists() and not force:
+        raise UserError(
+            f"'{kept}' holds finished work of an interrupted run: finish it (vitascope decode {kept} --out {path}), "
+            "or pass --force to replace it"
+        )
+
+
 def make(model: Model, request: Request, path: Path, *, force: bool, preview: bool = False) -> Clip:
     """Sample, keep the latents until the video is written, write it, and say what came of it."""
     from vitascope import media
 
-    media.check_destination(path, force=force)
+    check_destinations(path, force=force)
     for change in model.changes(request):
         say(f"note: {change}")
-    begun = time.monotonic()
-    latents = path.with_suffix(".latents.safetensors")
-    with sampling_bar(path.name, model, path.with_suffix(".preview.png") if preview else None) as progress:
-        clip = model.fulfil(request, progress=progress, keep_latents=latents)
-    media.write(clip, path, force=force)
+    begun, latents = time.monotonic(), latents_beside(path)
     latents.unlink(missing_ok=True)
-    spent = time.monotonic() - begun
+    try:
+        with sampling_bar(path.name, model, path.with_suffix(".preview.png") if preview else None) as progress:
+            clip = model.fulfil(request, progress=progress, keep_latents=latents)
+        media.write(clip, path, force=force)
+    except BaseException:
+        if latents.exists():
+            say(f"the sampled video is not lost: vitascope decode {latents} --out {path}")
+        raise
+    latents.unlink(missing_ok=True)
+    if clip.num_frames > 1 and clip.pixels.std() < 1 / 255:
+        say("note: the video is of one flat colour; try another seed or less guidance")
+    (width, height), spent = clip.size, time.monotonic() - begun
     say(
-        f"{path}: {clip.num_frames} frames, {clip.seconds:g} s at {clip.fps:g} fps, {clip.size[0]}x{clip.size[1]}, seed {request.seed}, made in {spent:.1f} s"
+        f"{path}: {clip.num_frames} frames, {clip.seconds:g} s at {clip.fps:g} fps, {width}x{height}, "
+        f"seed {request.seed}, made in {spent:.1f} s"
     )
     return clip
 
@@ -386,7 +434,8 @@ def known_frames(image: Path | None, video: Path | None, frames: int, last: Path
         clip = media.read_video(video)
         if clip.num_frames < frames:
             raise UserError(
-                f"'{video}' has {clip.num_frames} frames and --frames asks for {frames}; ask for at most {clip.num_frames}"
+                f"'{video}' has {clip.num_frames} frames and --frames asks for {frames}; "
+                f"ask for at most {clip.num_frames}"
             )
         known |= dict(enumerate(clip.pixels[-frames:]))
     if image is not None:

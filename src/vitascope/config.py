@@ -1,4 +1,4 @@
-"""A run is one frozen tree of settings: changed by dotted path, written to JSON with its classes, read back the same."""
+"""A run is one frozen tree of settings: changed by dotted path, written to JSON with its classes, read back alike."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ class Config(pydantic.BaseModel):
 def nearest(name: str, known: list[str]) -> str:
     """The end of an error message: the right word if one is near, else all of them."""
     near = difflib.get_close_matches(name, known, 1, cutoff=0.6)
-    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known) or 'none'}"
+    if near:
+        return f"did you mean '{near[0]}'?"
+    more = f" and {len(known) - 20} more" if len(known) > 20 else ""
+    return f"known: {', '.join(known[:20]) or 'none'}{more}"
 
 
 def override(config: Tree, path: str, text: str) -> Tree:
@@ -37,11 +40,9 @@ def override(config: Tree, path: str, text: str) -> Tree:
 def _replace(node: Any, names: list[str], text: str, path: str) -> Any:
     if not names:
         if isinstance(node, Config):
-            fields = ", ".join(type(node).model_fields)
-            raise UserError(
-                f"'{path}' is a group of settings; set one of: {', '.join(f'{path}.{f}' for f in fields.split(', '))}"
-            )
-        return _parse(text)
+            members = ", ".join(f"{path}.{name}" for name in type(node).model_fields)
+            raise UserError(f"'{path}' is a group of settings; set one of: {members}")
+        return text if isinstance(node, str) else _parse(text)
     name, rest = names[0], names[1:]
     if isinstance(node, tuple):
         keys = [getattr(item, "name", str(index)) for index, item in enumerate(node)]
@@ -60,10 +61,14 @@ def _replace(node: Any, names: list[str], text: str, path: str) -> Any:
 
 def _parse(text: str) -> Any:
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError:
         return text
     return _tuples(value)
+
+
+def _no_number(text: str) -> Any:
+    raise UserError(f"a setting must be a finite number, got {text}")
 
 
 def _tuples(value: Any) -> Any:

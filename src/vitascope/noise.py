@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,7 @@ SMALLEST = 1e-6
 """Divisors are kept above this; levels nearer to an end than this are indistinguishable from it in float32."""
 
 
+@runtime_checkable
 class Path(Protocol):
     """z = alpha(level) clean + sigma(level) noise."""
 

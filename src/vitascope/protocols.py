@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vitascope.conditions import Conditions
@@ -55,13 +55,21 @@ class Denoiser(Protocol):
 
 @runtime_checkable
 class Objective(Protocol):
-    """What a backbone is trained to predict, and how that prediction is read as both ends of the path."""
+    """What a backbone is trained to predict, and how that prediction is read as both ends of the path.
+
+    `visible` names the latent cells that a backbone which can hide tokens shall see; None asks for no hiding.
+    """
 
     @property
     def path(self) -> Path: ...
 
     def loss(
-        self, denoise: Denoiser, clean: Float[Tensor, "b t c h w"], cond: Conditions, rng: torch.Generator
+        self,
+        denoise: Denoiser,
+        clean: Float[Tensor, "b t c h w"],
+        cond: Conditions,
+        rng: torch.Generator,
+        visible: Bool[Tensor, "b h w"] | None = None,
     ) -> Loss: ...
 
     def estimate(

@@ -6,17 +6,19 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vitascope.conditions import Conditions
+from vitascope.conditions import Conditions, TextFeatures
 from vitascope.config import Config, from_json, nearest, to_json
 from vitascope.noise import Estimate
 from vitascope.tasks import TaskMix
@@ -39,13 +41,16 @@ class Defaults(Config):
     level_shift: float = 1.0  # above 1: more steps at high levels (SD3, equation 23)
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class Lesson(Config):
     """What a training step shows and hides."""
 
     tasks: TaskMix = TaskMix()
-    text_dropout: float = 0.1  # STIV, section 3.1: replaced by the empty string
-    frame_dropout: float = 0.08  # STIV: independent of the text
-    mask_share: float = 0.0  # MaskDiT: share of the spatial tokens hidden from the main blocks
+    text_dropout: Share = 0.1  # STIV, section 3.1: replaced by the empty string
+    frame_dropout: Share = 0.08  # STIV: independent of the text
+    mask_share: Share = 0.0  # MaskDiT: share of the spatial tokens hidden from the main blocks
 
 
 class ModelConfig(Config):
@@ -61,13 +66,15 @@ class ModelConfig(Config):
         return VideoModel(self)
 
 
+@runtime_checkable
 class Buildable(Protocol):
     def build(self) -> Any: ...
 
 
 def build(config: Config | Buildable) -> Any:
     """The part that these settings describe."""
-    assert hasattr(config, "build"), f"{type(config).__name__} describes no part"
+    if not hasattr(config, "build"):
+        raise UserError(f"{type(config).__name__} describes no part of a model")
     return config.build()
 
 
@@ -81,6 +88,20 @@ class VideoModel(nn.Module):
         self.text = build(config.text)
         self.backbone = build(config.backbone)
         self.objective = build(config.objective)
+        self._check_that_parts_fit()
+
+    def _check_that_parts_fit(self) -> None:
+        wanted = self.backbone.config
+        if self.tokenizer.channels != wanted.channels:
+            raise UserError(
+                f"the tokenizer makes latents of {self.tokenizer.channels} channels and the backbone takes "
+                f"{wanted.channels}; set backbone.channels to {self.tokenizer.channels}"
+            )
+        if self.text.width != wanted.text_width:
+            raise UserError(
+                f"the text encoder gives features of width {self.text.width} and the backbone takes "
+                f"{wanted.text_width}; set backbone.text_width to {self.text.width}"
+            )
 
     @property
     def device(self) -> torch.device:
@@ -112,12 +133,17 @@ class VideoModel(nn.Module):
         """What is known of each clip; `frames` matters only where `known`."""
         known = known.to(self.device)
         kept = frames.to(self.device) * known[:, :, None, None, None]
-        empty = self.text([""] * len(captions))
+        empty = repeated(self.text([""]), len(captions))
         return Conditions(known, kept, self.text(captions), empty, micro.to(self.device))
 
     def estimate(self, z: Float[Tensor, "b t c h w"], level: Float[Tensor, "b t"], cond: Conditions) -> Estimate:
         """All that samplers see."""
         return self.objective.estimate(self.backbone, z, level, cond)
+
+
+def repeated(text: TextFeatures, times: int) -> TextFeatures:
+    """What is said of one caption, for so many clips."""
+    return TextFeatures(*(part.expand(times, *part.shape[1:]) for part in (text.tokens, text.mask, text.pooled)))
 
 
 def micro_conditions(
@@ -154,16 +180,25 @@ def save_model(
     report: Mapping[str, Any],
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write weights and card so that a reader finds the old pair or the new one, never half of either."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write weights and card, each whole or not at all. The card holds the checksum of its weights, so that a pair torn
+    between the two moves is seen for what it is."""
     tensors = {
         name: value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
         for name, value in state.items()
     }
     fresh_weights, fresh_card = folder / f".{WEIGHTS}", folder / f".{CARD}"
-    save_file(tensors, fresh_weights)
-    card = {"config": to_json(config), "sha256": _sha256(fresh_weights), "report": dict(report)}
-    fresh_card.write_text(json.dumps(card, indent=1))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, fresh_weights)
+        card = {"config": to_json(config), "sha256": _sha256(fresh_weights), "report": dict(report)}
+        fresh_card.write_text(json.dumps(card, indent=1))
+    except (OSError, SafetensorError) as error:
+        for half_written in (fresh_weights, fresh_card):
+            with suppress(OSError):
+                half_written.unlink()
+        raise UserError(
+            f"could not write the model to '{folder}' ({error}); what was there is kept: free some space and try again"
+        ) from None
     os.replace(fresh_weights, folder / WEIGHTS)
     os.replace(fresh_card, folder / CARD)
 
@@ -174,9 +209,12 @@ def read_card(folder: Path) -> Card:
         raise UserError(f"'{folder}' holds no model: '{CARD}' is missing; give the folder that training wrote")
     try:
         data = json.loads(path.read_text())
-        return Card(from_json(data["config"]), data["sha256"], data["report"])
-    except (json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' is damaged ({error}); copy the model again") from None
+        config, sha256, report = from_json(data["config"]), data["sha256"], data["report"]
+    except (OSError, json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise UserError(f"'{path}' is damaged ({error!r}); copy the model again") from None
+    if not isinstance(config, ModelConfig):
+        raise UserError(f"'{path}' describes no model but '{type(config).__name__}'; copy the model again")
+    return Card(config, sha256, report)
 
 
 def load_model(folder: Path, device: str = "cpu") -> VideoModel:
@@ -193,7 +231,7 @@ def load_model(folder: Path, device: str = "cpu") -> VideoModel:
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Load every tensor of `path` into `module`; any name or shape without partner is an error with the nearest name."""
+    """Load every tensor of `path` into `module`; a name or shape without partner is an error with the nearest name."""
     try:
         with safe_open(path, "pt") as file:
             given = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
@@ -205,10 +243,12 @@ def load_weights(module: nn.Module, path: Path) -> None:
 def load_state(module: nn.Module, given: Mapping[str, Tensor], source: str) -> None:
     """As `load_weights`, from memory; `source` is named in errors."""
     wanted = module.state_dict()
-    for name in given.keys() - wanted.keys():
-        raise UserError(f"{source}: the model has no weight '{name}'; {nearest(name, list(wanted))}")
-    for name in wanted.keys() - given.keys():
-        raise UserError(f"{source}: the weight '{name}' is missing; {nearest(name, list(given))}")
+    foreign, missing = [n for n in given if n not in wanted], [n for n in wanted if n not in given]
+    told = f"{source}: {len(foreign)} weights are foreign and {len(missing)} missing, first"
+    if foreign:
+        raise UserError(f"{told} '{foreign[0]}', which the model does not have; {nearest(foreign[0], list(wanted))}")
+    if missing:
+        raise UserError(f"{told} '{missing[0]}', which the model needs; {nearest(missing[0], list(given))}")
     for name, value in given.items():
         if value.shape != wanted[name].shape:
             raise UserError(

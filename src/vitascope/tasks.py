@@ -7,6 +7,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from vitascope.config import Config
+from vitascope.types import UserError
 
 Mask = Bool[Tensor, "t"]
 
@@ -49,6 +50,10 @@ class TaskMix(Config):
         if num_frames == 1:
             return torch.zeros(num_clips, 1, dtype=torch.bool)
         weights = torch.tensor([self.text, self.image, self.prediction, self.interpolation, self.upsampling])
+        if num_frames == 2:  # prediction and interpolation would leave nothing to make
+            weights[2:4] = 0
+        if not (weights >= 0).all() or weights.sum() <= 0:
+            raise UserError(f"the weights of the tasks must not be negative and not all zero, got {weights.tolist()}")
         chosen = torch.multinomial(weights, num_clips, replacement=True, generator=rng)
         given = torch.randint(2, max(num_frames // 2, 2) + 1, (num_clips,), generator=rng)
         masks = [

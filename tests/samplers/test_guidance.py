@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -180,9 +181,10 @@ def test_renorm_with_nothing_to_make_is_finite():
     assert torch.isfinite(ends.noise).all()
 
 
-def test_outside_its_interval_guidance_is_one_plain_pass():
+@pytest.mark.parametrize(("low", "high"), [(0.7, 0.9), (0.0, 0.2)])
+def test_outside_its_interval_guidance_is_one_plain_pass(low, high):
     model, cond = Model(), conditions()
-    guided = renormalised(within(joint_guidance(model, 5.0), model, 0.7, 0.9), Straight())
+    guided = renormalised(within(joint_guidance(model, 5.0), model, low, high), Straight())
     assert equal(guided(Z, LEVEL, cond), Model()(Z, LEVEL, cond))
     assert (model.calls, model.rows) == (1, len(Z))
 
@@ -227,6 +229,6 @@ def test_both_rules_for_known_slots_show_the_forgetful_pass_what_they_promise():
 
     seen.clear()
     integrate(SOLVERS["euler"], path, joint_guidance(Watched(), 3.0), noise, levels(6), cond, keep=evolving)
-    for (z, level), (after, later) in zip(seen[:-1], seen[1:], strict=True):
+    for (z, level), (after, later) in pairwise(seen):
         weak = Model()(z, level, cond.without(text=True, frames=True))
         assert torch.allclose(after[cond.known], mix(path, weak, later)[cond.known], atol=1e-5)

@@ -71,15 +71,15 @@ def test_error_falls_with_the_order_of_the_solver(name, order, path):
         exact = data.flow(path.sigma(steps[0]) * noise, steps[0], steps[-1])
         return (walk(name, data, noise, steps) - exact).abs().max().item()
 
-    assert math.log2(error(48) / error(96)) == pytest.approx(order, abs=0.25)
+    assert math.log2(error(32) / error(64)) == pytest.approx(order, abs=0.35)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=repr)
-@pytest.mark.parametrize(("name", "error"), [("euler", 0.03), ("heun", 2e-3), ("dpmpp", 3e-3), ("unipc", 2e-3)])
+@pytest.mark.parametrize(("name", "error"), [("euler", 0.03), ("heun", 2e-3), ("dpmpp", 5e-3), ("unipc", 3e-3)])
 def test_all_solvers_find_the_exact_video(name, error, path):
     data, noise = Gaussian(path), noise_for(4, 2, torch.float32)
     exact = data.flow(noise, torch.ones(()), torch.zeros(()))
-    assert (walk(name, data, noise, levels(100)) - exact).abs().max() < error
+    assert (walk(name, data, noise, levels(60)) - exact).abs().max() < error
 
 
 @pytest.mark.parametrize("path", PATHS, ids=repr)
@@ -136,7 +136,7 @@ def test_the_sde_reaches_the_distribution_of_the_data(path, strength):
         path,
         data.estimate,
         noise,
-        levels(100),
+        levels(60),
         conditions(noise),
         rng=[generator_for(2)],
     )

@@ -1,8 +1,8 @@
 """STIV's diffusion transformer: factorised attention over space and time, cross attention to text, frame replacement.
 
-Source: Lin et al., "STIV: Scalable Text and Image Conditioned Video Generation", arXiv 2412.07730, section 2.1 and appendix
-B. What the paper leaves open is decided here and listed in docs/fidelity.md. Frame replacement itself needs nothing of this
-file: known frames arrive clean inside `z`.
+Source: Lin et al., "STIV: Scalable Text and Image Conditioned Video Generation", arXiv 2412.07730, section 2.1 and
+appendix B. What the paper leaves open is decided here and listed in docs/fidelity.md. Frame replacement itself needs
+nothing of this file: known frames arrive clean inside `z`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from vitascope.config import Config
 from vitascope.nn.attention import Attention
 from vitascope.nn.layers import FeedForward, NumberEmbedder, modulate, sinusoids, stateless_norm
 from vitascope.nn.positions import Turns, interpolated, rotary_1d, rotary_2d, sincos_2d
+from vitascope.types import UserError
 
 
 class StivConfig(Config):
@@ -58,7 +59,7 @@ M = StivConfig(width=3072, heads=48, depth=46, tail_blocks=2, text_width=1280, g
 
 
 class Modulation(nn.Module):
-    """AdaLN: from the singleton condition to shifts, scales and gates; zero at first, so that blocks begin as nothing."""
+    """AdaLN: from the singleton condition to shifts, scales and gates; zero at first: blocks begin as nothing."""
 
     def __init__(self, width: int, count: int) -> None:
         super().__init__()
@@ -104,14 +105,14 @@ class Block(nn.Module):
         return torch.addcmul(x, gate_mlp, self.leave_norm(y))
 
     def through_time(self, x: Tensor, modulation: list[Tensor], places: Turns | None) -> Tensor:
-        """A place through time. Without modulation: norm before only, and an output that is zero at first (no gate would
-        hold back a normed output when time is added to a trained image model)."""
+        """A place through time. Without modulation: norm before only, and an output that is zero at first (no gate
+        would hold back a normed output when time is added to a trained image model)."""
         assert self.time is not None
         y = stateless_norm(x)
         if not modulation:
-            return x + self.time(y.transpose(1, 2), turns=places).transpose(1, 2)
+            return x + self.time(y, turns=places, along=-3)
         shift, scale, gate = modulation
-        y = self.time(modulate(y, shift, scale).transpose(1, 2), turns=places).transpose(1, 2)
+        y = self.time(modulate(y, shift, scale), turns=places, along=-3)
         return torch.addcmul(x, gate, self.leave_norm(y))
 
     def to_text(self, x: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
@@ -124,6 +125,11 @@ class Stiv(nn.Module):
 
     def __init__(self, config: StivConfig) -> None:
         super().__init__()
+        if config.width % (4 * config.heads):
+            raise UserError(
+                f"a head needs a multiple of 4 dimensions, pairs for the row and pairs for the column; got width "
+                f"{config.width} and {config.heads} heads: set backbone.width to a multiple of {4 * config.heads}"
+            )
         self.config, width = config, config.width
         cube = config.patch[0] * config.patch[1] ** 2 * config.channels
         self.enter = nn.Linear(cube, width)
@@ -159,33 +165,31 @@ class Stiv(nn.Module):
     ) -> Float[Tensor, "b t c h w"]:
         """The velocity. `visible` names the latent cells that the main blocks may see, the same in all frames and the
         same number in every sample (MaskDiT with a tube mask); None: all of them."""
-        x, rows, columns = self.cubify(z)  # b t n d
-        signal = self.singleton(level, cond)  # b t d
+        x, rows, columns = self.cubify(z)  # b s n d, s cubes in time
+        signal = self.singleton(level, cond)  # b s d
         shared = self.modulation(signal) if self.modulation else ()
         text, text_mask = self.text(cond.text.tokens), cond.text.mask
         places = self.places(x.shape[1], rows, columns, z.device)
-        if self.config.positions == "sincos":
-            x = x + self.fixed_places(x.shape[1], rows, columns, z.device).to(x.dtype)
+        fixed = self.fixed_places(x.shape[1], rows, columns, z.device).to(x.dtype)  # zero with rotary positions
+        x = x + fixed
 
         main = len(self.blocks) - self.config.tail_blocks
         kept = None if visible is None else self.kept_tokens(visible)
         seen, seen_places = (x, places) if kept is None else self.hide(x, kept, places)
         for block in self.blocks[:main]:
             seen = block(seen, signal, shared, text, text_mask, seen_places)
-        x = seen if kept is None else self.restore(seen, kept, x.shape[2])
+        x = seen if kept is None else self.restore(seen, kept, self.blank(fixed, x))
         for block in self.blocks[main:]:
             x = block(x, signal, shared, text, text_mask, places)
 
         shift, scale = self.leave_modulation(signal)
         return self.uncubify(self.leave(modulate(stateless_norm(x), shift, scale)), z.shape[1], rows)
 
-    def singleton(self, level: Float[Tensor, "b t"], cond: Conditions) -> Float[Tensor, "b t d"]:
+    def singleton(self, level: Float[Tensor, "b t"], cond: Conditions) -> Float[Tensor, "b s d"]:
         """Level, micro-conditions and pooled text, each projected and normed, then summed (STIV, section 2.1)."""
         norm = stateless_norm if self.config.condition_norm else nn.Identity()
         frames = self.config.patch[0]
-        last = level[:, -1:].expand(
-            -1, -level.shape[1] % frames
-        )  # a padded frame has the level of the frame it repeats
+        last = level[:, -1:].expand(-1, -level.shape[1] % frames)  # a repeated frame has its own level
         per_cube = torch.cat([level, last], 1).unflatten(1, (-1, frames)).mean(-1)
         signal = norm(self.level(per_cube)) + norm(self.pooled(cond.text.pooled))[:, None]
         if self.config.micro_conditions:
@@ -228,12 +232,20 @@ class Stiv(nn.Module):
         dim = self.config.width // self.config.heads
         return rotary_2d(row, column, dim), rotary_1d(time, dim)
 
-    def fixed_places(self, frames: int, rows: int, columns: int, device: torch.device) -> Float[Tensor, "t n d"]:
+    def fixed_places(self, frames: int, rows: int, columns: int, device: torch.device) -> Float[Tensor, "#t #n #d"]:
+        """What is added to the tokens: sines and cosines of their places, or nothing where attention turns them."""
+        if self.config.positions == "rope":
+            return torch.zeros(1, 1, 1, device=device)
         time, row, column = self.grid(frames, rows, columns, device)
         return sinusoids(time, self.config.width)[:, None] + sincos_2d(row, column, self.config.width)
 
     def kept_tokens(self, visible: Bool[Tensor, "b h w"]) -> Int[Tensor, "b m"]:
         """Numbers of the tokens of a frame whose cells are all visible."""
+        if self.mask_token is None:
+            raise UserError(
+                "a model without tail blocks cannot learn from masked tokens; "
+                "set backbone.tail_blocks to 2 or lesson.mask_share to 0"
+            )
         side = self.config.patch[1]
         whole = rearrange(visible, "b (h q) (w r) -> b (h w) (q r)", q=side, r=side).all(-1)
         counts = whole.sum(1)
@@ -248,13 +260,17 @@ class Stiv(nn.Module):
         index = kept[:, None, :, None].expand(-1, x.shape[1], -1, x.shape[-1])
         in_space, in_time = places
         if in_space is not None:
-            in_space = in_space[kept][:, None, None]  # b 1 1 m k: the same in all frames and heads
+            in_space = in_space[kept][:, None, None]  # b 1 1 m k 2: the same in all frames and heads
         return x.gather(2, index), (in_space, in_time)
 
-    def restore(self, seen: Float[Tensor, "b t m d"], kept: Int[Tensor, "b m"], num: int) -> Float[Tensor, "b t n d"]:
+    def blank(self, fixed: Float[Tensor, "#t #n #d"], x: Float[Tensor, "b t n d"]) -> Float[Tensor, "b t n d"]:
+        """A mask token at every place of `x`."""
+        assert self.mask_token is not None  # kept_tokens has seen to it
+        return (self.mask_token + fixed).to(x.dtype).expand(x.shape)
+
+    def restore(
+        self, seen: Float[Tensor, "b t m d"], kept: Int[Tensor, "b m"], blank: Float[Tensor, "b t n d"]
+    ) -> Float[Tensor, "b t n d"]:
         """Put the kept tokens back among mask tokens."""
-        if self.mask_token is None:
-            raise ValueError("a model without tail blocks cannot be trained on masked tokens; set tail_blocks to 2")
-        b, t, _, d = seen.shape
-        index = kept[:, None, :, None].expand(-1, t, -1, d)
-        return self.mask_token.to(seen.dtype).expand(b, t, num, d).scatter(2, index, seen)
+        index = kept[:, None, :, None].expand(-1, seen.shape[1], -1, seen.shape[-1])
+        return blank.to(seen.dtype).scatter(2, index, seen)

@@ -1,7 +1,7 @@
 """Latents of a source of clips, encoded once and kept under a name made of all that they depend on.
 
-A cache cannot go stale: its folder is named after the source's settings, the renderer's version and the tokenizer's weights.
-It grows by shards; a shard is written whole or not at all, so a killed run goes on where it stopped.
+A cache cannot go stale: its folder is named after the source's identity and the tokenizer's weights. It grows by
+shards; a shard is written whole or not at all, so a killed run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -10,20 +10,23 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vitascope.types import Batch, Clip, generator_for
+from vitascope.types import Batch, Clip, UserError, generator_for
 
 CLIPS_PER_SHARD = 256
 
 
+@runtime_checkable
 class ClipSource(Protocol):
     """An endless, numbered supply of clips; `captions` are several ways to say the same clip."""
 
@@ -37,6 +40,7 @@ class ClipSource(Protocol):
     def captions(self, index: int) -> tuple[str, ...]: ...
 
 
+@runtime_checkable
 class Encoder(Protocol):
     def encode(self, pixels: Tensor) -> Tensor: ...
 
@@ -55,9 +59,9 @@ class LatentCache:
     def batch(self, step: int, size: int, seed: int, *, images: bool = False) -> Batch:
         """The batch of one step: clips in an order shuffled anew each epoch, a caption drawn for each.
 
-        A pure function of its arguments, so that the data position of a run is its step. `images`: one random frame each.
+        A pure function of its arguments, so the data position of a run is its step. `images`: one random frame each.
         """
-        rows = [self._row(step * size + place, seed) for place in range(size)]
+        rows = [_row(step * size + place, len(self.latents), seed) for place in range(size)]
         rng = generator_for(seed, "batch", step)
         clean = self.latents[rows].float()
         if images:
@@ -70,15 +74,16 @@ class LatentCache:
         )
         return Batch(clean, captions, torch.full((size,), self.fps), torch.ones(size))
 
-    def _row(self, position: int, seed: int) -> int:
-        epoch, place = divmod(position, len(self.latents))
-        return int(self._order(epoch, seed)[place])
 
-    def _order(self, epoch: int, seed: int) -> Tensor:
-        if getattr(self, "_epoch", None) != (epoch, seed):
-            self._epoch = (epoch, seed)
-            self._permutation = torch.randperm(len(self.latents), generator=generator_for(seed, "epoch", epoch))
-        return self._permutation
+def _row(position: int, num_clips: int, seed: int) -> int:
+    """The clip at `position` of the endless sequence of shuffled epochs."""
+    epoch, place = divmod(position, num_clips)
+    return _order(epoch, num_clips, seed)[place]
+
+
+@lru_cache(2)  # a batch may lie in two epochs
+def _order(epoch: int, num_clips: int, seed: int) -> list[int]:
+    return torch.randperm(num_clips, generator=generator_for(seed, "epoch", epoch)).tolist()
 
 
 def open_cache(
@@ -89,8 +94,9 @@ def open_cache(
     track: Callable[[Sequence[int], str], Iterator[int]] = lambda items, _: iter(items),
 ) -> LatentCache:
     """The cache of `source` through `tokenizer` below `root`, filled as far as needed. `track` shows progress."""
+    if num_clips < 1:
+        raise UserError(f"training needs clips, got num_clips {num_clips}; set it to 1 or more")
     folder = root / cache_key(source, tokenizer)
-    folder.mkdir(parents=True, exist_ok=True)
     missing = [number for number in range(num_shards(num_clips)) if not _shard(folder, number).is_file()]
     for number in track(missing, "encoding clips"):
         _write_shard(folder, number, source, tokenizer)
@@ -121,11 +127,21 @@ def _write_shard(folder: Path, number: int, source: ClipSource, tokenizer: Encod
     latents = torch.cat([tokenizer.encode(clip.pixels[None].to(device)).half().cpu() for clip in clips])
     captions = json.dumps([source.captions(index) for index in indices])
     fresh = folder / f".{number:05d}.{os.getpid()}"
-    save_file({"latents": latents}, fresh, {"captions": captions, "fps": repr(clips[0].fps)})
-    os.replace(fresh, _shard(folder, number))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({"latents": latents}, fresh, {"captions": captions, "fps": repr(clips[0].fps)})
+        os.replace(fresh, _shard(folder, number))
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            fresh.unlink()
+        raise UserError(f"could not write latents to '{folder}' ({error}); free some space and go on") from None
 
 
 def _read_shard(folder: Path, number: int) -> tuple[Tensor, list[list[str]], float]:
-    with safe_open(_shard(folder, number), "pt") as file:
-        notes = file.metadata()
-        return file.get_tensor("latents"), json.loads(notes["captions"]), float(notes["fps"])
+    path = _shard(folder, number)
+    try:
+        with safe_open(path, "pt") as file:
+            notes = file.metadata()
+            return file.get_tensor("latents"), json.loads(notes["captions"]), float(notes["fps"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"'{path}' is damaged ({error}); delete it, and it is made again") from None

@@ -14,7 +14,8 @@ from vitascope.nn.layers import rms_norm
 from vitascope.nn.positions import Turns, rotate
 
 Core = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
-"""`core(q, k, v, mask)`: q `... n d`, k and v `... m d`, mask broadcastable to `... n m` (True: may look) or None."""
+"""`core(q, k, v, mask)`: q `... heads n k`, k and v `... heads m k`, mask None or broadcastable to `... heads n m`
+(True: may look)."""
 
 SHORT = 128
 """On a CPU, sequences up to this length are faster as two batched matrix products than through the fused kernel."""
@@ -30,10 +31,10 @@ def dot_product(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Attention over the last-but-one axis. `axis` states which axis of the video that is; `core` may be replaced.
+    """Multi-head attention. `axis` states which axis of the video it mixes, for others to read; `core` may be replaced.
 
-    Queries come from `x`; keys and values from `context`, which is `x` itself for self attention. With `qk_norm` both are
-    divided by their RMS and multiplied by a learned scale (STIV, section 2.1; Dehghani et al. 2023).
+    Queries come from `x`; keys and values from `context`, which is `x` itself for self attention. With `qk_norm`
+    queries and keys are divided by their RMS and multiplied by a learned scale (STIV, section 2.1; Dehghani et al.).
     """
 
     def __init__(
@@ -50,7 +51,6 @@ class Attention(nn.Module):
         if width % heads:
             raise ValueError(f"attention needs a width that its heads divide, got width {width} and {heads} heads")
         self.heads, self.axis, self.causal, self.core = heads, axis, causal, dot_product
-        self.is_cross = context_width is not None
         self.query = nn.Linear(width, width) if context_width is not None else None
         self.enter = nn.Linear(context_width or width, (3 if context_width is None else 2) * width)
         self.leave = nn.Linear(width, width)
@@ -62,30 +62,43 @@ class Attention(nn.Module):
         context: Float[Tensor, "... m e"] | None = None,
         mask: Bool[Tensor, "... m"] | None = None,
         turns: Turns | None = None,
+        along: int = -2,
     ) -> Float[Tensor, "... n d"]:
-        q, k, v = self.of_itself(x, turns) if context is None else self.of_context(x, context)
+        """`mask` says which tokens of the context (or of `x`) are real.
+
+        `along`, counted from the end, is the dim attended over: the copy that puts heads first moves it too, so self
+        attention over another dim than the last but one costs nothing. `turns` are of the tokens along it.
+        """
+        if (context is None) != (self.query is None):
+            raise ValueError(
+                f"attention over {self.axis} was built {'without' if self.query is None else 'with'} a context "
+                f"and was called {'without' if context is None else 'with'} one"
+            )
+        q, k, v = self.of_itself(x, turns, along) if context is None else self.of_context(x, context)
         allowed = None if mask is None else mask[..., None, None, :]
         if self.causal:
             past = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
             allowed = past if allowed is None else allowed & past
-        return self.leave(self.core(q, k, v, allowed).transpose(-3, -2).flatten(-2))
+        mixed = self.core(q, k, v, allowed).transpose(-3, -2)  # ... n heads k
+        return self.leave(mixed.transpose(-3, along - 1).flatten(-2))
 
-    def of_itself(self, x: Float[Tensor, "... n d"], turns: Turns | None) -> tuple[Tensor, Tensor, Tensor]:
+    def of_itself(self, x: Float[Tensor, "... n d"], turns: Turns | None, along: int) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of one sequence; queries and keys are normed and turned together, in one pass."""
-        qkv = self.heads_first(self.enter(x), 3)
-        qk, v = qkv[:2], qkv[2]
+        # Taken apart by split and unbind: gradients of slices would be sums of tensors that are mostly zero.
+        qk, v = self.heads_first(self.enter(x).transpose(-2, along), 3).split([2, 1])
         if self.qk_scale is not None:
             qk = rms_norm(qk, self.qk_scale.unflatten(0, (2, *[1] * (qk.ndim - 2))))
         if turns is not None:
             qk = rotate(qk, turns)
-        return qk[0], qk[1], v
+        q, k = qk.unbind()
+        return q, k, v.squeeze(0)
 
     def of_context(
         self, x: Float[Tensor, "... n d"], context: Float[Tensor, "... m e"]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries of `x`, keys and values of `context`."""
         assert self.query is not None
-        (q,), (k, v) = self.heads_first(self.query(x), 1), self.heads_first(self.enter(context), 2)
+        q, (k, v) = self.heads_first(self.query(x), 1).squeeze(0), self.heads_first(self.enter(context), 2).unbind()
         if self.qk_scale is not None:
             q, k = rms_norm(q, self.qk_scale[0]), rms_norm(k, self.qk_scale[1])
         return q, k, v

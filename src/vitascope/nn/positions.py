@@ -1,38 +1,39 @@
-"""Where a token is: rotary positions in one and two dimensions, interpolation to longer grids, and sin-cos positions."""
+"""Where a token is: rotary positions in one and two dimensions, interpolation to longer grids, sin-cos positions."""
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from vitascope.nn.layers import sinusoids
 
-Turns = Complex[Tensor, "... n k"]
-"""A unit complex number by token and pair of head dimensions."""
+Turns = Float[Tensor, "... _ _ 2"]
+"""Cosine and sine by token and pair of head dimensions (`... n k 2`, of whichever tokens they are)."""
 
 
-def rotary_1d(positions: Float[Tensor, "n"], dim: int, theta: float = 10_000.0) -> Complex[Tensor, "n k"]:
+def rotary_1d(positions: Float[Tensor, "n"], dim: int, theta: float = 10_000.0) -> Float[Tensor, "n k 2"]:
     """RoPE (Su et al. 2021, equation 34) for heads of `dim` dimensions."""
     frequencies = theta ** (-torch.arange(0, dim, 2, device=positions.device, dtype=torch.float32) / dim)
     angle = positions.float()[:, None] * frequencies
-    return torch.polar(torch.ones_like(angle), angle)
+    return torch.stack([angle.cos(), angle.sin()], -1)
 
 
 def rotary_2d(
     rows: Float[Tensor, "n"], columns: Float[Tensor, "n"], dim: int, theta: float = 10_000.0
-) -> Complex[Tensor, "n k"]:
+) -> Float[Tensor, "n k 2"]:
     """Half of the head turns with the row, half with the column (Unified-IO 2, which STIV cites)."""
-    return torch.cat([rotary_1d(rows, dim // 2, theta), rotary_1d(columns, dim // 2, theta)], -1)
+    return torch.cat([rotary_1d(rows, dim // 2, theta), rotary_1d(columns, dim // 2, theta)], -2)
 
 
-def rotate(x: Float[Tensor, "... n d"], turns: Turns) -> Float[Tensor, "... n d"]:
+def rotate(x: Float[Tensor, "... n d"], turns: Float[Tensor, "... n k 2"]) -> Float[Tensor, "... n d"]:
     """Turn each pair of neighbouring dimensions by the angle of its token."""
+    pairs = x.float().unflatten(-1, (-1, 2))
     if torch.compiler.is_compiling():  # fuses the real form, and cannot generate code for the complex one
-        even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-        turned = torch.stack([even * turns.real - odd * turns.imag, even * turns.imag + odd * turns.real], -1)
+        (even, odd), (cos, sin) = pairs.unbind(-1), turns.unbind(-1)
+        turned = torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1)
     else:
-        turned = torch.view_as_real(torch.view_as_complex(x.float().unflatten(-1, (-1, 2))) * turns)
+        turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(turns))
     return turned.flatten(-2).to(x.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Flow matching: predict the velocity of the straight path (STIV, section 2.1; Lipman et al. 2023; levels as in SD3)."""
+"""Flow matching: predict the velocity of the straight path (STIV, section 2.1; Lipman et al. 2023; SD3's levels)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class FlowMatching:
     ) -> Loss:
         """Mean squared error of the velocity over the frames to be made (and, of those, the visible cells).
 
-        One level per clip. Known frames replace the noisy ones before the network sees them, so its cubes may hold both.
+        One level per clip. Known frames replace the noisy ones before the network sees them: a cube may hold both.
         """
         b, t = clean.shape[:2]
         drawn = self.config.mean + self.config.spread * torch.randn(b, 1, generator=rng)
@@ -61,7 +61,10 @@ class FlowMatching:
     def estimate(
         self, denoise: Denoiser, z: Float[Tensor, "b t c h w"], level: Float[Tensor, "b t"], cond: Conditions
     ) -> Estimate:
-        """Both ends as the network sees them, the known frames being in their place."""
-        placed = cond.place(z)
-        velocity = denoise(placed, level, cond).float()
+        """What the network believes both ends to be, seeing the known frames in their place.
+
+        In every frame the ends mix back to the `z` that came. Of known frames the network was never asked: there they
+        mean nothing.
+        """
+        velocity = denoise(cond.place(z), level, cond).float()
         return noise.from_velocity(self.path, velocity, z, level)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from vitascope.config import Config
-from vitascope.types import Loss
+from vitascope.types import Loss, UserError
 
 
+@runtime_checkable
 class Autoencoder(Protocol):
     def posterior(self, pictures: Tensor) -> tuple[Tensor, Tensor]: ...
 
@@ -24,9 +26,9 @@ class Autoencoder(Protocol):
 class ReconstructionConfig(Config):
     """Weights of the terms; each term is a mean per element."""
 
-    l1: float = 1.0
+    l1: float = 0.05  # small: its gradient comes from every pixel alike, that of L2 from the edges that are wrong
     l2: float = 1.0
-    kl: float = 2e-5  # keeps latents near unit scale and smooth; higher costs sharpness
+    kl: float = 5e-5  # keeps latents near unit scale and smooth; higher costs sharpness
     perceptual: float = 0.0
     perceptual_weights: str = ""  # VGG-16 `features.*` as safetensors; empty: fixed random features
     adversarial: float = 0.0
@@ -89,9 +91,10 @@ def critic(width: int = 64) -> nn.Sequential:
 
 
 class VggFeatures(nn.Module):
-    """The first three stages of VGG-16. Without a weights file they keep seeded random values, which already see edges."""
+    """The first three stages of VGG-16. Without a weights file they keep seeded random values, which see edges too."""
 
     WIDTHS = ((64, 64), (128, 128), (256, 256, 256))
+    MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as the public weights expect
 
     def __init__(self, weights: str) -> None:
         super().__init__()
@@ -104,8 +107,7 @@ class VggFeatures(nn.Module):
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
         if weights:
-            wanted = self.state_dict()
-            self.load_state_dict({name: value for name, value in load_file(weights).items() if name in wanted})
+            self.load(weights)
         else:
             rng = torch.Generator().manual_seed(0)
             for layer in self.features:
@@ -115,10 +117,22 @@ class VggFeatures(nn.Module):
                     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         self.requires_grad_(False)
 
+    def load(self, weights: str) -> None:
+        wanted = self.state_dict()
+        try:
+            given = load_file(weights)
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"perceptual_weights: '{weights}' is no readable safetensors file ({error})") from None
+        missing = [name for name in wanted if name not in given or given[name].shape != wanted[name].shape]
+        if missing:
+            raise UserError(f"perceptual_weights: '{weights}' holds no VGG-16, or other names: it lacks '{missing[0]}'")
+        self.load_state_dict({name: given[name] for name in wanted})
+
     def distance(self, made: Float[Tensor, "n 3 h w"], pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, ""]:
         """Mean squared difference of unit-length features, summed over the stages (LPIPS without its linear layers)."""
         total = torch.zeros((), device=made.device)
-        x, y = 2 * made - 1, 2 * pictures - 1
+        mean, std = (made.new_tensor(values)[:, None, None] for values in (self.MEAN, self.STD))
+        x, y = (made - mean) / std, (pictures - mean) / std
         for layer in self.features:
             if isinstance(layer, nn.MaxPool2d):
                 total = total + (F.normalize(x, dim=1) - F.normalize(y, dim=1)).square().sum(1).mean()

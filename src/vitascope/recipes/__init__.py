@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from importlib import import_module
+import sys
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import Any
 
 from vitascope.config import from_json, nearest
@@ -18,15 +17,13 @@ def resolve(name: str) -> Run:
     """The run of a name: `laptop:stiv`, a function in a file (`./mine.py:run`), or a saved `run.json`."""
     if name.endswith(".json"):
         return _checked(_read(Path(name)), name)
-    room, _, function = name.partition(":")
-    if room.endswith(".py"):
-        return _checked(_from_file(Path(room), function or "run"), name)
-    rooms = {module.name: import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)}
-    known = {
-        f"{here}:{there}": make
-        for here, module in rooms.items()
-        for there, make in getattr(module, "RECIPES", {}).items()
-    }
+    file, _, function = name.partition(":")
+    if file.endswith(".py"):
+        return _checked(_from_file(Path(file), function or "run"), name)
+    from vitascope.recipes import laptop  # late: rooms import this package
+
+    rooms = {"laptop": laptop.RECIPES}
+    known = {f"{room}:{name}": make for room, recipes in rooms.items() for name, make in recipes.items()}
     if name not in known:
         raise UserError(f"there is no recipe '{name}'; {nearest(name, list(known))}")
     return _checked(known[name](), name)
@@ -48,9 +45,10 @@ def _read(path: Path) -> Any:
 def _from_file(path: Path, function: str) -> Any:
     if not path.is_file():
         raise UserError(f"there is no file '{path}'; a recipe of your own is named ./file.py:function")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"recipe_of_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # settings classes in the file look their own names up there
     spec.loader.exec_module(module)
     if not callable(getattr(module, function, None)):
         names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]

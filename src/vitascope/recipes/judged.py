@@ -14,7 +14,7 @@ from vitascope.types import Clip, Request
 def judged_by_toyland(
     model: Model, steps: int | None = None, guidance: float | None = None, solver: str | None = None
 ) -> tuple[Callable[[Sequence[Request]], list[Clip]], Callable[[Clip], Clip]]:
-    """`generate` with these sampling settings, and `encode_decode`, whose clips are the best that any sampler can make."""
+    """`generate` with these sampling settings, and `encode_decode`, whose clips no sampler can better."""
 
     def generate(requests: Sequence[Request]) -> list[Clip]:
         return model.batch([replace(one, steps=steps, guidance=guidance, solver=solver) for one in requests])

@@ -9,6 +9,7 @@ from vitascope.system import Defaults, Lesson, ModelConfig
 from vitascope.tasks import TaskMix
 from vitascope.text.tiny import TinyTextConfig
 from vitascope.tokenizers.frame_vae import FrameVaeConfig
+from vitascope.train.muon import MuonConfig
 from vitascope.train.stages import Run, TokenizerStage, VideoStage
 
 PROMPTS = (
@@ -36,22 +37,51 @@ def stiv() -> Run:
         ),
         data=ToylandConfig(),
         stages=(
-            TokenizerStage(name="autoencoder", steps=6000, batch=16, share=25, learning_rate=1.5e-3),
-            VideoStage(name="t2i", steps=6000, batch=128, share=20, images=True, decay_share=0.1),
+            TokenizerStage(
+                name="autoencoder",
+                steps=4000,
+                batch=16,
+                share=18,
+                learning_rate=0.01,
+                warmup_steps=50,
+                decay_share=0.5,
+                optimizer=MuonConfig(),
+            ),
             VideoStage(
-                name="t2v", steps=8000, batch=32, share=35, fresh=("backbone.blocks.*.time.*",), decay_share=0.1
+                name="t2i",
+                steps=4000,
+                batch=64,
+                share=14,
+                images=True,
+                num_clips=3072,
+                learning_rate=0.015,
+                decay_share=0.1,
+                optimizer=MuonConfig(),
+            ),
+            VideoStage(
+                name="t2v",
+                steps=4000,
+                batch=16,
+                share=18,
+                num_clips=6144,
+                fresh=("backbone.blocks.*.time.*",),
+                learning_rate=0.015,
+                decay_share=0.1,
+                optimizer=MuonConfig(),
             ),
             VideoStage(
                 name="ti2v",
-                steps=8000,
-                batch=32,
-                share=35,
-                lesson=Lesson(tasks=TaskMix(text=0.2, image=0.5, prediction=0.15, interpolation=0.1, upsampling=0.05)),
-                decay_share=0.6,
+                steps=4000,
+                batch=16,
+                share=16,
+                num_clips=6144,
+                lesson=Lesson(tasks=TaskMix(text=0.5, image=0.25, prediction=0.1, interpolation=0.1, upsampling=0.05)),
+                learning_rate=0.015,
+                decay_share=0.8,
+                optimizer=MuonConfig(),
             ),
         ),
         preview_prompts=PROMPTS,
-        compile=True,
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Iterator
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -12,7 +14,6 @@ from torch import Tensor
 from vitascope import toyland
 from vitascope.config import Config
 from vitascope.types import Clip, generator_for
-
 
 FIRST_PICTURE = 500_000_000
 """Scenes from this number on serve for single pictures, those before it for clips."""
@@ -36,7 +37,7 @@ class ToylandSource:
     def __init__(self, config: ToylandConfig) -> None:
         self.config = config
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """The settings, and what a few dozen clips look and read like: a changed renderer or grammar shows there."""
         digest = hashlib.blake2b(self.config.model_dump_json().encode(), digest_size=8)
@@ -57,8 +58,32 @@ class ToylandSource:
         return (toyland.caption(scene), *others)
 
     def pictures(self, step: int, count: int) -> Float[Tensor, "n 3 h w"]:
-        """Random frames of random scenes, four to a scene, none of them among those that `clip` numbers from zero."""
-        rng = generator_for(0, "pictures", step)
-        clips = [self.clip(FIRST_PICTURE + step * count + k) for k in range(-(-count // 4))]
-        frames = [clip.pixels[torch.randperm(clip.num_frames, generator=rng)[:4]] for clip in clips]
-        return torch.cat(frames)[:count]
+        """A random moment of each of `count` random scenes, none of them among those that `clip` numbers from zero."""
+        return torch.stack([picture for picture, _, _ in self._moments(step, count)])
+
+    def details(self, step: int, count: int) -> Float[Tensor, "n 3 h w"]:
+        """Pieces of such pictures, half as high and wide, two from each and most of them around a thing.
+
+        Things fill little of a picture; an autoencoder that sees them as often as backgrounds learns them several times
+        sooner.
+        """
+        rng = random.Random(f"details {step}")
+        side = self.config.size // 2
+        pieces = []
+        for picture, scene, seconds in self._moments(step, -(-count // 2)):
+            for _ in range(2):
+                thing = rng.choice(toyland.poses(scene, seconds))
+                x, y = (thing.x, thing.y) if rng.random() < 0.8 else (rng.uniform(-1, 1), rng.uniform(-1, 1))
+                left, top = (
+                    min(max(round((place + 1) * side + rng.uniform(-0.75, -0.25) * side), 0), side) for place in (x, y)
+                )
+                pieces.append(picture[:, top : top + side, left : left + side])
+        return torch.stack(pieces[:count])
+
+    def _moments(self, step: int, count: int) -> Iterator[tuple[Float[Tensor, "3 h w"], toyland.Scene, float]]:
+        moments = 0.01 + 2 * torch.rand(count, generator=generator_for(0, "pictures", step))
+        size = self.config.size
+        for number, seconds in enumerate(moments.tolist()):
+            scene = self.scene(FIRST_PICTURE + step * count + number)
+            # The second frame of a clip so slow that it shows this moment.
+            yield toyland.render(scene, 2, size, size, 1 / seconds).pixels[1], scene, seconds

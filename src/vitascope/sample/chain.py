@@ -2,54 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vitascope.sample.generate import Legal, Progress, sample_latents, with_length
+from vitascope.sample.latents import Progress, sample_latents
+from vitascope.sample.legal import Legal
 from vitascope.system import VideoModel
 from vitascope.types import UserError
 
 
 def rollout(
-    model: VideoModel, one: Legal, *, overlap: int | None = None, progress: Progress | None = None
-) -> Float[Tensor, "1 t c h w"]:
-    """Latents of a video of any length: windows of the native length that share `overlap` frames.
+    model: VideoModel, legal: Sequence[Legal], *, overlap: int | None = None, progress: Progress | None = None
+) -> Float[Tensor, "b t c h w"]:
+    """Latents of videos of any length: windows of the native length that share `overlap` frames.
 
     The shared frames are handed on as latents and never decoded and encoded again, which is what makes colours drift.
     Each window has its own noise. Known pictures may lie in the first window only.
     """
-    window = model.config.defaults.num_frames
-    if one.num_frames <= window:
-        return sample_latents(model, [one], progress=progress)
+    length, window = legal[0].num_frames, model.config.defaults.num_frames
+    if length <= window:
+        return sample_latents(model, legal, progress=progress)
     shared = window // 4 if overlap is None else overlap
     if not 1 <= shared < window:
         raise ValueError(f"the overlap must be from 1 to {window - 1} frames, got {shared}")
-    late = [number for number in one.known if number >= window]
+    late = [number for one in legal for number in one.known if number >= window]
     if late:
         raise UserError(
             f"frame {late[0]} was given, but a video of more than {window} frames grows from its beginning; "
             f"give pictures among the first {window} frames, or ask for at most {window} frames"
         )
-    windows = 1 + -(-(one.num_frames - window) // (window - shared))
+    windows = 1 + -(-(length - window) // (window - shared))
 
     def told(number: int) -> Progress | None:
         if progress is None:
             return None
         return lambda done, steps, z: progress(number * steps + done, windows * steps, z)
 
-    made = sample_latents(model, [with_length(one, window, one.known)], progress=told(0))
+    made = sample_latents(model, [_window(one, 0, window, one.known) for one in legal], progress=told(0))
     for number in range(1, windows):
-        later = with_length(
-            replace(one, request=replace(one.request, seed=_next_seed(one.request.seed, number))), window, {}
-        )
-        more = sample_latents(model, [later], overlap=made[:, -shared:], progress=told(number))
+        later = [_window(one, number, window, {}) for one in legal]
+        more = sample_latents(model, later, overlap=made[:, -shared:], progress=told(number))
         made = torch.cat([made, more[:, shared:]], 1)
-    return made[:, : one.num_frames]
+    return made[:, :length]
 
 
-def _next_seed(seed: int, window: int) -> int:
-    """Another seed for each window, a function of the first."""
-    return (seed * 1_000_003 + window) % 2**63
+def _window(one: Legal, number: int, num_frames: int, known: Mapping[int, Tensor]) -> Legal:
+    """The same request for one window, with a seed that is a function of the first and of the window."""
+    seed = one.request.seed if number == 0 else (one.request.seed * 1_000_003 + number) % 2**63
+    return replace(one, request=replace(one.request, seed=seed), num_frames=num_frames, known=dict(known))

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 import vitascope
-from vitascope.sample.chain import rollout
-from vitascope.sample.generate import (
-    Progress,
-    clip_of,
-    decode,
-    generate,
-    legalise,
-    refuse_what_does_not_fit,
-    settings_of,
-    write_latents,
-)
+from vitascope.sample.generate import clip_of, decode, generate
+from vitascope.sample.latents import Progress, read_latents
+from vitascope.sample.legal import legalise
 from vitascope.system import Card, VideoModel, load_model, read_card
 from vitascope.types import Clip, Request, UserError
 
@@ -35,8 +27,8 @@ class Model:
         self,
         prompt: str = "",
         *,
-        image: Tensor | None = None,
-        frames: Mapping[int, Tensor] | None = None,
+        image: Float[Tensor, "3 _h _w"] | None = None,
+        frames: Mapping[int, Float[Tensor, "3 _h _w"]] | None = None,
         num_frames: int | None = None,
         seconds: float | None = None,
         fps: float | None = None,
@@ -53,22 +45,23 @@ class Model:
         return self.fulfil(request, progress=progress)
 
     def fulfil(self, request: Request, *, progress: Progress | None = None, keep_latents: Path | None = None) -> Clip:
-        """The clip of one request; longer than the model's own length it is rolled out window by window.
-
-        `keep_latents`: where to write the finished latents before they are decoded.
-        """
-        one = legalise(self.system, request)
-        if one.num_frames <= self.system.config.defaults.num_frames:
-            return generate(self.system, [request], progress=progress, keep_latents=keep_latents)[0]
-        refuse_what_does_not_fit(self.system, replace(one, num_frames=self.system.config.defaults.num_frames), 1)
-        latents = rollout(self.system, one, progress=progress)
-        if keep_latents is not None:
-            write_latents(keep_latents, latents, one)
-        return clip_of(settings_of(one), decode(self.system, latents[0]))
+        """The clip of one request, of any length. `keep_latents`: where to write them before they are decoded."""
+        return generate(self.system, [request], progress=progress, keep_latents=keep_latents, made_by=self.card.sha256)[
+            0
+        ]
 
     def batch(self, requests: Sequence[Request]) -> list[Clip]:
         """Clips of requests that agree in size, length, steps, guidance and solver, sampled together."""
-        return generate(self.system, requests)
+        return generate(self.system, requests, made_by=self.card.sha256)
+
+    def decode(self, latents: Path) -> Clip:
+        """The clip of latents that an interrupted `fulfil` kept."""
+        kept, settings = read_latents(latents)
+        if settings.get("model") != self.card.sha256:
+            raise UserError(
+                f"'{latents}' was made by another model: its latents mean nothing to this one; give --model"
+            )
+        return clip_of(settings, decode(self.system, kept))
 
     def changes(self, request: Request) -> tuple[str, ...]:
         """What would be changed of a request to make it legal, in words."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -121,7 +122,7 @@ def integrate(
     seen = keep(estimate, path, noise)
     z = per_frame(path.sigma(walk[0])) * noise
     memory: Memory = ()
-    for done, (here, there) in enumerate(zip(walk[:-1], walk[1:], strict=True), start=1):
+    for done, (here, there) in enumerate(pairwise(walk), start=1):
         moved, memory = step(path, seen, z, here, there, cond, memory, rng)
         z = torch.where(per_frame(here == there), z, moved)
         video = cond.place(z)

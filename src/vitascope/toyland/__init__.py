@@ -1,34 +1,23 @@
 """The built-in world: endless captioned clips of which the truth is known exactly."""
 
-from vitascope.toyland.grammar import caption, parse
+from vitascope.toyland.grammar import caption, parse, read
 from vitascope.toyland.render import render
-from vitascope.toyland.scene import (
-    Change,
-    Pose,
-    Scene,
-    Thing,
-    camera_at,
-    is_unseen,
-    pose,
-    poses,
-    sample,
-    split_of,
-    test_seed,
-    train_seed,
-    triples,
-)
+from vitascope.toyland.sampling import arrange, is_unseen, sample, split_of, test_seed, train_seed, triples
+from vitascope.toyland.scene import Change, Pose, Scene, Thing, camera_at, pose, poses
 
 __all__ = [
     "Change",
     "Pose",
     "Scene",
     "Thing",
+    "arrange",
     "camera_at",
     "caption",
     "is_unseen",
     "parse",
     "pose",
     "poses",
+    "read",
     "render",
     "sample",
     "split_of",

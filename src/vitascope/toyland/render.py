@@ -1,4 +1,4 @@
-"""Scenes to pixels: analytic shapes with edges one pixel soft, so that every size, length and rate shows the same world."""
+"""Scenes to pixels: analytic shapes with edges one pixel soft, the same world at every size, length and rate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from vitascope.toyland.grammar import caption
-from vitascope.toyland.scene import PLAIN, Pose, Scene, camera_at, luma, poses
+from vitascope.toyland.scene import LUMA, PLAIN, Pose, Scene, camera_at, poses
 from vitascope.types import Clip
 
 LINE = 0.06  # width of the lines of a drawing: 2 pixels at 64
@@ -23,7 +23,7 @@ HORIZON = 0.2
 PERIOD = 3.2  # scenery repeats to the sides, so that a wide picture or a pan never runs out of it
 
 RGB255 = tuple[int, int, int]
-Grid = Float32[ndarray, "h w"]
+Grid = Float32[ndarray, "#h #w"]
 
 
 # Distances to the edges of shapes of radius 1, negative inside. The area of each has its centre at the origin.
@@ -95,7 +95,8 @@ def render(scene: Scene, num_frames: int = 16, height: int = 64, width: int = 64
             if now.visible:
                 paint(frame, now, camera_at(scene, seconds), scene.style)
     if scene.style == "in black and white":
-        frames[:] = luma(frames.swapaxes(0, 1))[:, None]
+        red, green, blue = frames.swapaxes(0, 1)
+        frames[:] = (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue)[:, None]
     if scene.style == "as pixel art":
         down, right = np.arange(height) * rows // height, np.arange(width) * columns // width
         frames = frames[:, :, down[:, None], right]
@@ -159,7 +160,7 @@ def tint(colour: RGB255) -> Float32[ndarray, "3 1 1"]:
 class Scatter(NamedTuple):
     """Soft clouds, tufts or stars, spread from side to side: what a moving camera can be seen by."""
 
-    count: int
+    patches: int
     y: tuple[float, float]
     width: float
     height: float
@@ -180,7 +181,7 @@ def patches(background: str, seed: int) -> list[Float32[ndarray, "patches 2"]]:
     rng = random.Random(f"{background} {seed}")
     found = []
     for scatter in SCENERY[background].scatters:
-        start, count = rng.random(), scatter.count
+        start, count = rng.random(), scatter.patches
         across = [((index + start + rng.uniform(-0.25, 0.25)) / count - 0.5) * PERIOD for index in range(count)]
         found.append(np.array([(x, rng.uniform(*scatter.y)) for x in across], np.float32))
     return found

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
+import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vitascope.train.optim import MovingAverage
 from vitascope.types import UserError
 
-LAST, BEFORE = "last.pt", "before.pt"
+LAST, BEFORE, DAMAGED = "last.pt", "before.pt", "damaged.pt"
 
 
 @dataclass(frozen=True)
@@ -42,33 +45,61 @@ def save(
         "optimizer": optimizer.state_dict(),
         "run": run,
     }
-    folder.mkdir(parents=True, exist_ok=True)
     fresh = folder / f".{LAST}"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with open(fresh, "wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
+        if (folder / LAST).exists():
+            os.replace(folder / LAST, folder / BEFORE)
+        os.replace(fresh, folder / LAST)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        fresh.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            fresh.unlink()
         raise UserError(
-            f"could not write a checkpoint to '{folder}' ({error}); the one before is kept: free some space, then --resume"
-        ) from None
-    if (folder / LAST).exists():
-        os.replace(folder / LAST, folder / BEFORE)
-    os.replace(fresh, folder / LAST)
+            f"no checkpoint can be written to '{folder}' ({_why(error)}); the one before is kept: make room there, "
+            "then go on with --resume"
+        ) from error
 
 
-def load(folder: Path) -> dict[str, Any] | None:
-    """The newest whole checkpoint: the last, else the one before; None where there is none."""
-    for name in (LAST, BEFORE):
-        path = folder / name
-        if path.is_file():
-            try:
-                return torch.load(path, weights_only=True)
-            except (RuntimeError, EOFError, pickle.UnpicklingError, OSError):
-                continue
+def _why(error: Exception) -> str:
+    """The reason at the root of a chain of errors, in one line."""
+    root: BaseException = error
+    while (deeper := root.__cause__ or root.__context__) is not None:
+        root = deeper
+    return getattr(root, "strerror", None) or str(root).partition("\n")[0]
+
+
+def load(folder: Path, tell: Callable[[str], None] = lambda text: None) -> dict[str, Any] | None:
+    """The newest whole checkpoint: the last, else the one before; None where there is none.
+
+    A damaged last one is put aside, so that the next save cannot move it over the good one.
+    """
+    found = [folder / name for name in (LAST, BEFORE) if (folder / name).is_file()]
+    for path in found:
+        state = _read(path)
+        if state is not None:
+            return state
+        tell(f"'{path}' is damaged and put aside as '{DAMAGED}'")
+        os.replace(path, folder / DAMAGED)
+    if found:
+        raise UserError(
+            f"no checkpoint in '{folder}' is whole: put a copy of one back, or go on again with --resume to begin the "
+            "stage anew"
+        )
     return None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:  # torch does not look at the checksums that it writes
+                return None
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile):
+        return None
 
 
 def restore(
@@ -81,8 +112,3 @@ def restore(
     average.num_updates = state["average"]["num_updates"]
     optimizer.load_state_dict(state["optimizer"])
     return Progress(**state["progress"])
-
-
-def strip(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The entries below `prefix`, without it."""
-    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-    track,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, track
+
+from vitascope.train.folder import writing
 
 
 class Log:
-    """Scalars by step into `log.jsonl` and TensorBoard; progress on the terminal."""
+    """Scalars by step into `log.jsonl` and TensorBoard; progress on the terminal.
+
+    A resumed run writes its steps since the checkpoint again: of two lines for one step the later one counts.
+    """
 
     def __init__(self, folder: Path, console: Console | None = None) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self.file = open(folder / "log.jsonl", "a", buffering=1)  # noqa: SIM115 (open for the whole run)
+            self.board = _board(folder)
         self.console = console or Console(stderr=True)
-        self.file = open(folder / "log.jsonl", "a", buffering=1)  # noqa: SIM115 (open for the whole run)
-        self.board = _board(folder)
         self.shown = 0.0
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -36,47 +37,47 @@ class Log:
             MofNCompleteColumn(),
             TextColumn("{task.fields[numbers]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
             console=self.console,
             disable=not self.console.is_terminal,
         )
 
     def __enter__(self) -> Log:
-        self.bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.stop()
-        self.file.close()
-        if self.board is not None:
-            self.board.close()
+        with writing(self.folder) if error is None else contextlib.suppress(OSError):
+            self.file.close()
+            if self.board is not None:
+                self.board.close()
 
-    def scalars(self, stage: str, step: int, values: dict[str, float]) -> None:
-        self.file.write(json.dumps({"stage": stage, "step": step, **values}) + "\n")
-        if self.board is not None:
-            for name, value in values.items():
-                self.board.add_scalar(f"{stage}/{name}", value, step)
+    def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+        with writing(self.folder):
+            self.file.write(json.dumps({"stage": stage, "step": step, **values}) + "\n")
+            if self.board is not None:
+                for name, value in values.items():
+                    self.board.add_scalar(f"{stage}/{name}", value, step)
 
     def begin(self, stage: str, step: int, steps: int) -> None:
+        """A bar for a stage, in place of the one before."""
         for task in self.bar.task_ids:
             self.bar.remove_task(task)
         self.bar.add_task(stage, total=steps, completed=step, numbers="")
+        self.bar.start()
         self.stage, self.steps = stage, steps
 
     def show(self, step: int, unit: str, rate: float, loss: float, seconds_left: float) -> None:
         """Move the bar; without a terminal, print a line every ten seconds."""
-        numbers = f"loss {loss:.4f}  {rate:.1f} {unit}/s"
-        if self.console.is_terminal:
-            self.bar.update(self.bar.task_ids[0], completed=step, numbers=numbers)
-        elif time.monotonic() - self.shown > 10:
+        numbers = f"loss {loss:.4f}  {rate:.1f} {unit}/s  {_duration(seconds_left)} left"
+        self.bar.update(self.bar.task_ids[0], completed=step, numbers=numbers)
+        if not self.console.is_terminal and time.monotonic() - self.shown > 10:
             self.shown = time.monotonic()
-            self.say(f"{self.stage} {step}/{self.steps}  {numbers}  about {seconds_left / 60:.0f} min left")
+            self.say(f"{self.stage} {step}/{self.steps}  {numbers}")
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def track(self, items: Sequence[int], what: str) -> Iterator[int]:
         """A progress bar of its own over `items`."""
@@ -84,6 +85,23 @@ class Log:
             return iter(())
         self.bar.stop()
         return iter(track(items, what, console=self.console, transient=True))
+
+
+class Speed:
+    """Samples a second over the last steps, without what is done between them."""
+
+    def __init__(self, batch: int, memory: int = 20) -> None:
+        self.batch, self.spent = batch, deque[float](maxlen=memory)
+
+    def after(self, seconds: float) -> float:
+        """The speed, now that another step took `seconds`."""
+        self.spent.append(seconds)
+        return self.batch * len(self.spent) / max(sum(self.spent), 1e-9)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} s" if seconds < 100 else f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
 def _board(folder: Path) -> Any:

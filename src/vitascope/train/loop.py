@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from vitascope.config import from_json, to_json
-from vitascope.system import VideoModel, load_model, save_model
+from vitascope.config import to_json
+from vitascope.system import VideoModel, load_model, read_card, save_model
 from vitascope.train import checkpoint
 from vitascope.train.checkpoint import Progress
-from vitascope.train.log import Log
+from vitascope.train.folder import RUN, claim, writing
+from vitascope.train.log import Log, Speed
 from vitascope.train.optim import MovingAverage, warmup_then_decay
-from vitascope.train.stages import Run, Stage, TokenizerCourse, VideoCourse, VideoStage, initialised
+from vitascope.train.stages import Course, Run, Stage, Watch, initialised
+from vitascope.train.stop import Stopped, StopRequest
 from vitascope.types import Loss, UserError
-
-Watch = Callable[[VideoModel, Path, str], dict[str, float]]
-"""`watch(model with averaged weights, folder for previews, name)` looks at the model and returns scalars to write down."""
 
 
 class NonFinite(UserError):
-    """The loss or a gradient is infinite or not a number; the last good checkpoint is untouched."""
+    """The loss, a gradient or a weight is infinite or not a number; the last good checkpoint is untouched."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """What stays the same in all stages of a run."""
+
+    run: Run
+    model: VideoModel
+    folder: Path
+    log: Log
+    watch: Watch | None
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
 
 
 def fit(
@@ -41,140 +55,141 @@ def fit(
 ) -> VideoModel:
     """Train `run` in `folder` and return the model with averaged weights, which is also in `folder/model`.
 
-    `minutes` is the time for all stages together, shared by their `share`; the learning rate then decays with the time.
+    `minutes` is the time for all stages together, all that they need included; what is left is shared by their `share`,
+    and the learning rate decays with the time.
     """
-    _claim(folder, run, resume)
+    claim(folder, run, resume)
+    torch.set_flush_denormal(True)  # a CPU multiplies denormal numbers many times more slowly
+    try:
+        return _fit(run, folder, minutes, watch, cache_root or folder / "cache")
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def _fit(run: Run, folder: Path, minutes: float | None, watch: Watch | None, cache_root: Path) -> VideoModel:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = initialised(run.model, run.seed).to(device)
-    total_share = sum(stage.share for stage in run.stages)
+    left = math.inf if minutes is None else 60 * minutes
+    shares = sum(stage.share for stage in run.stages)
     with Log(folder) as log:
+        session = Session(run, model, folder, log, watch)
         for stage in run.stages:
+            share, shares = stage.share / shares, shares - stage.share
             done = folder / "stages" / stage.name
             if (done / "model.json").is_file():
+                log.say(f"{stage.name}: done before")
                 model.load_state_dict(load_model(done).state_dict())
+                left = max(left - read_card(done).report.get("seconds", left * share), 0)
                 continue
-            seconds = math.inf if minutes is None else 60 * minutes * stage.share / total_share
-            course = stage.begin(run, model, cache_root or folder / "cache", log.track)
-            average = _learn(run, stage, course, model, folder, log, seconds, watch)
+            begun = time.monotonic()
+            with writing(folder):
+                course = stage.begin(run, model, cache_root, log.track)
+            prepared = time.monotonic() - begun
+            budget = prepared + max(left - prepared, 0) * share
+            average, spent = _learn(session, stage, course, budget, begun)
+            left = max(left - spent, 0)
             course.module.load_state_dict(average.weights)
             course.finish()
-            report = {"stage": stage.name, "run": to_json(run)}
-            save_model(run.model, model.state_dict(), folder / "model", report)
-            save_model(run.model, model.state_dict(), done, report)
+            report = {"stage": stage.name, "seconds": round(spent, 1), "run": to_json(run)}
+            with writing(folder):
+                save_model(run.model, model.state_dict(), folder / "model", report)
+                save_model(run.model, model.state_dict(), done, report)
     return model.eval()
 
 
-def _claim(folder: Path, run: Run, resume: bool) -> None:
-    """A folder belongs to one run: refuse to overwrite, and refuse to go on with other settings."""
-    path = folder / "run.json"
-    wanted = to_json(run)
-    if path.is_file():
-        if not resume:
-            raise UserError(f"'{folder}' already holds a run; add --resume to go on with it, or choose another folder")
-        if to_json(from_json(json.loads(path.read_text()))) != wanted:
-            raise UserError(
-                f"'{folder}' was begun with other settings (see '{path}'); resume with those, or choose another folder"
-            )
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(wanted, indent=1))
-    except OSError as error:
-        raise UserError(f"cannot write to '{folder}' ({error.strerror}); choose another --out") from None
+def _learn(session: Session, stage: Stage, course: Course, budget: float, begun: float) -> tuple[MovingAverage, float]:
+    """One stage, from its beginning or its checkpoint, to its last step or the end of its time.
 
-
-def _learn(
-    run: Run,
-    stage: Stage,
-    course: TokenizerCourse | VideoCourse,
-    model: VideoModel,
-    folder: Path,
-    log: Log,
-    seconds: float,
-    watch: Watch | None,
-) -> MovingAverage:
-    """One stage, from its beginning or from its checkpoint, to its last step or the end of its time."""
-    module = course.module.train()
+    Returns the averaged weights and the seconds spent. `begun` is when the preparations of the stage began.
+    """
+    run, log, module = session.run, session.log, course.module.train()
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimizer = stage.optimizer.build(parameters, stage.learning_rate)  # type: ignore[attr-defined]
     average = MovingAverage(module, stage.ema_decay)
-    step, spent = 0, 0.0
-    state = checkpoint.load(folder / "checkpoints")
+    step, earlier = 0, 0.0
+    state = checkpoint.load(session.checkpoints, log.say)
     if state is not None and state["progress"]["stage"] == stage.name:
         progress = checkpoint.restore(state, module, average, optimizer)
-        step, spent = progress.step, progress.seconds
-    cast = autocast(run.precision, model.device)
-    if run.compile and isinstance(stage, VideoStage):
-        for block in model.backbone.blocks:
+        step, earlier = progress.step, progress.seconds
+    del state
+    cast = autocast(run.precision, session.model.device)
+    if run.compile:
+        for block in course.blocks:
             block.compile(dynamic=False)
 
+    def spent() -> float:
+        return earlier + time.monotonic() - begun
+
+    def save() -> None:
+        refuse_broken_weights(module, stage.name, step, session.folder)
+        now = Progress(stage.name, step, spent())
+        checkpoint.save(session.checkpoints, now, module, average, optimizer, to_json(run))
+
     log.begin(stage.name, step, stage.steps)
-    begun = saved = time.monotonic()
-    first = step
-    while step < stage.steps and spent < seconds:
-        done = max(step / stage.steps, spent / seconds)
-        rate = stage.learning_rate * warmup_then_decay(step, done, stage.warmup_steps, stage.decay_share)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        with cast():
-            loss = course.loss(step)
-        loss.total.backward()
-        norm = nn.utils.clip_grad_norm_(parameters, stage.clip_norm)
-        if not (torch.isfinite(loss.total) and torch.isfinite(norm)):
-            raise NonFinite(
-                f"{stage.name}, step {step}: the loss is {loss.total.item()}, the gradient's norm {norm.item()}; "
-                f"first seen in '{culprit(module, course.loss, step)}'; the last good checkpoint is in "
-                f"'{folder / 'checkpoints'}': resume with a lower learning rate"
-            )
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        average.update(module)
-        step += 1
-        now = time.monotonic()
-        spent, begun = spent + now - begun, now
-        speed = _speed(log, now, stage.batch)
-        left = min(seconds - spent, (stage.steps - step) * stage.batch / speed)
-        log.show(step, course.unit, speed, loss.total.item(), left)
-        log.scalars(
-            stage.name,
-            step,
-            {"loss": loss.total.item(), "norm": norm.item(), "rate": rate, "per_second": speed, **loss.parts},
-        )
-        if now - saved > run.checkpoint_seconds:
-            checkpoint.save(
-                folder / "checkpoints", Progress(stage.name, step, spent), module, average, optimizer, to_json(run)
-            )
-            saved = now
-        if watch is not None and step % run.preview_steps == 0:
-            _look(run, stage, course, model, average, folder, log, step, watch)
-            begun = time.monotonic()
-    checkpoint.save(folder / "checkpoints", Progress(stage.name, step, spent), module, average, optimizer, to_json(run))
-    log.say(f"{stage.name}: {step - first} steps in {spent / 60:.1f} min")
-    return average
+    first, saved, speed = step, time.monotonic(), Speed(stage.batch)
+    with StopRequest() as stop:
+        while step < stage.steps and spent() < budget:
+            here = time.monotonic()
+            done = max(step / stage.steps, spent() / budget)
+            rate = stage.learning_rate * warmup_then_decay(step, done, stage.warmup_steps, stage.decay_share)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            with cast():
+                loss = course.loss(step)
+            loss.total.backward()
+            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+            if not (torch.isfinite(loss.total) and torch.isfinite(norm)):
+                with cast(), _eager(run):
+                    name = culprit(module, course.loss, step)
+                what = f"the loss is {loss.total.item():g} and the gradient's norm {norm.item():g}"
+                raise broken(what, name, stage.name, step, session.folder)
+            nn.utils.clip_grads_with_norm_(parameters, stage.clip_norm, norm)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            average.update(module)
+            step += 1
+            per_second = speed.after(time.monotonic() - here)
+            values = {"loss": loss.total.item(), "norm": norm.item(), "rate": rate, "per_second": per_second}
+            left = min(budget - spent(), (stage.steps - step) * stage.batch / per_second)
+            log.show(step, course.unit, per_second, values["loss"], left)
+            log.scalars(stage.name, step, {**values, **loss.parts})
+            if stop.asked:
+                save()
+                raise Stopped(f"{stage.name}, step {step}: stopped and saved; go on with the same command and --resume")
+            if time.monotonic() - saved > run.checkpoint_seconds:
+                save()
+                saved = time.monotonic()
+            if session.watch is not None and step % run.preview_steps == 0:
+                _look(session, stage, course, average, step, session.watch)
+    save()
+    log.say(f"{stage.name}: {step - first} steps in {(spent() - earlier) / 60:.1f} min")
+    return average, spent()
 
 
-def _look(
-    run: Run,
-    stage: Stage,
-    course: TokenizerCourse | VideoCourse,
-    model: VideoModel,
-    average: MovingAverage,
-    folder: Path,
-    log: Log,
-    step: int,
-    watch: Watch,
-) -> None:
-    """Show the averaged weights to `watch`, then put the training weights back."""
+def _look(session: Session, stage: Stage, course: Course, average: MovingAverage, step: int, watch: Watch) -> None:
+    """Show the averaged weights to `watch`, then put the training weights back. What fails here stops no training."""
     kept = {name: value.clone() for name, value in course.module.state_dict().items()}
     course.module.load_state_dict(average.weights)
     course.module.eval()
-    scores = watch(model, folder / "previews", f"{stage.name}-{step:06d}")
-    course.module.load_state_dict(kept)
-    course.module.train()
-    log.scalars(stage.name, step, scores)
+    try:
+        with _eager(session.run):
+            scores = watch(session.model, stage, session.folder / "previews", f"{stage.name}-{step:06d}")
+    except UserError as error:
+        session.log.say(f"{stage.name}, step {step}: no preview: {error}")
+        return
+    finally:
+        course.module.load_state_dict(kept)
+        course.module.train()
+    if scores:
+        session.log.scalars(stage.name, step, scores)
 
 
-def autocast(precision: str, device: torch.device) -> Callable[[], Any]:
+def _eager(run: Run) -> AbstractContextManager[Any]:
+    """Without compiled blocks: what happens once, in other shapes, is not worth compiling."""
+    return torch.compiler.set_stance("force_eager") if run.compile else nullcontext()
+
+
+def autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
     """bf16 where the hardware multiplies it faster than fp32, unless told otherwise."""
     if precision == "bf16" or (precision == "auto" and fast_bf16(device)):
         return lambda: torch.autocast(device.type, torch.bfloat16)
@@ -191,14 +206,13 @@ def fast_bf16(device: torch.device) -> bool:
 
 def culprit(module: nn.Module, loss: Callable[[int], Loss], step: int) -> str:
     """The first part whose weights, output or gradient is not finite, found by giving the lesson again."""
-    for name, parameter in module.named_parameters():
-        if not parameter.isfinite().all():
-            return name
+    if name := _first_broken(dict(module.named_parameters())):
+        return name
     found: list[str] = []
 
     def look(name: str) -> Callable[..., None]:
         def hook(_: nn.Module, __: Any, output: Any) -> None:
-            if not found and isinstance(output, torch.Tensor) and not output.isfinite().all():
+            if not found and isinstance(output, Tensor) and not output.isfinite().all():
                 found.append(name)
 
         return hook
@@ -210,13 +224,22 @@ def culprit(module: nn.Module, loss: Callable[[int], Loss], step: int) -> str:
         hook.remove()
     if found:
         return found[0]
-    broken = [n for n, p in module.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
-    return broken[0] if broken else "the loss itself"
+    return _first_broken({n: p.grad for n, p in module.named_parameters() if p.grad is not None}) or "the loss itself"
 
 
-def _speed(log: Log, now: float, batch: int, memory: int = 20) -> float:
-    """Samples a second over the last steps."""
-    times = log.__dict__.setdefault("times", [])
-    times.append(now)
-    del times[:-memory]
-    return batch * (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else float(batch)
+def _first_broken(tensors: Mapping[str, Tensor]) -> str | None:
+    return next((name for name, value in tensors.items() if not value.isfinite().all()), None)
+
+
+def refuse_broken_weights(module: nn.Module, stage: str, step: int, folder: Path) -> None:
+    """Before a checkpoint: the weights of a step too large may be broken although its loss was not."""
+    if name := _first_broken(dict(module.named_parameters())):
+        raise broken("a weight is not finite", name, stage, step, folder)
+
+
+def broken(what: str, name: str, stage: str, step: int, folder: Path) -> NonFinite:
+    """The error of a number that is not finite, and the way out."""
+    return NonFinite(
+        f"{stage}, step {step}: {what}, first seen in '{name}'; the last good checkpoint is kept. Lower the "
+        f"learning_rate of {stage} in '{folder / RUN}', then: vitascope train {folder / RUN} --out {folder} --resume"
+    )

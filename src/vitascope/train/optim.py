@@ -35,8 +35,8 @@ class AdafactorConfig(Config):
 class Adafactor(torch.optim.Optimizer):
     """Shazeer and Stern 2018, algorithm 4, with momentum and fixed betas as STIV uses them.
 
-    The second moment of a matrix is kept as one vector per row and one per column. torch's own Adafactor has no momentum
-    and no fixed beta2, both of which the paper names.
+    The second moment of a matrix is kept as one vector per row and one per column. torch's own Adafactor has no
+    momentum and no fixed beta2, both of which the paper names.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float, config: AdafactorConfig) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
+import pydantic
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -20,26 +22,37 @@ from vitascope.types import Loss, UserError, generator_for
 
 Track = Callable[[Sequence[int], str], Iterator[int]]
 
+Count = Annotated[int, pydantic.Field(ge=1)]
+Amount = Annotated[float, pydantic.Field(gt=0)]
+Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 
+
+@runtime_checkable
 class PictureSource(ClipSource, Protocol):
-    """Clips, and single pictures for training an autoencoder."""
+    """Clips; and for training an autoencoder single pictures and details of them, new ones at each step."""
 
     def pictures(self, step: int, count: int) -> Float[Tensor, "n 3 h w"]: ...
+
+    def details(self, step: int, count: int) -> Float[Tensor, "n 3 h w"]: ...
 
 
 class Stage(Config):
     """What all stages have: how long, how fast, how averaged."""
 
-    name: str
-    steps: int
-    batch: int
-    share: float = 1.0  # of the time budget of the run, relative to the other stages
-    learning_rate: float = 1e-3
-    warmup_steps: int = 100
-    decay_share: float = 0.3
-    clip_norm: float = 1.0
-    ema_decay: float = 0.9999
+    name: Annotated[str, pydantic.Field(pattern=r"^[\w-]+$")]
+    steps: Count
+    batch: Count
+    share: Amount = 1.0  # of the time budget of the run, relative to the other stages
+    learning_rate: Amount = 1e-3
+    warmup_steps: Annotated[int, pydantic.Field(ge=0)] = 100
+    decay_share: Share = 0.3
+    clip_norm: Amount = 1.0
+    ema_decay: Share = 0.9999
     optimizer: Config = AdamWConfig()
+
+    def begin(self, run: Run, model: VideoModel, cache_root: Path, track: Track) -> Course:
+        """The lessons of this stage for `model`."""
+        raise NotImplementedError
 
 
 class TokenizerStage(Stage):
@@ -56,7 +69,7 @@ class VideoStage(Stage):
 
     lesson: Lesson = Lesson()
     images: bool = False  # one random frame of each clip
-    num_clips: int = 16384
+    num_clips: Count = 16384
     fresh: tuple[str, ...] = ()  # weights matching these patterns begin anew instead of coming from the stage before
 
     def begin(self, run: Run, model: VideoModel, cache_root: Path, track: Track) -> VideoCourse:
@@ -73,9 +86,36 @@ class Run(Config):
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False  # torch.compile on each block: pays for runs of more than a few minutes
-    checkpoint_seconds: float = 120.0
-    preview_steps: int = 500
+    checkpoint_seconds: Annotated[float, pydantic.Field(ge=0)] = 120.0
+    preview_steps: Count = 500
     preview_prompts: tuple[str, ...] = ()
+
+    @pydantic.field_validator("stages")
+    @classmethod
+    def names_differ(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        names = [stage.name for stage in stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"each stage needs a name of its own, got {', '.join(names)}")
+        return stages
+
+
+@runtime_checkable
+class Course(Protocol):
+    """The lessons of a stage. The lesson of a step is a function of the step alone, so that a run can be resumed."""
+
+    module: nn.Module  # what learns
+    blocks: Sequence[nn.Module]  # the parts of it that are worth compiling
+    unit: str  # what a batch is made of
+
+    def loss(self, step: int) -> Loss: ...
+
+    def finish(self) -> None:
+        """What remains to be done with the averaged weights in place."""
+        ...
+
+
+Watch = Callable[[VideoModel, Stage, Path, str], dict[str, float]]
+"""`watch(model with averaged weights, stage, folder for previews, name)` returns scalars to write down."""
 
 
 class TokenizerCourse:
@@ -85,12 +125,16 @@ class TokenizerCourse:
         self.stage, self.run = stage, run
         self.source: PictureSource = build(run.data)
         self.tokenizer = model.tokenizer
-        self.reconstruction = stage.reconstruction.build().to(model.device)
-        self.module = nn.ModuleDict({"tokenizer": self.tokenizer, "reconstruction": self.reconstruction})
+        with seeded(run.seed, stage.name):
+            self.reconstruction = stage.reconstruction.build().to(model.device)
+        self.module: nn.Module = nn.ModuleDict({"tokenizer": self.tokenizer, "reconstruction": self.reconstruction})
+        self.blocks: Sequence[nn.Module] = ()
         self.unit = "pictures"
 
     def loss(self, step: int) -> Loss:
-        pictures = self.source.pictures(step, self.stage.batch).to(next(self.tokenizer.parameters()).device)
+        # Whole pictures and, as many pixels of them, details in turn.
+        draw, count = (self.source.details, 4) if step % 2 else (self.source.pictures, 1)
+        pictures = draw(step, count * self.stage.batch).to(next(self.tokenizer.parameters()).device)
         rng = generator_for(self.run.seed, "lesson", self.stage.name, step)
         return self.reconstruction.loss(self.tokenizer, pictures, rng)
 
@@ -105,9 +149,10 @@ class VideoCourse:
     def __init__(self, stage: VideoStage, run: Run, model: VideoModel, cache_root: Path, track: Track) -> None:
         self.stage, self.run, self.model = stage, run, model
         self.cache = open_cache(cache_root, build(run.data), model.tokenizer, stage.num_clips, track)
-        self.module = nn.ModuleDict({"text": model.text, "backbone": model.backbone})
+        self.module: nn.Module = nn.ModuleDict({"text": model.text, "backbone": model.backbone})
         renew(model, stage.fresh, run.seed)
-        self.unit = "clips"
+        self.blocks: Sequence[nn.Module] = tuple(model.backbone.blocks)
+        self.unit = "pictures" if stage.images else "clips"
 
     def loss(self, step: int) -> Loss:
         batch = self.cache.batch(step, self.stage.batch, self.run.seed, images=self.stage.images)
@@ -118,15 +163,11 @@ class VideoCourse:
 
 
 def renew(model: VideoModel, patterns: tuple[str, ...], seed: int) -> None:
-    """Give the weights whose names match a pattern their initial values again (T2V from T2I: all but temporal attention)."""
+    """Give weights whose names match a pattern their first values again (T2V from T2I: all but temporal attention)."""
     if not patterns:
         return
-    with torch.random.fork_rng():
-        torch.manual_seed(generator_for(seed, "initialise").initial_seed() % 2**63)
-        initial = model.config.build().state_dict()
-    matched: dict[str, Any] = {
-        name: value for name, value in initial.items() if any(fnmatch(name, p) for p in patterns)
-    }
+    initial = initialised(model.config, seed).state_dict()
+    matched = {name: value for name, value in initial.items() if any(fnmatch(name, p) for p in patterns)}
     if not matched:
         raise UserError(
             f"the patterns {patterns} match no weight of the model; names look like '{next(iter(initial))}'"
@@ -136,6 +177,16 @@ def renew(model: VideoModel, patterns: tuple[str, ...], seed: int) -> None:
 
 def initialised(config: ModelConfig, seed: int) -> VideoModel:
     """A new model whose weights depend on the seed alone."""
+    with seeded(seed, "initialise"):
+        try:
+            return config.build()
+        except ValueError as error:
+            raise UserError(f"no model can be built of these settings: {error}") from error
+
+
+@contextmanager
+def seeded(seed: int, purpose: str) -> Iterator[None]:
+    """Layers draw their first weights from torch's global generator: lend it to one purpose, then put it back."""
     with torch.random.fork_rng():
-        torch.manual_seed(generator_for(seed, "initialise").initial_seed() % 2**63)
-        return config.build()
+        torch.manual_seed(generator_for(seed, purpose).initial_seed() % 2**63)
+        yield

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from vitascope.media.pictures import from_image, shrink
-from vitascope.media.write import EXACT, EXIF_DESCRIPTION
+from vitascope.media.writing import EXACT, EXIF_DESCRIPTION
 from vitascope.types import Clip, UserError
 
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")  # not EPS: it would start Ghostscript

@@ -1,0 +1,542 @@
+"""The judge of toyland: whether a clip shows what its sentence asks for, decided from the pixels alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import permutations
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32
+from numpy import ndarray
+from scipy import ndimage
+
+from vitascope.toyland import segment
+from vitascope.toyland.scene import CAMERAS, HALF_WIDTHS, RELATIONS, SIZES, SPAN_SECONDS, Scene, Thing
+from vitascope.toyland.segment import NAMES, Sight, Video
+from vitascope.toyland.track import SHAPE_NAMES, Fit, Looks, Track, fits, recognise, recognise_blocks, tracks
+from vitascope.types import Clip
+
+PASS = 0.8
+MIDDLE = math.sqrt(SIZES["small"][1] * SIZES["large"][0])
+LIMITS = {"small": (0.4 * SIZES["small"][0], MIDDLE), "large": (MIDDLE, 1.6 * SIZES["large"][1])}
+MIN_SHARE = 0.3  # of frames in which a thing has to be seen; one that blinks is off a third of the time
+MAX_COST = 20.0  # of a trajectory, a frame: one that fits worse is none
+GRAY_CHROMA = 0.1
+BLOCKY = 0.6
+EARLY_SECONDS, LATE_SECONDS = 0.55, 1.45  # before and after every change
+TOUCH = 0.13  # a gap between things, in units, that looks like contact
+STILL = 0.12  # units that a thing may wander and still be said to stay
+
+
+def passed(score: float) -> bool:
+    """Right in at least 80 % of the frames."""
+    return score >= PASS
+
+
+def judge(clip: Clip, scene: Scene) -> Mapping[str, float]:
+    """Scores in [0, 1] of every dimension that applies to what was asked: shares of frames, or 0 and 1.
+
+    Only the words of `scene` count, not its numbers: where things are is left to the clip. An empty size or background
+    was not said. What the world means by its words it means for two seconds, so the rest of a longer clip is not judged.
+    """
+    view = watch(clip, scene)
+    scores = {name: ask(view) for name, ask in {**ASKED, **QUALITY}.items()}
+    result = {name: float(score) for name, score in scores.items() if score is not None}
+    return {**result, "all": float(all(passed(score) for name, score in result.items() if name in ASKED))}
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What is seen in a clip beside what was asked for. `cast` says which track is which thing, if any."""
+
+    scene: Scene
+    video: Video
+    seconds: Float[ndarray, "t"]
+    sight: Sight
+    tracks: list[Track]  # everything that was ever seen
+    cast: list[Track | None]
+    styled: bool
+    camera: str
+
+    @property
+    def lasting(self) -> list[Track]:
+        return lasting(self.tracks)
+
+    @property
+    def pairs(self) -> list[tuple[Thing, Track | None]]:
+        return list(zip(self.scene.things, self.cast, strict=True))
+
+    def motion(self, index: int) -> Fit | None:
+        track = self.cast[index]
+        if track is None or len(self.seconds) < 3:
+            return None
+        best = fits(track, track.shape, tolerance=2.0 if self.scene.style == "as pixel art" and self.styled else 1.0)[0]
+        return best if best.cost < MAX_COST else None
+
+
+def watch(clip: Clip, scene: Scene) -> View:
+    video = np.ascontiguousarray(clip.pixels.numpy().transpose(0, 2, 3, 1), np.float32)
+    video = video[: max(1, round(SPAN_SECONDS * clip.fps))]
+    seconds = np.arange(len(video)) / clip.fps
+    sight, looks, styled = STYLED[scene.style](video, bool(scene.camera))
+    found = tracks(sight, seconds, looks)
+    camera = ""
+    if scene.camera and len(seconds) > 1:
+        camera, path = find_camera(video, sight, seconds)
+        found = [track.seen_by(*path) for track in found]
+    if scene.interaction:
+        found = [replace(track, whole=track.whole & unhidden(track)) for track in found]
+    return View(scene, video, seconds, sight, found, assign(lasting(found), scene), styled, camera)
+
+
+# How clips of each style are seen: what is in them, what that looks like, and whether they have the style.
+
+
+def plain(video: Video, moving_camera: bool) -> tuple[Sight, Looks, bool]:
+    sight = segment.look(video, moving_camera=moving_camera)
+    return sight, recognise(sight), True
+
+
+def drawn(video: Video, moving_camera: bool) -> tuple[Sight, Looks, bool]:
+    solid = plain(video, moving_camera)
+    sight = segment.look(video, moving_camera=moving_camera, outlined=True)
+    looks = recognise(sight, outlined=True)
+    better = len(looks.misfit) and unlikeness(looks) < unlikeness(solid[1])
+    return (sight, looks, True) if better else (*solid[:2], False)
+
+
+def colourless(video: Video, moving_camera: bool) -> tuple[Sight, Looks, bool]:
+    if segment.chroma(video) > GRAY_CHROMA:
+        return (*plain(video, moving_camera)[:2], False)
+    sight = segment.look(video, moving_camera=moving_camera, gray=True)
+    return sight, recognise(sight), True
+
+
+def blocky(video: Video, moving_camera: bool) -> tuple[Sight, Looks, bool]:
+    if segment.blockiness(video) < BLOCKY:
+        return (*plain(video, moving_camera)[:2], False)
+    sight = segment.look(segment.mosaic(video), moving_camera=moving_camera)
+    return sight, recognise_blocks(sight), True
+
+
+def unlikeness(looks: Looks) -> float:
+    """How little things look like any shape."""
+    return float(np.minimum(looks.misfit.min(1), 0.5).mean()) if len(looks.misfit) else 1.0
+
+
+STYLED = {"": plain, "as a line drawing": drawn, "in black and white": colourless, "as pixel art": blocky}
+
+
+# Who is who.
+
+
+def lasting(found: list[Track]) -> list[Track]:
+    """The tracks that are things, not specks."""
+    return [track for track in found if track.present.sum() >= MIN_SHARE * len(track.present)]
+
+
+def unhidden(track: Track) -> Bool[ndarray, "t"]:
+    """The frames in which nothing covers a part of a thing that keeps its size."""
+    relative = np.nan_to_num(track.spread) / np.nanquantile(track.spread, 0.75)
+    return (relative > 0.97) & (relative < 1.04)  # more where the colours of two things run together
+
+
+def assign(found: list[Track], scene: Scene) -> list[Track | None]:
+    """For each thing the track that looks most like it."""
+    strongest = sorted(found, key=lambda track: -np.nansum(track.spread))[: len(scene.things) + 2]
+    table = [[likeness(track, thing) for track in strongest] + [0.0] * len(scene.things) for thing in scene.things]
+    best = max(
+        permutations(range(len(table[0])), len(table)),
+        key=lambda order: sum(row[index] for row, index in zip(table, order, strict=True)),
+    )
+    return [strongest[index] if index < len(strongest) else None for index in best]
+
+
+def likeness(track: Track, thing: Thing) -> float:
+    same_colour = share(track.colour[track.present] == NAMES.index(thing.colour))
+    same_shape = share(track.may_be(SHAPE_NAMES.index(thing.shape))[track.use])
+    return 1 + 2 * same_colour + 2 * same_shape + (sized(track, thing) if thing.size else 0)
+
+
+# What is asked for. Each function gives a score, or None if its dimension does not apply.
+
+
+def worst(scores: list[float]) -> float | None:
+    return min(scores) if scores else None
+
+
+def share(right: Bool[ndarray, "n"]) -> float:
+    return float(np.mean(right)) if right.size else 0.0
+
+
+def background(view: View) -> float | None:
+    if not view.scene.background:
+        return None
+    return share(np.array(view.sight.backdrop.votes) == view.scene.background)
+
+
+def count(view: View) -> float:
+    """As many things as asked for, in each frame; those that blink or pass behind others may be away at times."""
+    wanted = len(view.scene.things)
+    away = sum(thing.motion == "blinks" for thing in view.scene.things) + (view.scene.interaction == "passes behind")
+    number = np.zeros(len(view.seconds), int)
+    for track in view.lasting:
+        number += track.present | ~track.expected
+    right = number == wanted
+    if right.mean() >= MIN_SHARE:
+        right |= (number < wanted) & (number >= wanted - away)
+    return share(right)
+
+
+def looks_like(track: Track | None, thing: Thing) -> tuple[float, float]:
+    """The shares of frames in which it has the right colour and the right shape."""
+    if track is None:
+        return 0.0, 0.0
+    colour, shape = NAMES.index(thing.colour), SHAPE_NAMES.index(thing.shape)
+    return share(track.colour[track.use] == colour), share(track.may_be(shape)[track.use])
+
+
+def colour(view: View) -> float | None:
+    changing = view.scene.change and view.scene.change.colour != view.scene.things[0].colour
+    if changing or view.scene.style == "in black and white" and view.styled:
+        return None
+    return worst([looks_like(track, thing)[0] for thing, track in view.pairs])
+
+
+def shape(view: View) -> float | None:
+    if view.scene.change and view.scene.change.shape != view.scene.things[0].shape:
+        return None
+    return worst([looks_like(track, thing)[1] for thing, track in view.pairs])
+
+
+def size(view: View) -> float | None:
+    return worst([sized(track, thing) for thing, track in view.pairs if thing.size])
+
+
+def sized(track: Track | None, thing: Thing) -> float:
+    """A thing that grows or shrinks is as large as is said in the beginning."""
+    if track is None:
+        return 0.0
+    wanted = SHAPE_NAMES.index(thing.shape)
+    shapes = np.where(track.may_be(wanted), wanted, track.shapes)
+    radius = np.log(track.looks.radius[np.arange(len(track.seconds)), shapes][track.use])
+    if thing.motion in ("grows", "shrinks") and len(radius) > 2:
+        radius = radius - np.polyfit(track.seconds[track.use], radius, 1)[0] * track.seconds[track.use]
+    low, high = LIMITS[thing.size]
+    return share((np.exp(radius) > low) & (np.exp(radius) < high))
+
+
+def multiple_objects(view: View) -> float | None:
+    """Each of two things is there, with its own colour and shape."""
+    if view.scene.core in ("one", "change", "count"):
+        return None
+    if view.scene.style == "in black and white" and view.styled:
+        return worst([looks_like(track, thing)[1] for thing, track in view.pairs])
+    return worst([min(looks_like(track, thing)) for thing, track in view.pairs])
+
+
+def spatial_relation(view: View) -> float | None:
+    if not view.scene.relation:
+        return None
+    one, other = view.cast
+    if one is None or other is None:
+        return 0.0
+    right, down = RELATIONS[view.scene.relation]
+    both = one.present & other.present
+    x, y = (one.x - other.x)[both], (one.y - other.y)[both]
+    along, aside = right * x + down * y, abs(down * x) + abs(right * y)
+    return share((along > 0.1) & (along > aside))
+
+
+def has_motion(scene: Scene) -> bool:
+    """Whether the sentence says how its things move."""
+    return scene.core in ("one", "two", "count")
+
+
+def motion(view: View) -> float | None:
+    if not has_motion(view.scene) or len(view.seconds) < 3:
+        return None
+    found = [view.motion(index) for index in range(len(view.cast))]
+    return worst([float(alike(fit, thing)) for fit, thing in zip(found, view.scene.things, strict=True)])
+
+
+def alike(fit: Fit | None, thing: Thing) -> bool:
+    unseen = thing.motion == "spins" and thing.shape in ("circle", "ring")
+    return fit is not None and fit.motion == ("stays still" if unseen else thing.motion)
+
+
+def speed(view: View) -> float | None:
+    """The right motion at the right speed; no word means the ordinary one."""
+    if not has_motion(view.scene) or len(view.seconds) < 3:
+        return None
+    found = [(view.motion(index), thing) for index, thing in enumerate(view.scene.things)]
+    moving = [(fit, thing) for fit, thing in found if thing.motion != "stays still"]
+    return worst([float(alike(fit, thing) and fit is not None and fit.speed == thing.speed) for fit, thing in moving])
+
+
+def change(view: View) -> float | None:
+    """The first state early, the second state late."""
+    wanted, (thing,), (track,) = view.scene.change, view.scene.things[:1], view.cast[:1]
+    if not wanted or view.seconds[-1] < LATE_SECONDS:
+        return None
+    if track is None:
+        return 0.0
+    early, late = (
+        track.use & then if (track.use & then).any() else track.present & then
+        for then in (view.seconds < EARLY_SECONDS, view.seconds > LATE_SECONDS)
+    )
+    if wanted.colour != thing.colour:
+        before, after = (track.colour == NAMES.index(name) for name in (thing.colour, wanted.colour))
+    else:
+        before, after = (track.may_be(SHAPE_NAMES.index(name)) for name in (thing.shape, wanted.shape))
+    return min(share(before[early]), share(after[late]))
+
+
+def style(view: View) -> float | None:
+    return float(view.styled) if view.scene.style else None
+
+
+def camera(view: View) -> float | None:
+    return float(view.camera == view.scene.camera) if view.scene.camera and len(view.seconds) > 1 else None
+
+
+def find_camera(video: Video, sight: Sight, seconds: Float[ndarray, "t"]) -> tuple[str, tuple[Float[ndarray, "t"], ...]]:
+    """The camera motion that makes the background stand still, and where the camera is at each time."""
+    gray = ndimage.uniform_filter(video.mean(-1), (0, 3, 3))
+
+    def path(name: str, rate: float) -> tuple[Float[ndarray, "t"], ...]:
+        right, down, zoom = CAMERAS[name] if name else (0.0, 0.0, 1.0)
+        part = rate * seconds / SPAN_SECONDS
+        return right * part, down * part, zoom**part
+
+    def unrest(name: str, rate: float) -> float:
+        return restlessness(gray, sight.free, sight.unit, path(name, rate))
+
+    name = min(("", *CAMERAS), key=lambda name: unrest(name, 1.0))
+    rate = min((1.0, 0.6, 0.8, 1.25, 1.5), key=lambda rate: unrest(name, rate)) if name else 0.0
+    return name, path(name, rate)
+
+
+def restlessness(
+    gray: Float32[ndarray, "t h w"], free: Bool[ndarray, "t h w"], unit: float, path: tuple[Float[ndarray, "t"], ...]
+) -> float:
+    """The variance over time of points of the background that a camera on this path would hold fast."""
+    frames, height, width = gray.shape
+    middle = frames // 2
+    inside, at = [], []
+    for position, side in ((path[1], height), (path[0], width)):
+        step = max(1, round(unit / 16))
+        world = (np.arange(0, side, step) + 0.5 - side / 2) / unit / path[2][middle] + position[middle]
+        pixel = np.floor((world - position[:, None]) * path[2][:, None] * unit + side / 2).astype(int)
+        inside.append((pixel >= 0) & (pixel < side))
+        at.append(np.clip(pixel, 0, side - 1))
+    index = np.arange(frames)[:, None, None], at[0][:, :, None], at[1][:, None]
+    weight = free[index] & inside[0][:, :, None] & inside[1][:, None]
+    values = gray[index] * weight
+    number = weight.sum(0)
+    spread = (values**2).sum(0) - values.sum(0) ** 2 / np.maximum(number, 1)
+    return float(spread.sum() / max(1, number.sum()))
+
+
+def interaction(view: View) -> float | None:
+    """Contact or relation in the right order, for a first thing that comes from one side of the second."""
+    if not view.scene.interaction or len(view.seconds) < 3:
+        return None
+    one, other = view.cast
+    if one is None or other is None or (one.use & other.use).sum() < 2:
+        return 0.0
+    return float(INTERACTIONS[view.scene.interaction](meet(one, other, view.seconds)))
+
+
+@dataclass(frozen=True, eq=False)
+class Meeting:
+    """Two things in the frames in which both are wholly seen; `x` leads from the first to where the second was."""
+
+    seconds: Float[ndarray, "u"]
+    x: Float[ndarray, "u"]
+    other_x: Float[ndarray, "u"]
+    y: Float[ndarray, "u"]
+    other_y: Float[ndarray, "u"]
+    gap: Float[ndarray, "u"]
+    on_top: bool  # more of the first is hidden at times than of the second
+
+    @property
+    def other_stays(self) -> bool:
+        return max(np.ptp(self.other_x), np.ptp(self.other_y)) < STILL
+
+    @property
+    def level(self) -> bool:
+        return max(np.ptp(self.y), np.ptp(self.other_y)) < 2 * STILL
+
+    @property
+    def early(self) -> Bool[ndarray, "u"]:
+        return self.seconds < EARLY_SECONDS
+
+
+def meet(one: Track, other: Track, seconds: Float[ndarray, "t"]) -> Meeting:
+    use = one.use & other.use
+    side = np.sign((other.x - one.x)[use][0])
+    reach = sum(HALF_WIDTHS[SHAPE_NAMES[track.shape]] * np.median(track.radius[use]) for track in (one, other))
+    hidden, other_hidden = (np.nanmax(track.spread) ** 2 - min_area(track) for track in (one, other))
+    on_top = other_hidden < 0.5 * hidden
+    x, other_x = side * one.x[use], side * other.x[use]
+    return Meeting(seconds[use], x, other_x, one.y[use], other.y[use], abs(x - other_x) - reach, on_top)
+
+
+def min_area(track: Track) -> float:
+    """The least that is ever seen of it."""
+    return float(np.nanmin(track.spread) ** 2) if track.present[track.expected].all() else 0.0
+
+
+def pushes(meeting: Meeting) -> bool:
+    """It comes, touches, and from then on both go on together."""
+    moved = meeting.other_x - meeting.other_x[0]
+    together = meeting.gap[moved > STILL]
+    waits = moved[meeting.early].max(initial=0) < STILL / 2
+    return bool(meeting.level and waits and moved[-1] > 2 * STILL and meeting.gap[0] > TOUCH and together.max() < TOUCH)
+
+
+def chases(meeting: Meeting) -> bool:
+    """Both go the same way from the beginning, and it never gets there."""
+    both = min(np.ptp(meeting.x), np.ptp(meeting.other_x)) > 3 * STILL
+    flees = meeting.other_x[-1] > meeting.other_x[0] and (meeting.other_x - meeting.other_x[0])[meeting.early].max(initial=0) > STILL / 2
+    return bool(meeting.level and both and flees and meeting.x[-1] > meeting.x[0] and meeting.gap.min() > 0.02)
+
+
+def orbits(meeting: Meeting) -> bool:
+    right, down = meeting.x - meeting.other_x, meeting.y - meeting.other_y
+    turned = np.unwrap(np.arctan2(down, right))
+    distance = np.hypot(right, down)
+    round_it = abs(turned[-1] - turned[0]) > 0.7 * 2 * math.pi * np.ptp(meeting.seconds) / SPAN_SECONDS
+    return bool(meeting.other_stays and round_it and np.ptp(distance) < 0.3 * distance.mean())
+
+
+def passes(meeting: Meeting) -> bool:
+    crossed = meeting.x[0] < meeting.other_x[0] and meeting.x[-1] > meeting.other_x[-1]
+    near = np.abs(meeting.y - meeting.other_y).max() < 0.3
+    return bool(meeting.other_stays and meeting.level and crossed and near and meeting.on_top)
+
+
+def rebounds(meeting: Meeting) -> bool:
+    gone = meeting.x - meeting.x[0]
+    returned = gone.max() > 2 * STILL and gone.max() - gone[-1] > 1.5 * STILL
+    return bool(meeting.other_stays and meeting.level and returned and meeting.gap.min() < TOUCH)
+
+
+INTERACTIONS: dict[str, Callable[[Meeting], bool]] = {
+    "pushes": pushes,
+    "chases": chases,
+    "orbits around": orbits,
+    "passes behind": passes,
+    "bounces off": rebounds,
+}
+
+
+# Qualities that no sentence asks for.
+
+
+def permanence(view: View) -> float:
+    """No thing appears, vanishes, splits or swaps its attributes unasked, for longer than one frame."""
+    scene, odd = view.scene, np.zeros(len(view.seconds), bool)
+    if not view.lasting:
+        return 0.0
+    for track in view.tracks:
+        if not any(track is other for other in view.lasting):
+            odd |= track.present & (scene.interaction != "passes behind")
+            continue
+        thing = next((thing for thing, other in view.pairs if other is track), None)
+        if not (thing and thing.motion == "blinks" or scene.interaction == "passes behind"):
+            odd |= track.expected & ~track.present
+        told = track.use
+        if scene.style != "as pixel art":  # whose shapes are what the blocks make of them
+            odd |= told & ~track.may_be(track.shape)
+        odd |= told & (track.colour != np.bincount(track.colour[told]).argmax())
+    if scene.change:
+        odd = np.zeros_like(odd)
+    runs = np.diff(np.flatnonzero(np.diff(odd, prepend=False, append=False)))[::2]
+    score = 1 - share(odd)
+    return score if runs.max(initial=0) < 2 else min(score, 0.99 * PASS)
+
+
+def flicker(view: View) -> float | None:
+    """The share of the background whose brightness does not jump: second differences of the means of small blocks."""
+    if len(view.seconds) < 3:
+        return None
+    side = max(1, round(view.sight.unit / 4))
+    free, video = view.sight.free, view.video
+    if free.shape != video.shape[:3]:
+        video = segment.mosaic(video)
+    rows, columns = (range(0, length, side) for length in free.shape[1:])
+
+    def pooled(values: Float32[ndarray, "t h w"]) -> Float32[ndarray, "t r c"]:
+        return np.add.reduceat(np.add.reduceat(values, rows, axis=1), columns, axis=2)
+
+    weight = pooled(free.astype(np.float32))
+    mean = pooled(video.mean(-1) * free) / np.maximum(weight, 1)
+    enough = weight > 0.5 * side**2
+    jump = np.abs(mean[2:] - 2 * mean[1:-1] + mean[:-2])[enough[2:] & enough[1:-1] & enough[:-2]]
+    return share(jump < 0.04) if jump.size else None
+
+
+def smoothness(view: View) -> float | None:
+    """The share of frames in which a thing does not jerk: second differences of what its motion does not
+    explain, or third differences where there is no such motion."""
+    if len(view.seconds) < 4 or view.scene.style == "as pixel art":
+        return None
+    jerks = []
+    for index, track in enumerate(view.cast):
+        if track is None:
+            continue
+        steady = track.placed & ((view.scene.change is None) | (abs(view.seconds - 1) > LATE_SECONDS - 1))
+        place = np.where(steady[:, None], np.stack([track.x, track.y], 1), np.nan)
+        fit = view.motion(index) if has_motion(view.scene) else None
+        jerk = np.diff(place - fit.path, 2, axis=0) if fit else np.diff(place, 3, axis=0)
+        jerk = np.linalg.norm(jerk, axis=1)
+        jerks.append(jerk[~np.isnan(jerk)])
+    return worst([share(jerk < 0.08) for jerk in jerks if jerk.size])
+
+
+def dynamic_degree(view: View) -> float | None:
+    """Whether what is asked to move does."""
+    moving = [thing.motion != "stays still" for thing in view.scene.things]
+    if view.scene.interaction:
+        moving = [True, False]
+    if len(view.seconds) < 3 or not (any(moving) or view.scene.camera):
+        return None
+    seen = [float(moves(track)) for track, wanted in zip(view.cast, moving, strict=True) if wanted]
+    return worst(seen + ([float(view.camera != "")] if view.scene.camera else []))
+
+
+def moves(track: Track | None) -> bool:
+    if track is None:
+        return False
+    use = track.placed
+    still = max(np.ptp(track.x[use]), np.ptp(track.y[use])) < STILL and np.ptp(np.log(track.radius[use])) < 0.2
+    turns = np.abs(np.angle(np.exp(1j * np.diff(track.looks.angle[use, track.shape])))).max(initial=0) > 0.1
+    return not still or turns or not track.present.all()
+
+
+ASKED: dict[str, Callable[[View], float | None]] = {
+    "shape": shape,
+    "colour": colour,
+    "size": size,
+    "count": count,
+    "background": background,
+    "multiple objects": multiple_objects,
+    "spatial relation": spatial_relation,
+    "motion": motion,
+    "speed": speed,
+    "change": change,
+    "interaction": interaction,
+    "camera": camera,
+    "style": style,
+}
+QUALITY: dict[str, Callable[[View], float | None]] = {
+    "permanence": permanence,
+    "flicker": flicker,
+    "smoothness": smoothness,
+    "dynamic degree": dynamic_degree,
+}
+DIMENSIONS = (*ASKED, *QUALITY, "all")

@@ -1,0 +1,68 @@
+"""The folder of a run: whose it is, and what it means when nothing can be written there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from vitascope import media
+from vitascope.config import to_json
+from vitascope.train.stages import Run
+from vitascope.types import UserError
+
+RUN = "run.json"
+
+
+def claim(folder: Path, run: Run, resume: bool) -> None:
+    """A folder belongs to one run: refuse to overwrite it, and to go on with other settings than it was begun with."""
+    path = folder / RUN
+    if not path.is_file():
+        if resume:
+            raise UserError(f"'{folder}' holds no run to go on with; leave --resume out to begin one")
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            media.replace_file(path, json.dumps(to_json(run), indent=1).encode())
+        return
+    if not resume:
+        raise UserError(f"'{folder}' already holds a run; add --resume to go on with it, or choose another folder")
+    try:
+        begun_with = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"'{path}' is damaged ({error}); put the settings of the run back, or begin another") from None
+    if changes := list(differences(begun_with, to_json(run))):
+        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+        raise UserError(
+            f"'{folder}' was begun with other settings: {'; '.join(changes[:3])}{more}. Go on with the old ones, "
+            f"choose another folder, or change them in '{path}' and give that file as the recipe"
+        )
+
+
+def differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
+    """Settings that differ, by dotted path. One that `before` does not know has come later and is no difference."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name, value in before.items():
+            yield from differences(value, now.get(name), f"{path}.{name}" if path else name)
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for number, (value, other) in enumerate(zip(before, now, strict=True)):
+            name = value.get("name", number) if isinstance(value, dict) else number
+            yield from differences(value, other, f"{path}.{name}")
+    elif before != now:
+        yield f"{path} was {json.dumps(before)[:60]} and is {json.dumps(now)[:60]}"
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """A full disk, met anywhere in a run, as one line that says what is safe and what to do."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"nothing can be written to '{folder}' ({why}); what was saved before is kept: make room there, then go on "
+            "with --resume"
+        ) from error

@@ -1,0 +1,93 @@
+"""Muon: momentum whose update is made orthogonal, for the hidden matrices; AdamW for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vitascope.config import Config
+
+NARROWEST, LONGEST = 64, 4
+"""A hidden matrix is at least this narrow and at most so many times as long; others lead into or out of the network, are
+embeddings or modulations, whose directions are not alike."""
+
+
+class MuonConfig(Config):
+    """`learning_rate` of the stage is that of the hidden matrices; the rest learns `rest` times as fast."""
+
+    momentum: float = 0.95
+    rest: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.99
+
+    def build(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+        return Muon(parameters, learning_rate, self)
+
+
+class Muon(torch.optim.Optimizer):
+    """Jordan et al. 2024: https://kellerjordan.github.io/posts/muon. It needs far fewer steps than AdamW where steps are dear.
+
+    torch's own Muon computes in bf16, which CPUs without bf16 instructions emulate, and refuses convolutions.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float, config: MuonConfig) -> None:
+        self.config = config
+        given = list(parameters)
+        groups = [
+            {"params": [parameter for parameter in given if is_hidden(parameter)], "hidden": True},
+            {"params": [parameter for parameter in given if not is_hidden(parameter)], "hidden": False},
+        ]
+        super().__init__([group for group in groups if group["params"]], {"lr": learning_rate})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                update = self._turned(parameter) if group["hidden"] else self._scaled(parameter)
+                parameter.add_(update, alpha=-group["lr"] * (1.0 if group["hidden"] else self.config.rest))
+
+    def _turned(self, parameter: nn.Parameter) -> Tensor:
+        """Nesterov momentum, made orthogonal; tall matrices step further, so that outputs change by as much."""
+        assert parameter.grad is not None
+        state = self.state[parameter]
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+        state["momentum"].lerp_(parameter.grad, 1 - self.config.momentum)
+        ahead = parameter.grad.lerp(state["momentum"], self.config.momentum).flatten(1)
+        taller = max(1.0, ahead.shape[0] / ahead.shape[1])
+        return orthogonal(ahead).view_as(parameter) * taller**0.5
+
+    def _scaled(self, parameter: nn.Parameter) -> Tensor:
+        """Adam's update."""
+        assert parameter.grad is not None
+        state, beta1, beta2 = self.state[parameter], self.config.beta1, self.config.beta2
+        if not state:
+            state["step"] = torch.zeros(())
+            state["mean"], state["square"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        state["step"] += 1
+        mean = state["mean"].lerp_(parameter.grad, 1 - beta1) / (1 - beta1 ** state["step"])
+        square = state["square"].lerp_(parameter.grad.square(), 1 - beta2) / (1 - beta2 ** state["step"])
+        return mean / (square.sqrt() + 1e-8)
+
+
+def is_hidden(parameter: nn.Parameter) -> bool:
+    """A matrix, or a convolution read as one by its output and input channels, from inside the network."""
+    if parameter.ndim < 2:
+        return False
+    narrow, long = sorted(parameter.shape[:2])
+    return narrow >= NARROWEST and long <= LONGEST * narrow
+
+
+def orthogonal(matrix: Float[Tensor, "n m"], steps: int = 5) -> Float[Tensor, "n m"]:
+    """About U V^T of `matrix` = U S V^T, by Newton-Schulz iterations of fifth order (Jordan et al. 2024)."""
+    x = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    x = x / (x.norm() + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.775 * gram + 2.0315 * gram @ gram) @ x
+    return x if matrix.shape[0] <= matrix.shape[1] else x.T

@@ -1,0 +1,318 @@
+"""Laws of the model as a whole: its lessons, its folder, and whom it refuses to load."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from vitascope.backbones.stiv import StivConfig
+from vitascope.conditions import MICRO
+from vitascope.objectives.flow import FlowConfig
+from vitascope.system import (
+    CARD,
+    WEIGHTS,
+    Defaults,
+    Lesson,
+    ModelConfig,
+    VideoModel,
+    build,
+    load_model,
+    load_state,
+    micro_conditions,
+    read_card,
+    save_model,
+    tube_mask,
+)
+from vitascope.tasks import TaskMix
+from vitascope.text.tiny import TinyTextConfig
+from vitascope.tokenizers.frame_vae import FrameVaeConfig
+from vitascope.types import Batch, Loss, UserError, generator_for
+
+TINY = ModelConfig(
+    tokenizer=FrameVaeConfig(channels=4, widths=(8, 16)),
+    text=TinyTextConfig(width=16, depth=1, heads=2),
+    backbone=StivConfig(channels=4, text_width=16, width=32, heads=2, depth=1, tail_blocks=1, grid=(2, 2)),
+    objective=FlowConfig(),
+    defaults=Defaults(size=(32, 32), num_frames=4),
+)
+ALL_TASKS = TaskMix(text=1, image=1, prediction=1, interpolation=1, upsampling=1)
+
+
+def model(config: ModelConfig = TINY) -> VideoModel:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return config.build()
+
+
+def batch(b: int = 4, t: int = 4) -> Batch:
+    clean = torch.randn(b, t, 4, 4, 4, generator=generator_for(0, "clean", b, t))
+    captions = tuple(f"clip {number}" for number in range(b))
+    return Batch(clean, captions, torch.full((b,), 8.0), torch.ones(b))
+
+
+class Listener:
+    """Stands where the objective stands and keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told = []
+
+    def loss(self, denoise, clean, cond, rng, visible=None) -> Loss:
+        self.told.append((clean, cond, visible))
+        return Loss(clean.sum() * 0)
+
+
+def told(lesson: Lesson, given: Batch, name: str = "lesson", config: ModelConfig = TINY):
+    """The clean latents, conditions and mask that reach the objective."""
+    whole = model(config)
+    whole.objective = Listener()
+    with torch.no_grad():
+        whole.loss(given, lesson, generator_for(0, name))
+    return whole.objective.told[0]
+
+
+# Lessons
+
+
+def test_a_lesson_gives_a_finite_loss_whose_gradient_reaches_backbone_and_text_but_not_the_tokenizer():
+    whole = model()
+    whole.backbone.leave.weight.data.normal_(std=0.1)
+    loss = whole.loss(batch(), Lesson(tasks=ALL_TASKS), generator_for(0))
+    loss.total.backward()
+    assert loss.total.isfinite()
+    assert any(p.grad is not None and p.grad.any() for p in whole.text.parameters())
+    assert any(p.grad is not None and p.grad.any() for p in whole.backbone.parameters())
+    assert all(p.grad is None for p in whole.tokenizer.parameters())
+
+
+def test_the_same_generator_gives_the_same_lesson():
+    whole, lesson = model(), Lesson(tasks=ALL_TASKS, mask_share=0.5)
+    whole.backbone.leave.weight.data.normal_(std=0.1)
+    one, same, other = (whole.loss(batch(), lesson, generator_for(0, name)).total.item() for name in ("a", "a", "b"))
+    assert one == same != other
+
+
+def test_text_and_frames_are_forgotten_at_their_own_rates_independently():
+    """STIV: the text of one clip in ten, the frames of eight in a hundred, by independent draws."""
+    num = 3000
+    lesson = Lesson(tasks=TaskMix(text=0, image=1))
+    _, cond, _ = told(lesson, Batch(torch.zeros(num, 2, 4, 4, 4), ("a red circle",) * num, *[torch.ones(num)] * 2))
+    silent = (cond.text.pooled == cond.empty_text.pooled).all(1)
+    blind = ~cond.known.any(1)
+    for dropped, rate in ((silent, 0.1), (blind, 0.08), (silent & blind, 0.008)):
+        assert dropped.float().mean().item() == pytest.approx(rate, abs=4 * (rate * (1 - rate) / num) ** 0.5)
+
+
+def test_nothing_is_forgotten_unless_asked():
+    lesson = Lesson(tasks=TaskMix(text=0, image=1), text_dropout=0.0, frame_dropout=0.0)
+    _, cond, _ = told(lesson, batch(64))
+    assert cond.known[:, 0].all()
+    assert not cond.known[:, 1:].any()
+    assert not torch.isclose(cond.text.pooled, cond.empty_text.pooled).all(1).any()
+
+
+def test_known_frames_are_those_of_the_clip_and_the_rest_is_kept_from_the_model():
+    given = batch(32)
+    _, cond, _ = told(Lesson(tasks=ALL_TASKS), given)
+    assert torch.equal(cond.frames[cond.known], given.clean[cond.known])
+    assert not cond.frames[~cond.known].any()
+    assert cond.known.any()
+    assert (~cond.known).any()
+
+
+def test_images_know_no_frames():
+    _, cond, _ = told(Lesson(tasks=ALL_TASKS), batch(16, t=1))
+    assert not cond.known.any()
+
+
+def test_captions_go_to_their_own_clips():
+    whole, given = model(), batch(3)
+    _, cond, _ = told(Lesson(text_dropout=0.0), given)
+    with torch.no_grad():
+        alone = whole.text(given.captions[1:2])
+    torch.testing.assert_close(cond.text.pooled[1:2], alone.pooled, atol=1e-5, rtol=1e-4)
+
+
+def test_micro_conditions_tell_pixels_pace_and_length():
+    given = batch(2, t=3)
+    _, cond, _ = told(Lesson(), Batch(given.clean, given.captions, given.fps, torch.tensor([1.0, 3.0])))
+    assert cond.micro.tolist() == [[32, 32, 0, 0, 1, 3], [32, 32, 0, 0, 3, 3]]
+    wide = micro_conditions((64, 32), torch.ones(1), torch.full((1,), 5.0))[0]
+    assert dict(zip(MICRO, wide.tolist(), strict=True)) == {
+        "height": 32, "width": 64, "top": 0, "left": 0, "stride": 1, "num_frames": 5,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("share, side", [(0.5, 2), (0.25, 2), (0.5, 1), (1.0, 2)])
+def test_a_tube_mask_hides_its_share_of_whole_patches_anew_for_each_clip(share, side):
+    visible = tube_mask(16, 8, 12, side, share, generator_for(0))
+    cells = visible.unfold(1, side, side).unfold(2, side, side)
+    assert torch.equal(cells.amin((-1, -2)), cells.amax((-1, -2)))
+    patches = 8 * 12 // side**2
+    assert (visible.sum((1, 2)) == max(round((1 - share) * patches), 1) * side**2).all()
+    assert not (visible == visible[:1]).all()
+
+
+def test_a_lesson_with_a_mask_hides_that_share():
+    assert told(Lesson(), batch())[2] is None
+    assert told(Lesson(mask_share=0.5), batch())[2].float().mean() == 0.5
+
+
+@pytest.mark.parametrize("field", ["text_dropout", "frame_dropout", "mask_share"])
+def test_shares_outside_zero_and_one_are_no_lesson(field):
+    with pytest.raises(ValueError, match="less than or equal to 1"):
+        Lesson(**{field: 1.5})
+
+
+def test_parts_that_do_not_fit_each_other_are_refused_with_what_to_set():
+    for part, change, message in (
+        ("tokenizer", {"channels": 8}, r"set backbone\.channels to 8"),
+        ("text", {"width": 32}, r"set backbone\.text_width to 32"),
+    ):
+        changed = getattr(TINY, part).model_copy(update=change)
+        with pytest.raises(UserError, match=message):
+            model(TINY.model_copy(update={part: changed}))
+    with pytest.raises(UserError, match="Defaults describes no part"):
+        build(Defaults())
+
+
+# Folders
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_model(TINY, model().state_dict(), tmp_path / "model", {"loss": 0.5})
+    return tmp_path / "model"
+
+
+def test_a_model_comes_back_as_it_was_saved(folder):
+    before, after = model(), load_model(folder)
+    assert after.config == TINY
+    assert before.state_dict().keys() == after.state_dict().keys()
+    for name, value in after.state_dict().items():
+        assert torch.equal(value, before.state_dict()[name])
+    assert not after.training
+    assert not any(p.requires_grad for p in after.parameters())
+    assert read_card(folder).report == {"loss": 0.5}
+
+
+def test_a_model_saved_again_is_the_same_file(folder, tmp_path):
+    save_model(TINY, load_model(folder).state_dict(), tmp_path / "again", {"loss": 0.5})
+    for name in (WEIGHTS, CARD):
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_half_precision_halves_the_file_and_loads_as_single_precision(folder, tmp_path):
+    save_model(TINY, model().state_dict(), tmp_path / "half", {}, torch.bfloat16)
+    assert (tmp_path / "half" / WEIGHTS).stat().st_size < 0.6 * (folder / WEIGHTS).stat().st_size
+    for name, value in load_model(tmp_path / "half").state_dict().items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, model().state_dict()[name], atol=1e-6, rtol=8e-3)
+
+
+def test_saving_over_a_model_leaves_only_the_new_one(folder):
+    save_model(TINY, {n: v + 1 for n, v in model().state_dict().items()}, folder, {"loss": 0.4})
+    assert read_card(folder).report == {"loss": 0.4}
+    load_model(folder)
+    assert sorted(path.name for path in folder.iterdir()) == [CARD, WEIGHTS]
+
+
+def test_a_model_that_cannot_be_written_leaves_the_old_one(folder, tmp_path):
+    before = (folder / WEIGHTS).read_bytes()
+    (folder / f".{CARD}").mkdir()  # in the way of the new card, as a full disk would be
+    with pytest.raises(UserError, match="what was there is kept"):
+        save_model(TINY, {n: v + 1 for n, v in model().state_dict().items()}, folder, {})
+    assert (folder / WEIGHTS).read_bytes() == before
+    load_model(folder)
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.99])
+def test_a_single_flipped_bit_is_noticed(folder, place):
+    data = bytearray((folder / WEIGHTS).read_bytes())
+    data[int(place * len(data))] ^= 1
+    (folder / WEIGHTS).write_bytes(data)
+    with pytest.raises(UserError, match="checksum"):
+        load_model(folder)
+
+
+def test_a_truncated_file_is_noticed(folder):
+    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-100])
+    with pytest.raises(UserError, match="checksum"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("name, message", [(WEIGHTS, "holds no weights"), (CARD, "holds no model")])
+def test_missing_files_are_named(folder, name, message):
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=message):
+        load_model(folder)
+
+
+def test_a_folder_that_is_none_is_named(tmp_path):
+    with pytest.raises(UserError, match="holds no model"):
+        load_model(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"config": 3}', "null"])
+def test_a_damaged_card_is_named(folder, text):
+    (folder / CARD).write_text(text)
+    with pytest.raises(UserError, match=r"model\.json"):
+        read_card(folder)
+
+
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        (3, "describes no model but 'int'"),
+        ({"class": "os:system"}, "only classes of vitascope are trusted"),
+        ({"class": "vitascope.system:Defaults"}, "describes no model but 'Defaults'"),
+        ({"class": "vitascope.system:Gone"}, "written by another version"),
+    ],
+)
+def test_a_foreign_card_is_refused(folder, config, message):
+    card = json.loads((folder / CARD).read_text())
+    (folder / CARD).write_text(json.dumps({**card, "config": config}))
+    with pytest.raises(UserError, match=message):
+        load_model(folder)
+
+
+def rewritten(folder: Path, change) -> None:
+    """Other weights under a card that vouches for them."""
+    save_file(change(load_file(folder / WEIGHTS)), folder / WEIGHTS)
+    import hashlib
+
+    card = json.loads((folder / CARD).read_text())
+    card["sha256"] = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    (folder / CARD).write_text(json.dumps(card))
+
+
+def test_foreign_weights_are_refused_with_the_nearest_name(folder):
+    wrong, right = "backbone.blocks.0.space.entrance.weight", "backbone.blocks.0.space.enter.weight"
+    rewritten(folder, lambda state: {wrong if name == right else name: value for name, value in state.items()})
+    with pytest.raises(UserError, match=f"1 weights are foreign and 1 missing, first '{wrong}'.*'{right}'"):
+        load_model(folder)
+
+
+def test_missing_weights_are_named(folder):
+    rewritten(folder, lambda state: {name: value for name, value in state.items() if name != "tokenizer.mean"})
+    with pytest.raises(UserError, match=r"0 weights are foreign and 1 missing, first 'tokenizer\.mean'"):
+        load_model(folder)
+
+
+def test_weights_of_another_shape_are_named(folder):
+    rewritten(folder, lambda state: {**state, "tokenizer.mean": torch.zeros(5)})
+    with pytest.raises(UserError, match=r"'tokenizer\.mean' has shape \(5,\), the model needs \(4,\)"):
+        load_model(folder)
+
+
+def test_weights_that_are_refused_change_nothing():
+    whole = model()
+    before = {name: value.clone() for name, value in whole.state_dict().items()}
+    foreign = {name: value + 1 for name, value in before.items()} | {"more": torch.zeros(1)}
+    with pytest.raises(UserError, match="'more'"):
+        load_state(whole, foreign, "memory")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, before[name])

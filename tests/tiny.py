@@ -1,0 +1,89 @@
+"""The smallest model, clips and run that have every part: made in milliseconds, random, and of no use but to tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vitascope.backbones.stiv import StivConfig
+from vitascope.config import Config
+from vitascope.objectives.flow import FlowConfig
+from vitascope.system import Defaults, ModelConfig, save_model
+from vitascope.text.tiny import TinyTextConfig
+from vitascope.tokenizers.frame_vae import FrameVaeConfig
+from vitascope.train.stages import Run, Stage, TokenizerStage, VideoStage, initialised
+from vitascope.types import Clip, generator_for
+
+SIZE, NUM_FRAMES = 16, 4
+
+
+class StripesConfig(Config):
+    """Stripes that move; from `broken_from` on, pictures are not numbers."""
+
+    broken_from: int | None = None
+
+    def build(self) -> Stripes:
+        return Stripes(self)
+
+
+class Stripes:
+    """A source of clips that costs nothing."""
+
+    def __init__(self, config: StripesConfig) -> None:
+        self.config = config
+        self.identity = config.model_dump_json()
+
+    def clip(self, index: int) -> Clip:
+        place = torch.arange(SIZE) + 2.0 * torch.arange(NUM_FRAMES)[:, None]
+        waves = torch.sin(place * (0.3 + index % 7 / 10)) / 2 + 0.5  # t w
+        colour = torch.rand(3, generator=generator_for(0, "colour", index))
+        return Clip(colour[None, :, None, None] * waves[:, None, None, :].expand(-1, 3, SIZE, -1))
+
+    def captions(self, index: int) -> tuple[str, ...]:
+        return f"stripes number {index % 7}", f"the same stripes {index % 7}"
+
+    def pictures(self, step: int, count: int) -> Float[Tensor, "n 3 h w"]:
+        made = torch.stack([self.clip(step * count + k).pixels[0] for k in range(count)])
+        return made * torch.nan if self.config.broken_from is not None and step >= self.config.broken_from else made
+
+    def details(self, step: int, count: int) -> Float[Tensor, "n 3 h w"]:
+        return self.pictures(step, count)[..., : SIZE // 2, : SIZE // 2]
+
+
+def tiny_model(**defaults: Any) -> ModelConfig:
+    usual = FrameVaeConfig()
+    narrow = {
+        name: tuple(least for _ in getattr(usual, name))
+        for name, least in (("widths", 8), ("encoder_blocks", 0), ("decoder_blocks", 0))
+    }
+    return ModelConfig(
+        tokenizer=FrameVaeConfig.model_validate({"channels": 4, **narrow}),
+        text=TinyTextConfig(width=32, depth=1, heads=2),
+        backbone=StivConfig(channels=4, text_width=32, width=32, heads=2, depth=1, patch=(2, 1), grid=(2, 2)),
+        objective=FlowConfig(),
+        defaults=Defaults(**{"size": (SIZE, SIZE), "num_frames": NUM_FRAMES, "steps": 3, **defaults}),
+    )
+
+
+def tiny_run(*stages: Stage, **changes: Any) -> Run:
+    chosen = stages or (
+        TokenizerStage(name="autoencoder", steps=4, batch=2, warmup_steps=2),
+        VideoStage(name="videos", steps=4, batch=2, warmup_steps=2, num_clips=8),
+    )
+    settings: dict[str, Any] = {"checkpoint_seconds": 0.0, "preview_steps": 1, **changes}
+    return Run(name="tiny", model=tiny_model(), data=StripesConfig(), stages=chosen, **settings)
+
+
+def save_tiny(folder: Path, seed: int = 0, **defaults: Any) -> Path:
+    """A model folder with random weights, in which no part is silent as it would be before training."""
+    config = tiny_model(**defaults)
+    model, rng = initialised(config, seed), generator_for(seed, "tests")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=rng), alpha=0.05)
+    save_model(config, model.state_dict(), folder, {"made for": "tests"})
+    return folder

@@ -1,0 +1,91 @@
+"""Laws of stages: what begins anew, what depends on the seed alone, and which settings are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import tiny_model, tiny_run
+
+from vitascope.config import from_json, override, to_json
+from vitascope.objectives.reconstruction import ReconstructionConfig
+from vitascope.train.stages import Run, TokenizerStage, VideoStage, initialised, renew
+from vitascope.types import UserError
+
+
+def test_first_weights_depend_on_the_seed_alone() -> None:
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    one, other = initialised(tiny_model(), 5).state_dict(), initialised(tiny_model(), 6).state_dict()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.manual_seed(2)
+    again = initialised(tiny_model(), 5).state_dict()
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert not torch.equal(one["backbone.enter.weight"], other["backbone.enter.weight"])
+
+
+def test_only_what_matches_begins_anew() -> None:
+    model, first = initialised(tiny_model(), 5), initialised(tiny_model(), 5).state_dict()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 1
+    renew(model, ("backbone.blocks.*.time.*",), 5)
+    for name, value in model.state_dict().items():
+        anew = torch.equal(value, first[name])
+        assert anew == (".time." in name or name in ("tokenizer.mean", "tokenizer.std")), name
+
+
+def test_a_pattern_that_matches_nothing_is_an_error_that_shows_a_name() -> None:
+    with pytest.raises(UserError, match=r"match no weight.*tokenizer\."):
+        renew(initialised(tiny_model(), 0), ("backbone.layers.*",), 0)
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        TokenizerStage(name="a", steps=4, batch=2, reconstruction=ReconstructionConfig(adversarial=0.1)),
+        VideoStage(name="b", steps=4, batch=2, num_clips=8),
+        VideoStage(name="c", steps=4, batch=2, num_clips=8, images=True),
+    ],
+)
+def test_a_lesson_is_a_function_of_its_step(stage: TokenizerStage | VideoStage, cache: Path) -> None:
+    run = tiny_run(stage)
+
+    def lessons(steps: tuple[int, ...]) -> dict[int, float]:
+        torch.manual_seed(len(steps))
+        course = stage.begin(run, initialised(run.model, 0), cache, lambda items, _: iter(items))
+        return {step: course.loss(step).total.item() for step in steps}
+
+    forth, back = lessons((0, 1, 2)), lessons((2, 1, 0, 2))
+    assert forth == back
+    assert len(set(forth.values())) == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("stages.videos.steps", "0"),
+        ("stages.videos.batch", "-1"),
+        ("stages.videos.learning_rate", "0"),
+        ("stages.videos.decay_share", "1.5"),
+        ("stages.videos.share", "-2"),
+        ("stages.videos.name", "a/b"),
+        ("stages.videos.name", "autoencoder"),
+        ("preview_steps", "0"),
+        ("precision", "fp8"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(path: str, text: str) -> None:
+    with pytest.raises(UserError, match=path):
+        override(tiny_run(), path, text)
+
+
+def test_settings_of_which_no_model_can_be_built_are_the_users_to_mend() -> None:
+    with pytest.raises(UserError, match="heads"):
+        initialised(override(tiny_run(), "model.backbone.heads", "5").model, 0)
+
+
+def test_a_run_survives_json() -> None:
+    run = Run(name="tiny", model=tiny_model(), data=tiny_model().text, stages=tiny_run().stages)
+    assert from_json(to_json(run)) == run
