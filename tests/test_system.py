@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def test_text_and_frames_are_forgotten_at_their_own_rates_independently():
     num = 3000
     lesson = Lesson(tasks=TaskMix(text=0, image=1))
     _, cond, _ = told(lesson, Batch(torch.zeros(num, 2, 4, 4, 4), ("a red circle",) * num, *[torch.ones(num)] * 2))
-    silent = (cond.text.pooled == cond.empty_text.pooled).all(1)
+    silent = torch.isclose(cond.text.pooled, cond.empty_text.pooled, atol=1e-5).all(1)
     blind = ~cond.known.any(1)
     for dropped, rate in ((silent, 0.1), (blind, 0.08), (silent & blind, 0.008)):
         assert dropped.float().mean().item() == pytest.approx(rate, abs=4 * (rate * (1 - rate) / num) ** 0.5)
@@ -208,9 +209,10 @@ def test_a_model_saved_again_is_the_same_file(folder, tmp_path):
 def test_half_precision_halves_the_file_and_loads_as_single_precision(folder, tmp_path):
     save_model(TINY, model().state_dict(), tmp_path / "half", {}, torch.bfloat16)
     assert (tmp_path / "half" / WEIGHTS).stat().st_size < 0.6 * (folder / WEIGHTS).stat().st_size
+    before = model().state_dict()
     for name, value in load_model(tmp_path / "half").state_dict().items():
         assert value.dtype == torch.float32
-        torch.testing.assert_close(value, model().state_dict()[name], atol=1e-6, rtol=8e-3)
+        torch.testing.assert_close(value, before[name], atol=1e-6, rtol=8e-3)
 
 
 def test_saving_over_a_model_leaves_only_the_new_one(folder):
@@ -282,8 +284,6 @@ def test_a_foreign_card_is_refused(folder, config, message):
 def rewritten(folder: Path, change) -> None:
     """Other weights under a card that vouches for them."""
     save_file(change(load_file(folder / WEIGHTS)), folder / WEIGHTS)
-    import hashlib
-
     card = json.loads((folder / CARD).read_text())
     card["sha256"] = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     (folder / CARD).write_text(json.dumps(card))

@@ -390,7 +390,8 @@ def sampling_bar(name: str, model: Model, preview: Path | None) -> Any:
 
     @contextmanager
     def bar() -> Any:
-        with Progress(console=Console(stderr=True), transient=True) as shown:
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as shown:
             task = shown.add_task(name, total=None)
 
             def progress(done: int, steps: int, z: Any) -> None:
@@ -409,7 +410,8 @@ def tracker(what: str) -> Any:
     from rich.console import Console
     from rich.progress import Progress
 
-    shown = Progress(console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    shown = Progress(console=console, transient=True, disable=not console.is_terminal)
     task = shown.add_task(what, total=None)
 
     def progress(done: int, total: int) -> None:

@@ -112,12 +112,13 @@ def _extras() -> Iterator[Finding]:
 
 
 def available_memory() -> int:
-    """Bytes that can still be used without swapping, within the limit of a container."""
+    """Bytes that can still be used, within the limit of a container; the cache of files counts as free."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # not Linux: all there is
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, StopIteration):  # not Linux: all there is, or no limit where even that is not said
+        known = hasattr(os, "sysconf")
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if known else 2**62
     group = Path("/sys/fs/cgroup")
     try:
         limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))

@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend. Apart from the other types so that it can be caught without torch."""
+"""The one kind of error that is the user's to mend; in a file of its own so that it can be caught without torch."""
 
 from __future__ import annotations
 

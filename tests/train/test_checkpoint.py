@@ -82,16 +82,17 @@ def test_killed_at_any_moment_of_a_save_the_one_before_or_the_new_one_is_there(
         file.write(b"PK half of it")
         raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        if "replace" in call:
-            patch.setattr(checkpoint.os, "replace", replace)
-        elif call == "fsync":
-            patch.setattr(checkpoint.os, "fsync", kill)
-        elif call == "save":
-            patch.setattr(checkpoint.torch, "save", half)
-        else:
-            patch.setattr("builtins.open", kill)
-        save(tmp_path, 3)
+    where, what = {
+        "open": ("builtins.open", kill),
+        "save": ("torch.save", half),
+        "fsync": ("os.fsync", kill),
+        "first replace": ("os.replace", replace),
+        "second replace": ("os.replace", replace),
+    }[call]
+    with monkeypatch.context() as patch:
+        patch.setattr(where, what)
+        with pytest.raises(Killed):
+            save(tmp_path, 3)
     assert step_of(tmp_path) == 2
     save(tmp_path, 4)
     assert step_of(tmp_path) == 4
@@ -128,12 +129,12 @@ def test_without_a_whole_checkpoint_it_does_not_begin_anew_in_silence(tmp_path: 
     save(tmp_path, 2)
     damage(tmp_path / "last.pt", "truncated")
     damage(tmp_path / "before.pt", "truncated")
-    with pytest.raises(UserError, match="no checkpoint in .* is whole"):
+    with pytest.raises(UserError, match=r"no checkpoint in .* is whole"):
         checkpoint.load(tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match="no checkpoint can be written.*--resume") as caught:
+    with pytest.raises(UserError, match=r"no checkpoint can be written.*--resume") as caught:
         save(tmp_path / "file" / "folder", 1)
     assert "\n" not in str(caught.value)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import tiny_model, tiny_run
 
+from tiny import tiny_model, tiny_run
 from vitascope.config import from_json, override, to_json
 from vitascope.objectives.reconstruction import ReconstructionConfig
 from vitascope.train.stages import Run, TokenizerStage, VideoStage, initialised, renew

@@ -154,6 +154,7 @@ class Stiv(nn.Module):
         if not self.config.modulate_time:
             silent += [block.time.leave for block in self.blocks if isinstance(block, Block) and block.time is not None]
         for layer in silent:
+            assert isinstance(layer, nn.Linear)
             nn.init.zeros_(layer.weight)
 
     def forward(

@@ -50,4 +50,4 @@ class NumberEmbedder(nn.Module):
         self.layers = nn.Sequential(nn.Linear(frequencies, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, value: Float[Tensor, "..."]) -> Float[Tensor, "... d"]:
-        return self.layers(sinusoids(self.scale * value, self.frequencies).to(self.layers[0].weight.dtype))
+        return self.layers(sinusoids(self.scale * value, self.frequencies).to(next(self.parameters()).dtype))

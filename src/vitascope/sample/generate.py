@@ -61,7 +61,7 @@ def generate(
 
 @torch.no_grad()
 def decode(
-    model: VideoModel, latents: Float[Tensor, "t c h w"], at_once: int = FRAMES_DECODED_AT_ONCE
+    model: VideoModel, latents: Float[Tensor, "t c lh lw"], at_once: int = FRAMES_DECODED_AT_ONCE
 ) -> Float[Tensor, "t 3 h w"]:
     """Pixels of one video, some frames at a time, so that memory does not grow with its length; fewer if it is full."""
     try:

@@ -24,7 +24,7 @@ LIMITS = {"small": (0.4 * SIZES["small"][0], MIDDLE), "large": (MIDDLE, 1.6 * SI
 MIN_SHARE = 0.3  # of frames in which a thing has to be seen; one that blinks is off a third of the time
 MAX_COST = 20.0  # of a trajectory, a frame: one that fits worse is none
 GRAY_CHROMA = 0.1
-BLOCKY = 0.6
+BLOCKY = 0.5
 EARLY_SECONDS, LATE_SECONDS = 0.55, 1.45  # before and after every change
 TOUCH = 0.13  # a gap between things, in units, that looks like contact
 STILL = 0.12  # units that a thing may wander and still be said to stay
@@ -103,7 +103,7 @@ def drawn(video: Video, moving_camera: bool) -> tuple[Sight, Looks, bool]:
     solid = plain(video, moving_camera)
     sight = segment.look(video, moving_camera=moving_camera, outlined=True)
     looks = recognise(sight, outlined=True)
-    better = len(looks.misfit) and unlikeness(looks) < unlikeness(solid[1])
+    better = unlikeness(looks) < min(0.2, unlikeness(solid[1]))
     return (sight, looks, True) if better else (*solid[:2], False)
 
 
@@ -200,7 +200,7 @@ def looks_like(track: Track | None, thing: Thing) -> tuple[float, float]:
 
 def colour(view: View) -> float | None:
     changing = view.scene.change and view.scene.change.colour != view.scene.things[0].colour
-    if changing or view.scene.style == "in black and white" and view.styled:
+    if changing or (view.scene.style == "in black and white" and view.styled):
         return None
     return worst([looks_like(track, thing)[0] for thing, track in view.pairs])
 
@@ -223,7 +223,7 @@ def sized(track: Track | None, thing: Thing) -> float:
     shapes = np.where(track.may_be(wanted), wanted, track.shapes)
     radius = np.log(track.looks.radius[np.arange(len(track.seconds)), shapes][track.use])
     if thing.motion in ("grows", "shrinks") and len(radius) > 2:
-        radius = radius - np.polyfit(track.seconds[track.use], radius, 1)[0] * track.seconds[track.use]
+        radius = np.median(radius - np.polyfit(track.seconds[track.use], radius, 1)[0] * track.seconds[track.use])
     low, high = LIMITS[thing.size]
     return share((np.exp(radius) > low) & (np.exp(radius) < high))
 
@@ -302,7 +302,9 @@ def camera(view: View) -> float | None:
     return float(view.camera == view.scene.camera) if view.scene.camera and len(view.seconds) > 1 else None
 
 
-def find_camera(video: Video, sight: Sight, seconds: Float[ndarray, "t"]) -> tuple[str, tuple[Float[ndarray, "t"], ...]]:
+def find_camera(
+    video: Video, sight: Sight, seconds: Float[ndarray, "t"]
+) -> tuple[str, tuple[Float[ndarray, "t"], ...]]:
     """The camera motion that makes the background stand still, and where the camera is at each time."""
     gray = ndimage.uniform_filter(video.mean(-1), (0, 3, 3))
 
@@ -401,7 +403,10 @@ def pushes(meeting: Meeting) -> bool:
 def chases(meeting: Meeting) -> bool:
     """Both go the same way from the beginning, and it never gets there."""
     both = min(np.ptp(meeting.x), np.ptp(meeting.other_x)) > 3 * STILL
-    flees = meeting.other_x[-1] > meeting.other_x[0] and (meeting.other_x - meeting.other_x[0])[meeting.early].max(initial=0) > STILL / 2
+    flees = (
+        meeting.other_x[-1] > meeting.other_x[0]
+        and (meeting.other_x - meeting.other_x[0])[meeting.early].max(initial=0) > STILL / 2
+    )
     return bool(meeting.level and both and flees and meeting.x[-1] > meeting.x[0] and meeting.gap.min() > 0.02)
 
 
@@ -438,7 +443,7 @@ INTERACTIONS: dict[str, Callable[[Meeting], bool]] = {
 
 
 def permanence(view: View) -> float:
-    """No thing appears, vanishes, splits or swaps its attributes unasked, for longer than one frame."""
+    """No thing appears, vanishes, splits or swaps its attributes unasked, for longer than two frames."""
     scene, odd = view.scene, np.zeros(len(view.seconds), bool)
     if not view.lasting:
         return 0.0
@@ -447,7 +452,7 @@ def permanence(view: View) -> float:
             odd |= track.present & (scene.interaction != "passes behind")
             continue
         thing = next((thing for thing, other in view.pairs if other is track), None)
-        if not (thing and thing.motion == "blinks" or scene.interaction == "passes behind"):
+        if not ((thing and thing.motion == "blinks") or scene.interaction == "passes behind"):
             odd |= track.expected & ~track.present
         told = track.use
         if scene.style != "as pixel art":  # whose shapes are what the blocks make of them
@@ -457,7 +462,7 @@ def permanence(view: View) -> float:
         odd = np.zeros_like(odd)
     runs = np.diff(np.flatnonzero(np.diff(odd, prepend=False, append=False)))[::2]
     score = 1 - share(odd)
-    return score if runs.max(initial=0) < 2 else min(score, 0.99 * PASS)
+    return score if runs.max(initial=0) < 3 else min(score, 0.99 * PASS)
 
 
 def flicker(view: View) -> float | None:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int, Shaped
 from numpy import ndarray
 from scipy import ndimage
 
@@ -134,20 +134,27 @@ def far_from(video: Video, backdrop: Backdrop, gray: bool) -> Bool[ndarray, "t h
     row, horizon = np.arange(video.shape[1])[None, :] + 0.5, backdrop.horizons[:, None]
     margin = 1 + video.shape[1] // 32
     high, low = row < horizon + margin, row > horizon - margin
-    allowed = np.repeat(np.stack([high, low, high & low], -1), [len(above), len(below), len(edge) - len(above) - len(below)], -1)
+    allowed = np.repeat(
+        np.stack([high, low, high & low], -1), [len(above), len(below), len(edge) - len(above) - len(below)], -1
+    )
     return np.where(allowed[:, :, None], table, 9).min(-1) > FOREGROUND**2
 
 
-def grown(mask: Bool[ndarray, "t h w"] | Int[ndarray, "t h w"], times: int) -> Bool[ndarray, "t h w"] | Int[ndarray, "t h w"]:
+def spread_out(values: Shaped[ndarray, "t h w"]) -> Shaped[ndarray, "t h w"]:
+    """The largest value among each pixel and its eight neighbours."""
+    wide = values.copy()
+    np.maximum(wide[:, :, 1:], values[:, :, :-1], out=wide[:, :, 1:])
+    np.maximum(wide[:, :, :-1], values[:, :, 1:], out=wide[:, :, :-1])
+    tall = wide.copy()
+    np.maximum(tall[:, 1:], wide[:, :-1], out=tall[:, 1:])
+    np.maximum(tall[:, :-1], wide[:, 1:], out=tall[:, :-1])
+    return tall
+
+
+def grown(mask: Shaped[ndarray, "t h w"], times: int) -> Shaped[ndarray, "t h w"]:
     """Each patch spread by so many pixels to all sides, over zeros only."""
     for _ in range(times):
-        wide = mask.copy()
-        np.maximum(wide[:, :, 1:], mask[:, :, :-1], out=wide[:, :, 1:])
-        np.maximum(wide[:, :, :-1], mask[:, :, 1:], out=wide[:, :, :-1])
-        tall = wide.copy()
-        np.maximum(tall[:, 1:], wide[:, :-1], out=tall[:, 1:])
-        np.maximum(tall[:, :-1], wide[:, 1:], out=tall[:, :-1])
-        mask = np.where(mask > 0, mask, tall)
+        mask = np.where(mask > 0, mask, spread_out(mask))
     return mask
 
 
@@ -166,7 +173,10 @@ def fill(video: Video, free: Bool[ndarray, "t h w"], moving_camera: bool) -> Vid
         one, other = left[frame, row, at], right[frame, row, at]
         one, other = np.where(one < 0, other, one), np.where(other == len(column), one, other)
         share = np.where(other > one, (at - one) / np.maximum(other - one, 1), 0)[:, None].astype(np.float32)
-        one, other = np.minimum(one, len(column) - 1), np.maximum(other, 0)  # a row without any background stays as it is
+        one, other = (
+            np.minimum(one, len(column) - 1),
+            np.maximum(other, 0),
+        )  # a row without any background stays as it is
         seen = seen.copy()
         seen[frame, row, at] = (1 - share) * seen[frame, row, one] + share * seen[frame, row, other]
     return np.broadcast_to(seen, video.shape)
@@ -195,8 +205,8 @@ def find_things(
     label.ravel()[at] = np.where(opaque, nearest + 1, 0)
     label = vote(label)
     parts, colour = (outlines if outlined else components)(label, MIN_AREA * unit**2)
-    owner = grown(parts, round(unit / 16))
-    owner, hidden = joined(owner, colour)
+    parts = without_slivers(parts, 6 * MIN_AREA * unit**2)
+    owner, hidden = joined(grown(parts, round(unit / 16)), colour)
     alpha = np.zeros(owner.shape, np.float32)
     alpha.ravel()[at] = np.clip(cover[colour[owner.ravel()[at]], np.arange(len(at))], 0, 1)
     solid = np.maximum(alpha, ndimage.binary_erosion(parts > 0, np.ones((1, 3, 3)))) if outlined else alpha
@@ -281,9 +291,25 @@ def outlines(label: Int[ndarray, "t h w"], min_area: float) -> tuple[Int[ndarray
     return owner, np.maximum(votes.argmax(1) - 1, 0)
 
 
-def joined(
-    owner: Int[ndarray, "t h w"], colour: Int[ndarray, "m"]
-) -> tuple[Int[ndarray, "t h w"], Bool[ndarray, "m"]]:
+def without_slivers(owner: Int[ndarray, "t h w"], max_area: float) -> Int[ndarray, "t h w"]:
+    """Small patches that mostly lie along another, where colours run together, become a part of that one."""
+    other = np.where(owner > 0, owner, np.iinfo(owner.dtype).max)
+    lowest = -spread_out(-other)
+    highest = spread_out(owner)
+    neighbour = np.where(highest != owner, highest, lowest)
+    touching = (owner > 0) & (neighbour != owner)
+    if not touching.any():
+        return owner
+    area, contact = np.bincount(owner.ravel()), np.bincount(owner[touching], minlength=int(owner.max()) + 1)
+    number = np.arange(len(area), dtype=owner.dtype)
+    for sliver in np.flatnonzero((contact > 0.5 * area) & (area < max_area)):
+        if sliver:
+            nearest = np.bincount(neighbour[touching & (owner == sliver)]).argmax()
+            number[sliver] = nearest if area[nearest] > area[sliver] else sliver
+    return number[owner]
+
+
+def joined(owner: Int[ndarray, "t h w"], colour: Int[ndarray, "m"]) -> tuple[Int[ndarray, "t h w"], Bool[ndarray, "m"]]:
     """Patches of one colour on both sides of another become one thing, of which a part is hidden."""
     across = np.stack([owner[:, :, 1:].ravel(), owner[:, :, :-1].ravel()])
     along = np.stack([owner[:, 1:].ravel(), owner[:, :-1].ravel()])
@@ -345,7 +371,7 @@ def blockiness(video: Video) -> float:
     for axis in (1, 2):
         side = video.shape[axis]
         steps = np.square(np.diff(video, axis=axis)).sum(-1)
-        strong = np.where(steps > 0.04, steps, 0).sum((0, 3 - axis))
+        strong = np.where(steps > 0.02, steps, 0).sum((0, 3 - axis))
         between += float(strong[np.diff(blocks(side, min(video.shape[1:3]))) > 0].sum())
         total += float(strong.sum())
     return between / total

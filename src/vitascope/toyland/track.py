@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 from numpy import ndarray
+from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
 from vitascope.toyland.render import LINE, SHAPES
@@ -18,12 +19,21 @@ from vitascope.toyland.segment import PATCH, REACH, Sight, crop
 
 SHAPE_NAMES = tuple(SHAPES)
 RING = SHAPE_NAMES.index("ring")
-TURNS = {"circle": 0, "square": 1 / 4, "triangle": 1 / 3, "star": 1 / 5, "ring": 0, "cross": 1 / 4, "heart": 1, "diamond": 1 / 2}
+TURNS = {
+    "circle": 0,
+    "square": 1 / 4,
+    "triangle": 1 / 3,
+    "star": 1 / 5,
+    "ring": 0,
+    "cross": 1 / 4,
+    "heart": 1,
+    "diamond": 1 / 2,
+}
 """The part of a turn after which a shape looks the same again; a circle always does."""
 STEP_DEGREES = 6
 SHARPNESS = (1.2, 1.6, 2.2, 3.0, 4.2, 6.0, 9.0, 14.0, 24.0)  # radii in pixels for which there are templates
 BLOCK_RADII = tuple(np.geomspace(1.2, 6.2, 28))  # of things in pixel art, in blocks
-SOFTNESS = 1.4  # pixels over which an edge of a template fades: drawn over one, sampled between two
+BLURS = (0.35, 0.7, 1.05)  # standard deviations in pixels: as drawn; after compression, which halves the colours' sides
 
 COMPLETE = 0.03  # a thing at the border that misfits a shape by less is not cut off by it
 TIE = 0.004  # two shapes that misfit by so much more or less than each other look the same
@@ -65,7 +75,7 @@ def templates(outlined: bool, unit: float) -> tuple[Int[ndarray, "m"], Float[nda
         for shape, (turn, count) in enumerate(zip(TURNS.values(), counts, strict=True))
         for step in range(count)
     ]
-    pictures = np.empty((len(SHARPNESS), len(poses), PATCH * PATCH), np.float32)
+    pictures = np.empty((len(SHARPNESS), len(poses), len(BLURS), PATCH, PATCH), np.float32)
     for index, (shape, angle) in enumerate(poses):
         ratio = ratios(outlined)[shape]
         cos, sin = np.float32(math.cos(angle) * ratio), np.float32(math.sin(angle) * ratio)
@@ -75,8 +85,13 @@ def templates(outlined: bool, unit: float) -> tuple[Int[ndarray, "m"], Float[nda
             if outlined:
                 half = LINE * unit / 2
                 pixels = abs(pixels + half) - half
-            pictures[level, index] = np.clip(0.5 - pixels / SOFTNESS, 0, 1).ravel()
-    return np.array([shape for shape, _ in poses]), np.array([angle for _, angle in poses]), pictures
+            pictures[level, index] = np.clip(0.5 - pixels, 0, 1)
+    for level, radius in enumerate(SHARPNESS):
+        for index, blur in enumerate(BLURS):
+            sigma = blur / radius * (PATCH - 1) / (2 * REACH)
+            pictures[level, :, index] = ndimage.gaussian_filter(pictures[level, :, index], (0, sigma, sigma))
+    shape_of, angle_of = np.repeat(np.array(poses), len(BLURS), 0).T
+    return shape_of.astype(int), angle_of, pictures.reshape(len(SHARPNESS), -1, PATCH**2)
 
 
 def recognise(sight: Sight, outlined: bool = False) -> Looks:
@@ -100,14 +115,23 @@ def block_templates() -> tuple[Int[ndarray, "m"], Float[ndarray, "m"], Float[nda
     """The shape, radius and spread in blocks, and picture of upright shapes in pixel art, however the blocks fall."""
     side = 17
     offsets = np.arange(6) / 6 - 5 / 12
-    poses = [(shape, radius, x, y) for shape in range(len(SHAPES)) for radius in BLOCK_RADII for x in offsets for y in offsets]
+    poses = [
+        (shape, radius, x, y)
+        for shape in range(len(SHAPES))
+        for radius in BLOCK_RADII
+        for x in offsets
+        for y in offsets
+    ]
     grid = np.arange(side, dtype=np.float32) - side // 2
     cover = np.empty((len(poses), side, side), np.float32)
     for index, (shape, radius, x, y) in enumerate(poses):
         across, down = np.meshgrid((grid - x) / radius, (grid - y) / radius)
         cover[index] = SHAPES[SHAPE_NAMES[shape]](across.astype(np.float32), down.astype(np.float32)) < 0
     area = cover.sum((1, 2))
-    x, y = (np.einsum("mhw,w->m", cover if axis else cover.swapaxes(1, 2), grid) / np.maximum(area, 1) + side / 2 for axis in (1, 0))
+    x, y = (
+        np.einsum("mhw,w->m", cover if axis else cover.swapaxes(1, 2), grid) / np.maximum(area, 1) + side / 2
+        for axis in (1, 0)
+    )
     spread, owner = np.sqrt(area / math.pi), np.arange(1, len(poses) + 1)[:, None, None] * (cover > 0)
     pictures = crop(cover, owner, np.arange(len(poses)), x, y, np.maximum(spread, 0.1))
     shape, radius, *_ = np.array(poses).T
@@ -123,7 +147,9 @@ def recognise_blocks(sight: Sight) -> Looks:
     table = (table + np.square(larger)).reshape(len(mine), len(SHAPES), -1)
     misfit = table.min(2)
     same = table <= misfit[..., None] + 1e-3  # templates that give the same blocks
-    return Looks(misfit, np.zeros_like(misfit), (same * radius.reshape(len(SHAPES), -1)).sum(2) / same.sum(2) / sight.unit)
+    return Looks(
+        misfit, np.zeros_like(misfit), (same * radius.reshape(len(SHAPES), -1)).sum(2) / same.sum(2) / sight.unit
+    )
 
 
 # Tracks.
@@ -216,7 +242,14 @@ def follow(sight: Sight, chain: list[int], seconds: Float[ndarray, "t"], looks: 
     present = through(np.ones(len(sight.frame), bool), False)
     places = [through(values, math.nan) for values in (sight.x, sight.y, sight.spread)]
     appearance = Looks(*(through(values, math.nan) for values in looks))
-    return Track(seconds, present, through(sight.whole | (looks.misfit.min(1) < COMPLETE), False), *places, through(sight.colour, -1), appearance)
+    return Track(
+        seconds,
+        present,
+        through(sight.whole | (looks.misfit.min(1) < COMPLETE), False),
+        *places,
+        through(sight.colour, -1),
+        appearance,
+    )
 
 
 # Motions.

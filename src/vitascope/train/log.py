@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,7 +59,7 @@ class Log:
             self.file.write(json.dumps({"stage": stage, "step": step, **values}) + "\n")
             if self.board is not None:
                 for name, value in values.items():
-                    self.board.add_scalar(f"{stage}/{name}", value, step)
+                    self.board.scalar(f"{stage}/{name}", value, step)
 
     def begin(self, stage: str, step: int, steps: int) -> None:
         """A bar for a stage, in place of the one before."""
@@ -104,9 +105,31 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
-def _board(folder: Path) -> Any:
+class Board:
+    """Scalars for TensorBoard, written at once: its own writer is a thread, which a full disk ends in the dark."""
+
+    def __init__(self, folder: Path) -> None:
+        from tensorboard.compat.proto import event_pb2, summary_pb2  # late: an extra
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self.event, self.summary = event_pb2.Event, summary_pb2.Summary
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"events.out.tfevents.{time.time():.0f}.{os.getpid()}"
+        self.records = RecordWriter(open(path, "ab", buffering=0))  # noqa: SIM115 (open for the whole run)
+        self._write(file_version="brain.Event:2")
+
+    def scalar(self, name: str, value: float, step: int) -> None:
+        self._write(step=step, summary=self.summary(value=[self.summary.Value(tag=name, simple_value=value)]))
+
+    def _write(self, **content: Any) -> None:
+        self.records.write(self.event(wall_time=time.time(), **content).SerializeToString())
+
+    def close(self) -> None:
+        self.records.close()
+
+
+def _board(folder: Path) -> Board | None:
     try:
-        from torch.utils.tensorboard import SummaryWriter  # late: an extra, and slow to import
+        return Board(folder / "tensorboard")
     except ImportError:
         return None
-    return SummaryWriter(str(folder / "tensorboard"))

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from vitascope.config import Config
 
 NARROWEST, LONGEST = 64, 4
-"""A hidden matrix is at least this narrow and at most so many times as long; others lead into or out of the network, are
-embeddings or modulations, whose directions are not alike."""
+"""A hidden matrix is at least so wide and at most so many times as long. Others lead into or out of the network, or are
+embeddings or modulations: their directions are not alike."""
 
 
 class MuonConfig(Config):
@@ -28,7 +28,7 @@ class MuonConfig(Config):
 
 
 class Muon(torch.optim.Optimizer):
-    """Jordan et al. 2024: https://kellerjordan.github.io/posts/muon. It needs far fewer steps than AdamW where steps are dear.
+    """Jordan et al. 2024 (kellerjordan.github.io/posts/muon): far fewer steps than AdamW, each a little dearer.
 
     torch's own Muon computes in bf16, which CPUs without bf16 instructions emulate, and refuses convolutions.
     """

@@ -1,0 +1,260 @@
+"""Laws of sampling: one way for every task, the same video for the same request, and no request silently changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vitascope.sample import generate as sampling
+from vitascope.sample import memory
+from vitascope.sample.generate import decode, generate
+from vitascope.sample.latents import read_latents
+from vitascope.sample.legal import legalise, request_of, settings_of
+from vitascope.sample.memory import free_bytes, is_out_of_memory, sampling_bytes
+from vitascope.sample.model import Model
+from vitascope.system import VideoModel
+from vitascope.types import Clip, Request, UserError
+
+
+def picture(seed: int, size: tuple[int, int] = (16, 16)) -> Float[Tensor, "3 h w"]:
+    made = torch.rand(3, size[1], size[0], generator=torch.Generator().manual_seed(seed))
+    return (made * 255).round() / 255
+
+
+def through(model: VideoModel, shown: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
+    """The best that the tokenizer can do."""
+    with torch.no_grad():
+        return model.tokenizer.decode(model.tokenizer.encode(shown[None, None]))[0, 0]
+
+
+@pytest.mark.parametrize("solver", ["euler", "heun", "dpmpp", "unipc", "sde"])
+def test_same_seed_same_video_whatever_shares_its_batch(model: Model, solver: str) -> None:
+    request = Request("a red circle", seed=3, solver=solver)
+    others = [
+        Request("something with many more words in it", seed=1, solver=solver),
+        Request("blue", seed=2, solver=solver),
+    ]
+    alone, again = (generate(model.system, [request])[0].pixels for _ in range(2))
+    assert torch.equal(alone, again)
+    among = generate(model.system, [others[0], request, others[1]])[1].pixels
+    torch.testing.assert_close(among, alone, atol=1e-4, rtol=0)
+    assert not torch.allclose(generate(model.system, [replace(request, seed=4)])[0].pixels, alone, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [(), (0,), (0, 1), (0, 3), (0, 2), (-1,), (0, -1)],
+    ids=["text", "image", "prediction", "first and last", "every second", "last", "first and last, from the end"],
+)
+def test_every_task_is_one_call_and_known_frames_come_back_as_good_as_the_tokenizer(
+    model: Model, known: tuple[int, ...]
+) -> None:
+    frames = {number: picture(number + 9) for number in known}
+    (clip,) = generate(model.system, [Request("a red circle", frames)])
+    assert clip.pixels.shape == (4, 3, 16, 16)
+    for number, shown in frames.items():
+        torch.testing.assert_close(clip.pixels[number], through(model.system, shown), atol=1e-5, rtol=0)
+    if known:  # what is known changes what is made
+        (plain,) = generate(model.system, [Request("a red circle")])
+        made = next(number for number in range(4) if number not in {k % 4 for k in known})
+        assert not torch.allclose(plain.pixels[made], clip.pixels[made], atol=1e-4)
+
+
+def test_a_picture_is_a_video_of_one_frame(model: Model) -> None:
+    (clip,) = generate(model.system, [Request("a red circle", num_frames=1)])
+    assert clip.pixels.shape == (1, 3, 16, 16)
+
+
+def test_an_image_needs_no_words_but_something_is_needed(model: Model) -> None:
+    generate(model.system, [Request("", {0: picture(1)})])
+    for prompt in ("", "  \n"):
+        with pytest.raises(UserError, match="prompt is empty"):
+            legalise(model.system, Request(prompt))
+
+
+@pytest.mark.parametrize(
+    ("wish", "got", "said"),
+    [
+        ({"size": (20, 30)}, {"size": (16, 32)}, r"size 20x30 became 16x32: .*blocks of 8x8"),
+        ({"size": (1, 1)}, {"size": (8, 8)}, "became 8x8"),
+        ({"num_frames": 3}, {"num_frames": 4}, r"3 frames became 4 \(0.5 s\): .*groups of 2"),
+        ({"seconds": 0.6}, {"num_frames": 6}, "5 frames became 6"),
+        ({"seconds": 0.5, "fps": 4.0}, {"num_frames": 2, "fps": 4.0}, None),
+        ({"num_frames": 1}, {"num_frames": 1}, None),
+        ({}, {"num_frames": 4, "size": (16, 16), "fps": 8.0, "steps": 3, "guidance": 3.0, "solver": "heun"}, None),
+    ],
+)
+def test_what_the_model_cannot_make_is_snapped_and_said(
+    model: Model, wish: dict[str, Any], got: dict[str, Any], said: str | None
+) -> None:
+    legal = legalise(model.system, Request("x", **wish))
+    assert {name: getattr(legal, name) for name in got} == got
+    assert len(legal.changes) == (said is not None)
+    if said is not None:
+        with pytest.raises(AssertionError, match=said):
+            raise AssertionError(legal.changes[0])
+    assert legalise(model.system, request_of(settings_of(legal))).changes == ()
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"size": (0, 16)}, "from 1x1"),
+        ({"size": (-64, 64)}, "-64x64"),
+        ({"size": (10**6, 64)}, "8192"),
+        ({"steps": 0}, "steps must be from 1"),
+        ({"steps": 10**9}, "steps"),
+        ({"num_frames": 0}, "number of frames"),
+        ({"num_frames": 10**9}, "number of frames"),
+        ({"seconds": -1.0}, "length"),
+        ({"seconds": float("nan")}, "length"),
+        ({"seconds": float("inf")}, "length"),
+        ({"fps": 0.0}, "fps"),
+        ({"fps": float("nan")}, "fps"),
+        ({"guidance": -1.0}, "guidance"),
+        ({"guidance": float("nan")}, "guidance"),
+        ({"solver": "huen"}, "did you mean 'heun'"),
+        ({"prompt": "word " * 400}, r"\d+ tokens .* reads 64; shorten it to about \d+ characters"),
+        ({"frames": {4: torch.zeros(3, 16, 16)}}, r"frame 4 was given but the video has 4 frames \(0 to 3\)"),
+        ({"frames": {-5: torch.zeros(3, 16, 16)}}, "frame -5"),
+        ({"frames": {0: torch.full((3, 8, 8), 255.0)}}, "from 0 to 1, got numbers from 255 to 255"),
+        ({"frames": {0: torch.full((3, 8, 8), float("nan"))}}, "from 0 to 1"),
+        ({"frames": {k: torch.zeros(3, 16, 16) for k in range(4)}}, "nothing is left to make"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_line(model: Model, wish: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        legalise(model.system, Request(**{"prompt": "x", **wish}))
+    assert "\n" not in str(caught.value)
+
+
+def test_pictures_of_any_size_are_cut_to_the_video(model: Model) -> None:
+    legal = legalise(model.system, Request("x", {0: picture(1, (40, 20)), 2: picture(2, (5, 70))}))
+    assert {known.shape for known in legal.known.values()} == {(3, 16, 16)}
+    assert torch.equal(legal.known[0] * 255, (legal.known[0] * 255).round())
+
+
+def test_a_batch_that_does_not_fit_together_is_a_mistake_of_the_caller(model: Model) -> None:
+    with pytest.raises(ValueError, match="must agree"):
+        generate(model.system, [Request("x"), Request("x", num_frames=2)])
+
+
+def test_settings_make_the_same_video_again(model: Model) -> None:
+    frames = {0: picture(1, (30, 20)), -1: picture(2)}
+    (first,) = generate(model.system, [Request("a red circle", frames, seed=5, guidance=2.0, solver="sde", steps=2)])
+    (again,) = generate(model.system, [request_of(first.settings)])
+    assert torch.equal(first.pixels, again.pixels)
+    assert again.settings == first.settings
+    assert again.caption == "a red circle"
+
+
+@pytest.mark.parametrize("settings", [{}, {"prompt": 3, "frames": []}, {"frames": {"0": "no picture"}}])
+def test_settings_of_something_else_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="do not describe a generated video"):
+        request_of(settings)
+
+
+def test_progress_is_true_and_cancels_within_a_step(model: Model) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def cancel(done: int, steps: int, z: Tensor) -> None:
+        assert z.shape == (1, 4, 4, 2, 2)
+        seen.append((done, steps))
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(model.system, [Request("x", steps=5)], progress=cancel)
+    assert seen == [(1, 5), (2, 5)]
+
+
+def test_latents_are_kept_before_they_are_decoded(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "kept.safetensors"
+
+    def fail(*_: Any) -> Tensor:
+        assert path.exists()
+        raise KeyboardInterrupt
+
+    wanted = model.fulfil(Request("a red circle", seed=5))
+    with monkeypatch.context() as patch:
+        patch.setattr(sampling, "decode", fail)
+        with pytest.raises(KeyboardInterrupt):
+            model.fulfil(Request("a red circle", seed=5), keep_latents=path)
+    clip = model.decode(path)
+    assert torch.equal(clip.pixels, wanted.pixels)
+    assert clip.settings == wanted.settings
+    latents, settings = read_latents(path)
+    assert latents.shape == (4, 4, 2, 2)
+    assert settings["prompt"] == "a red circle"
+
+
+def test_a_full_memory_while_decoding_decodes_fewer_frames_at_once(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latents, whole = torch.randn(9, 4, 2, 2), type(model.system.tokenizer).decode
+    tried = []
+
+    def small(self: Any, part: Tensor) -> Tensor:
+        tried.append(part.shape[1])
+        if part.shape[1] > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
+        return whole(self, part)
+
+    wanted = decode(model.system, latents)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(model.system.tokenizer), "decode", small)
+        torch.testing.assert_close(decode(model.system, latents), wanted)
+        assert max(tried[2:]) <= 2
+        patch.setattr(
+            type(model.system.tokenizer), "decode", lambda self, part: small(self, part.repeat(1, 3, 1, 1, 1))
+        )
+        with pytest.raises(UserError, match="the memory ran out; 8x8 would fit"):
+            generate(model.system, [Request("x")])
+
+
+def test_without_free_memory_it_says_what_would_fit(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 20 * 2**20)
+    with pytest.raises(
+        UserError, match=r"1 video\(s\) of 4 frames at 512x256 need about .* free; (\d+)x(\d+) would fit"
+    ) as e:
+        generate(model.system, [Request("x", size=(512, 256))])
+    width, height = map(int, str(e.value).split("; ")[1].split()[0].split("x"))
+    assert width / height == pytest.approx(2, rel=0.1)
+    assert sampling_bytes(model.system, (width, height), 4, 4, 1) <= 20 * 2**20
+    with pytest.raises(UserError, match="ask for fewer frames"):
+        generate(model.system, [Request("x", num_frames=100_000)])
+
+
+def test_memory_needed_grows_with_everything(model: Model) -> None:
+    base = sampling_bytes(model.system, (64, 64), 4, 4, 1)
+    assert base < sampling_bytes(model.system, (128, 64), 4, 4, 1)
+    assert base < sampling_bytes(model.system, (64, 64), 40, 4, 1)
+    assert base < sampling_bytes(model.system, (64, 64), 4, 4, 2)
+    assert free_bytes(torch.device("cpu")) > 0
+
+
+def test_torchs_word_for_a_full_memory_is_known() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**50)
+    assert is_out_of_memory(caught.value)
+    assert not is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
+
+
+def test_weights_that_are_no_numbers_do_not_become_a_video(model: Model, folder: Path) -> None:
+    from vitascope.sample.model import load
+
+    broken = load(folder, "cpu")
+    with torch.no_grad():
+        broken.system.backbone.leave.bias.fill_(torch.nan)
+    with pytest.raises(UserError, match="stopped being finite in step 1 of 3"):
+        broken.generate("x")
+    fine: Clip = model.generate("x")
+    assert fine.pixels.isfinite().all()

@@ -1,0 +1,107 @@
+"""Laws of a loaded model, as its users meet it; and of the one that comes with the package."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import vitascope
+from tiny import save_tiny
+from vitascope import media
+from vitascope.sample import model as models
+from vitascope.sample.latents import write_latents
+from vitascope.sample.model import Model, bundled, load
+from vitascope.types import Request, UserError
+
+
+def test_five_lines_make_a_file(folder: Path, tmp_path: Path) -> None:
+    model = vitascope.load(folder)
+    clip = model.generate("a red circle", seed=1)
+    clip.save(str(tmp_path / "x.mp4"))
+    assert media.read_video(tmp_path / "x.mp4").num_frames == 4
+    assert media.read_settings(tmp_path / "x.mp4")["seed"] == 1
+
+
+@pytest.mark.parametrize("name", ["load", "Model", "Clip", "Request", "UserError"])
+def test_public_names_are_there(name: str) -> None:
+    assert getattr(vitascope, name).__name__ == name
+    assert name in dir(vitascope)
+
+
+def test_other_names_are_not() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'lode'"):
+        vitascope.lode  # noqa: B018
+
+
+def test_options_and_requests_are_the_same(model: Model) -> None:
+    image = torch.rand(3, 20, 30)
+    one = model.generate("x", image=image, frames={-1: torch.zeros(3, 9, 9)}, seconds=0.5, fps=8.0, seed=2, steps=2)
+    frames = {0: image, -1: torch.zeros(3, 9, 9)}
+    other = model.fulfil(Request("x", frames, seconds=0.5, fps=8.0, seed=2, steps=2))
+    assert torch.equal(one.pixels, other.pixels)
+
+
+def test_changes_are_told_without_sampling(model: Model) -> None:
+    assert model.changes(Request("x")) == ()
+    assert len(model.changes(Request("x", size=(17, 17), num_frames=3))) == 2
+
+
+def test_a_clip_names_the_model_that_made_it(model: Model) -> None:
+    assert model.generate("x").settings["model"] == model.card.sha256
+    assert model.batch([Request("x")])[0].settings["model"] == model.card.sha256
+
+
+def test_latents_of_another_model_are_refused(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "kept.safetensors"
+    model.fulfil(Request("x"), keep_latents=path)
+    other = load(save_tiny(tmp_path / "other", seed=1), "cpu")
+    with pytest.raises(UserError, match="made by another model"):
+        other.decode(path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match="holds no latents"):
+        model.decode(path)
+    with pytest.raises(UserError, match="could not be written"):
+        write_latents(tmp_path / "absent" / "kept.safetensors", torch.zeros(1, 1, 1, 1), {})
+
+
+def test_without_a_model_it_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(models.vitascope, "__file__", str(tmp_path / "__init__.py"))
+    with pytest.raises(UserError, match="vitascope train"):
+        load()
+
+
+def test_a_bundled_model_is_found_whatever_its_name(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "bundled" / "any name")
+    monkeypatch.setattr(models.vitascope, "__file__", str(tmp_path / "__init__.py"))
+    assert bundled().name == "any name"
+    assert load().generate("x").num_frames == 4
+
+
+def bundled_model() -> Model:
+    try:
+        return load()
+    except UserError:
+        pytest.skip("no model is bundled")
+
+
+def test_the_bundled_model_makes_a_clip_in_time_and_returns_the_picture_it_was_given() -> None:
+    model = bundled_model()
+    prompt = "a small red circle moves left on a black background"
+    begun = time.process_time()
+    clip = model.generate(prompt, seed=1)
+    assert time.process_time() - begun < 10  # seconds of one core: 5 on two
+    assert clip.num_frames == model.system.config.defaults.num_frames
+    assert clip.pixels.std() > 0.02
+
+    given = clip.pixels[0]
+    moved = model.fulfil(replace(Request(prompt, {0: given}), steps=4, seed=2))
+    best = model.system.tokenizer.decode(model.system.tokenizer.encode(given[None, None]))[0, 0]
+    torch.testing.assert_close(moved.pixels[0], best, atol=0.02, rtol=0)  # `given` is rounded to 8 bits on its way
+    assert moved.pixels.std(0).max() > 0.05  # and something moves
