@@ -80,43 +80,44 @@ def watch(clip: Clip, scene: Scene) -> View:
     video = np.ascontiguousarray(clip.pixels.numpy().transpose(0, 2, 3, 1), np.float32)
     video = video[: max(1, round(SPAN_SECONDS * clip.fps))]
     seconds = np.arange(len(video)) / clip.fps
-    sight, looks, styled = STYLED[scene.style](video, bool(scene.camera))
+    sight, looks, styled = STYLED[scene.style](video, bool(scene.camera), scene.change is not None)
     found = tracks(sight, seconds, looks)
     camera = ""
     if scene.camera and len(seconds) > 1:
         camera, path = find_camera(video, sight, seconds)
         found = [track.seen_by(*path) for track in found]
-    if scene.interaction:
-        found = [replace(track, whole=track.whole & unhidden(track)) for track in found]
+    if scene.interaction == "passes behind":
+        found = [replace(track, whole=track.whole & ~track.touches) for track in found]
     return View(scene, video, seconds, sight, found, assign(lasting(found), scene), styled, camera)
 
 
 # How clips of each style are seen: what is in them, what that looks like, and whether they have the style.
 
 
-def plain(video: Video, moving_camera: bool) -> tuple[Sight, Looks, bool]:
-    sight = segment.look(video, moving_camera=moving_camera)
+def plain(video: Video, moving_camera: bool, blended: bool) -> tuple[Sight, Looks, bool]:
+    sight = segment.look(video, moving_camera=moving_camera, blended=blended)
     return sight, recognise(sight), True
 
 
-def drawn(video: Video, moving_camera: bool) -> tuple[Sight, Looks, bool]:
-    solid = plain(video, moving_camera)
+def drawn(video: Video, moving_camera: bool, blended: bool) -> tuple[Sight, Looks, bool]:
+    solid = plain(video, moving_camera, blended)
     sight = segment.look(video, moving_camera=moving_camera, outlined=True)
     looks = recognise(sight, outlined=True)
-    better = unlikeness(looks) < min(0.2, unlikeness(solid[1]))
+    filled = unlikeness(solid[1])
+    better = len(solid[1].misfit) and 0.1 < filled and unlikeness(looks) < min(0.3, 0.6 * filled)
     return (sight, looks, True) if better else (*solid[:2], False)
 
 
-def colourless(video: Video, moving_camera: bool) -> tuple[Sight, Looks, bool]:
+def colourless(video: Video, moving_camera: bool, blended: bool) -> tuple[Sight, Looks, bool]:
     if segment.chroma(video) > GRAY_CHROMA:
-        return (*plain(video, moving_camera)[:2], False)
+        return (*plain(video, moving_camera, blended)[:2], False)
     sight = segment.look(video, moving_camera=moving_camera, gray=True)
     return sight, recognise(sight), True
 
 
-def blocky(video: Video, moving_camera: bool) -> tuple[Sight, Looks, bool]:
+def blocky(video: Video, moving_camera: bool, blended: bool) -> tuple[Sight, Looks, bool]:
     if segment.blockiness(video) < BLOCKY:
-        return (*plain(video, moving_camera)[:2], False)
+        return (*plain(video, moving_camera, blended)[:2], False)
     sight = segment.look(segment.mosaic(video), moving_camera=moving_camera)
     return sight, recognise_blocks(sight), True
 
@@ -135,12 +136,6 @@ STYLED = {"": plain, "as a line drawing": drawn, "in black and white": colourles
 def lasting(found: list[Track]) -> list[Track]:
     """The tracks that are things, not specks."""
     return [track for track in found if track.present.sum() >= MIN_SHARE * len(track.present)]
-
-
-def unhidden(track: Track) -> Bool[ndarray, "t"]:
-    """The frames in which nothing covers a part of a thing that keeps its size."""
-    relative = np.nan_to_num(track.spread) / np.nanquantile(track.spread, 0.75)
-    return (relative > 0.97) & (relative < 1.04)  # more where the colours of two things run together
 
 
 def assign(found: list[Track], scene: Scene) -> list[Track | None]:

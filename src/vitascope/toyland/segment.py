@@ -43,7 +43,7 @@ class Sight:
 
     `x`, `y` are in units of the world; `spread` is the radius of the disc of the same area. `pictures` show how much of
     each pixel a thing covers, centred on it and scaled by `spread`. `colour` counts in `NAMES`. A thing is `whole`
-    unless the border cuts it off. `free` is background beyond doubt.
+    unless the border cuts it off; it may touch one of another colour. `free` is background beyond doubt.
     """
 
     backdrop: Backdrop
@@ -55,17 +55,24 @@ class Sight:
     y: Float[ndarray, "n"]
     spread: Float[ndarray, "n"]
     whole: Bool[ndarray, "n"]
+    touches: Bool[ndarray, "n"]
     pictures: Float32[ndarray, "n 21 21"]
     unit: float  # pixels
 
 
-def look(video: Video, *, moving_camera: bool = False, gray: bool = False, outlined: bool = False) -> Sight:
-    """Find the background and the things. `gray`: colours say nothing; `outlined`: things are drawn as their outlines."""
+def look(
+    video: Video, *, moving_camera: bool = False, gray: bool = False, outlined: bool = False, blended: bool = False
+) -> Sight:
+    """Find the background and the things.
+
+    `gray`: colours say nothing; `outlined`: things are drawn as their outlines; `blended`: they may have mixed colours.
+    """
     unit = min(video.shape[1:3]) / 2
     backdrop = find_backdrop(video, gray)
-    free = ~grown(far_from(video, backdrop, gray), round(unit / 16))
+    far = far_from(video, backdrop, gray)
+    free = ~grown(far, round(unit / 16))
     background = fill(video, free, moving_camera)
-    return find_things(video, backdrop, background, free, gray, outlined)
+    return find_things(video, backdrop, background, far, free, gray, outlined, blended)
 
 
 # The background.
@@ -189,9 +196,11 @@ def find_things(
     video: Video,
     backdrop: Backdrop,
     background: Video,
+    far: Bool[ndarray, "t h w"],
     free: Bool[ndarray, "t h w"],
     gray: bool,
     outlined: bool,
+    blended: bool,
 ) -> Sight:
     frames, height, width, _ = video.shape
     unit = min(height, width) / 2
@@ -202,10 +211,10 @@ def find_things(
     nearest = misfit.argmin(0)
     opaque = cover[nearest, np.arange(len(at))] > (0.35 if outlined else 0.5)
     label = np.zeros((frames, height, width), np.int16)
-    label.ravel()[at] = np.where(opaque, nearest + 1, 0)
+    label.ravel()[at] = np.where(opaque & far.ravel()[at], nearest + 1, 0)
     label = vote(label)
-    parts, colour = (outlines if outlined else components)(label, MIN_AREA * unit**2)
-    parts = without_slivers(parts, 6 * MIN_AREA * unit**2)
+    parts, colour = components(label, MIN_AREA * unit**2, outlined, blended or outlined)
+    parts, touches = without_slivers(parts, 4 * MIN_AREA * unit**2)
     owner, hidden = joined(grown(parts, round(unit / 16)), colour)
     alpha = np.zeros(owner.shape, np.float32)
     alpha.ravel()[at] = np.clip(cover[colour[owner.ravel()[at]], np.arange(len(at))], 0, 1)
@@ -226,9 +235,10 @@ def find_things(
     hidden[1:] |= np.bincount(owner[(label > 0) & border], minlength=number)[1:] > 0
     pictures = crop(alpha, owner, when[1:], x, y, spread)
     things = np.flatnonzero(area > 1e-6)
-    whole, colour, when = ~hidden[1:][things], colour[1:][things], when[1:][things]
+    whole, touches = ~hidden[1:][things], touches[1:][things]
+    colour, when = colour[1:][things], when[1:][things]
     x, y, spread, pictures = x[things] - width / 2, y[things] - height / 2, spread[things], pictures[things]
-    return Sight(backdrop, background, free, when, colour, x / unit, y / unit, spread / unit, whole, pictures, unit)
+    return Sight(backdrop, background, free, when, colour, x / unit, y / unit, spread / unit, whole, touches, pictures, unit)
 
 
 def grays(offset: Float32[ndarray, "n 3"], base: Float32[ndarray, "n 3"]) -> Float32[ndarray, "2 3"]:
@@ -259,54 +269,47 @@ def vote(label: Int[ndarray, "t h w"]) -> Int[ndarray, "t h w"]:
     return np.where(label > 0, present[votes.argmax(0)], 0).astype(label.dtype)
 
 
-def components(label: Int[ndarray, "t h w"], min_area: float) -> tuple[Int[ndarray, "t h w"], Int[ndarray, "m"]]:
-    """Connected patches of one colour, numbered from 1, and the colour of each; the smallest are left out."""
+def components(
+    label: Int[ndarray, "t h w"], min_area: float, outlined: bool, blended: bool
+) -> tuple[Int[ndarray, "t h w"], Int[ndarray, "m"]]:
+    """Connected patches of one colour, or of any, numbered from 1, and the colour of each; the smallest are left out.
+
+    The inside of an outline belongs to it.
+    """
     structure = np.zeros((3, 3, 3), bool)
-    structure[1] = ndimage.generate_binary_structure(2, 1)
-    owner, colour, total = np.zeros(label.shape, np.int32), [0], 0
-    for k in np.flatnonzero(np.bincount(label.ravel()))[1:]:
-        parts, count = ndimage.label(label == k, structure)
+    structure[1] = ndimage.generate_binary_structure(2, 2 if outlined else 1)
+    solid = np.stack([ndimage.binary_fill_holes(frame) for frame in label > 0]) if outlined else label > 0
+    masks = [solid] if blended else [label == k for k in np.flatnonzero(np.bincount(label.ravel())) if k]
+    owner, total = np.zeros(label.shape, np.int32), 0
+    for mask in masks:
+        parts, count = ndimage.label(mask, structure)
         kept = 1 + np.flatnonzero(np.bincount(parts.ravel(), minlength=count + 1)[1:] >= min_area)
         number = np.zeros(count + 1, np.int32)
         number[kept] = total + 1 + np.arange(len(kept))
         owner += number[parts]
-        colour += [int(k) - 1] * len(kept)
         total += len(kept)
-    return owner, np.array(colour)
-
-
-def outlines(label: Int[ndarray, "t h w"], min_area: float) -> tuple[Int[ndarray, "t h w"], Int[ndarray, "m"]]:
-    """The same for things of which only the outline is drawn: the inside belongs to them."""
-    filled = np.stack([ndimage.binary_fill_holes(frame) for frame in label > 0])
-    structure = np.zeros((3, 3, 3), bool)
-    structure[1] = True
-    parts, count = ndimage.label(filled, structure)
-    kept = 1 + np.flatnonzero(np.bincount(parts.ravel(), minlength=count + 1)[1:] >= min_area)
-    number = np.zeros(count + 1, np.int32)
-    number[kept] = 1 + np.arange(len(kept))
-    owner = number[parts]
-    votes = np.zeros((len(kept) + 1, int(label.max()) + 1))
-    np.add.at(votes, (owner.ravel(), label.ravel()), 1)
-    votes[:, 0] = 0
+    votes = np.zeros((total + 1, len(NAMES) + 1))
+    np.add.at(votes, (owner[label > 0], label[label > 0]), 1)
     return owner, np.maximum(votes.argmax(1) - 1, 0)
 
 
-def without_slivers(owner: Int[ndarray, "t h w"], max_area: float) -> Int[ndarray, "t h w"]:
-    """Small patches that mostly lie along another, where colours run together, become a part of that one."""
+def without_slivers(
+    owner: Int[ndarray, "t h w"], max_area: float
+) -> tuple[Int[ndarray, "t h w"], Bool[ndarray, "m"]]:
+    """Small patches that lie along another, where colours run together, become a part of that one; who touches others."""
     other = np.where(owner > 0, owner, np.iinfo(owner.dtype).max)
     lowest = -spread_out(-other)
     highest = spread_out(owner)
     neighbour = np.where(highest != owner, highest, lowest)
     touching = (owner > 0) & (neighbour != owner)
-    if not touching.any():
-        return owner
     area, contact = np.bincount(owner.ravel()), np.bincount(owner[touching], minlength=int(owner.max()) + 1)
     number = np.arange(len(area), dtype=owner.dtype)
-    for sliver in np.flatnonzero((contact > 0.5 * area) & (area < max_area)):
+    for sliver in np.flatnonzero((contact > 0.75 * area) & (area < max_area)):
         if sliver:
             nearest = np.bincount(neighbour[touching & (owner == sliver)]).argmax()
             number[sliver] = nearest if area[nearest] > area[sliver] else sliver
-    return number[owner]
+    touches = np.bincount(number, contact * (number == np.arange(len(area))), len(area)) > 1
+    return number[owner], touches
 
 
 def joined(owner: Int[ndarray, "t h w"], colour: Int[ndarray, "m"]) -> tuple[Int[ndarray, "t h w"], Bool[ndarray, "m"]]:

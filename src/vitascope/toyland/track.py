@@ -31,7 +31,7 @@ TURNS = {
 }
 """The part of a turn after which a shape looks the same again; a circle always does."""
 STEP_DEGREES = 6
-SHARPNESS = (1.2, 1.6, 2.2, 3.0, 4.2, 6.0, 9.0, 14.0, 24.0)  # radii in pixels for which there are templates
+SHARPNESS = tuple(np.geomspace(1.2, 24, 18))  # radii in pixels for which there are templates
 BLOCK_RADII = tuple(np.geomspace(1.2, 6.2, 28))  # of things in pixel art, in blocks
 BLURS = (0.35, 0.7, 1.05)  # standard deviations in pixels: as drawn; after compression, which halves the colours' sides
 
@@ -162,6 +162,7 @@ class Track:
     seconds: Float[ndarray, "t"]
     present: Bool[ndarray, "t"]
     whole: Bool[ndarray, "t"]
+    touches: Bool[ndarray, "t"]
     x: Float[ndarray, "t"]
     y: Float[ndarray, "t"]
     spread: Float[ndarray, "t"]
@@ -240,16 +241,10 @@ def follow(sight: Sight, chain: list[int], seconds: Float[ndarray, "t"], looks: 
         return result
 
     present = through(np.ones(len(sight.frame), bool), False)
+    whole = through(sight.whole | (looks.misfit.min(1) < COMPLETE), False)
     places = [through(values, math.nan) for values in (sight.x, sight.y, sight.spread)]
     appearance = Looks(*(through(values, math.nan) for values in looks))
-    return Track(
-        seconds,
-        present,
-        through(sight.whole | (looks.misfit.min(1) < COMPLETE), False),
-        *places,
-        through(sight.colour, -1),
-        appearance,
-    )
+    return Track(seconds, present, whole, through(sight.touches, False), *places, through(sight.colour, -1), appearance)
 
 
 # Motions.

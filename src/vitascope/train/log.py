@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from io import RawIOBase
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,10 +28,11 @@ class Log:
 
     def __init__(self, folder: Path, console: Console | None = None) -> None:
         self.folder = folder
-        with writing(folder):
+        with writing(folder), contextlib.ExitStack() as files:
             folder.mkdir(parents=True, exist_ok=True)
-            self.file = open(folder / "log.jsonl", "a", buffering=1)  # noqa: SIM115 (open for the whole run)
-            self.board = _board(folder)
+            self.file = files.enter_context(open(folder / "log.jsonl", "a", buffering=1))
+            self.board = _board(folder / "tensorboard", files)
+            self.files = files.pop_all()  # open for the whole run
         self.console = console or Console(stderr=True)
         self.shown = 0.0
         self.bar = Progress(
@@ -50,9 +53,7 @@ class Log:
     ) -> None:
         self.bar.stop()
         with writing(self.folder) if error is None else contextlib.suppress(OSError):
-            self.file.close()
-            if self.board is not None:
-                self.board.close()
+            self.files.close()
 
     def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
         with writing(self.folder):
@@ -108,14 +109,12 @@ def _duration(seconds: float) -> str:
 class Board:
     """Scalars for TensorBoard, written at once: its own writer is a thread, which a full disk ends in the dark."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, file: RawIOBase) -> None:
         from tensorboard.compat.proto import event_pb2, summary_pb2  # late: an extra
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         self.event, self.summary = event_pb2.Event, summary_pb2.Summary
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"events.out.tfevents.{time.time():.0f}.{os.getpid()}"
-        self.records = RecordWriter(open(path, "ab", buffering=0))  # noqa: SIM115 (open for the whole run)
+        self.records = RecordWriter(file)
         self._write(file_version="brain.Event:2")
 
     def scalar(self, name: str, value: float, step: int) -> None:
@@ -124,12 +123,10 @@ class Board:
     def _write(self, **content: Any) -> None:
         self.records.write(self.event(wall_time=time.time(), **content).SerializeToString())
 
-    def close(self) -> None:
-        self.records.close()
 
-
-def _board(folder: Path) -> Board | None:
-    try:
-        return Board(folder / "tensorboard")
-    except ImportError:
+def _board(folder: Path, files: contextlib.ExitStack) -> Board | None:
+    if importlib.util.find_spec("tensorboard") is None:
         return None
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"events.out.tfevents.{time.time():.0f}.{os.getpid()}"
+    return Board(files.enter_context(open(path, "ab", buffering=0)))
