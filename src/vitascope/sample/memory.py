@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import torch
 
+from vitascope.doctor import available_memory
 from vitascope.sample.legal import Legal
 from vitascope.system import VideoModel
 from vitascope.types import UserError
@@ -54,29 +52,7 @@ def free_bytes(device: torch.device) -> int:
     """Memory that can be had now; where the system does not say, no limit."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    known = [free for free in (_free_of_machine(), _free_of_container()) if free is not None]
-    return min(known, default=2**62)
-
-
-def _free_of_machine() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError):
-        pass
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # no such thing on macOS and Windows
-        return None
-
-
-def _free_of_container() -> int | None:
-    """What a container with a limit of its own (cgroup 2) may still take."""
-    folder = Path("/sys/fs/cgroup")
-    try:
-        return int((folder / "memory.max").read_text()) - int((folder / "memory.current").read_text())
-    except (OSError, ValueError):
-        return None
+    return available_memory()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
