@@ -21,7 +21,7 @@ PROMPTS = (
 
 
 def stiv() -> Run:
-    """Toyland, 16 frames of 64x64: the bundled model.
+    """Toyland, 16 frames of 64x64, in four stages: autoencoder, T2I, T2V, TI2V.
 
     vitascope train laptop:stiv
     """
