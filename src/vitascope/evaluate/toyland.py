@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from vitascope import toyland
 from vitascope.evaluate.intervals import Rate
 from vitascope.toyland.oracle import judge, passed
+from vitascope.toyland.paraphrases import SCENERY_SAYINGS, SYNONYMS
 from vitascope.types import Clip, Request, UserError
 
 KINDS = ("one", "two", "relation", "count", "change", "interaction", "camera", "style")
@@ -105,31 +107,31 @@ def evaluate(
     ):  # fmt: skip
         if value not in known:
             raise UserError(f"{name} must be one of {', '.join(known)}, got '{value}'")
+    if not 0 <= shard[0] < shard[1]:
+        raise UserError(f"shard must be a number and how many there are, such as (0, 4), got {shard}")
     if num < 1 or batch < 1 or seed < 0:
         raise UserError(f"num and batch must be at least 1 and seed at least 0, got {num}, {batch} and {seed}")
     protocol = {
         "suite": "toyland", "version": version("vitascope"), "split": split, "kind": kind, "num": num, "seed": seed,
         "captions": captions, "task": task, "num_frames": 16, "size": [64, 64], "fps": 8.0,
     }  # fmt: skip
-    report = Report(protocol, {})
-    for first in range(0, num, batch):
-        numbers = range(first, min(first + batch, num))
+    report, own = Report(protocol, {}), range(num)[shard[0] :: shard[1]]
+    for first in range(0, len(own), batch):
+        numbers = own[first : first + batch]
         scenes = [test_scene(split, kind, seed * num + number) for number in numbers]
+        texts = [said(scene, captions, number) for scene, number in zip(scenes, numbers, strict=True)]
         truths = [toyland.render(scene) for scene in scenes]
         requests = [
-            Request(
-                said(scene, captions, number),
-                {0: truth.pixels[0]} if task == "image" else {},
-                seed=seed * num + number,
-            )
-            for scene, truth, number in zip(scenes, truths, numbers, strict=True)
+            Request(text, {0: truth.pixels[0]} if task == "image" else {}, seed=seed * num + number)
+            for text, truth, number in zip(texts, truths, numbers, strict=True)
         ]
-        for clip, scene, truth in zip(generate(requests), scenes, truths, strict=True):
-            best = counted(encode_decode(truth), scene) if encode_decode else {}
+        for clip, scene, text, truth in zip(generate(requests), scenes, texts, truths, strict=True):
+            wanted = asked(scene, text)
+            best = counted(encode_decode(truth), wanted) if encode_decode else {}
             error = first_frame_error(clip, truth.pixels[0]) if task == "image" else 0.0
-            report = report.merge(Report(protocol, counted(clip, scene), best, error, int(task == "image")))
+            report = report.merge(Report(protocol, counted(clip, wanted), best, error, int(task == "image")))
         if progress is not None:
-            progress(numbers[-1] + 1, num)
+            progress(first + len(numbers), len(own))
     return report
 
 
@@ -143,6 +145,24 @@ def said(scene: toyland.Scene, captions: str, number: int) -> str:
     if captions == "canonical" or (captions == "both" and number % 2 == 0):
         return toyland.caption(scene)
     return toyland.caption(scene, random.Random(f"{scene.seed} {number}"))
+
+
+def asked(scene: toyland.Scene, text: str) -> toyland.Scene:
+    """The scene as far as a caption tells it: a size or a background that it leaves out is empty."""
+    words = set(re.findall("[a-z]+", text))
+
+    def is_said(thing: toyland.Thing) -> bool:
+        sizes = SYNONYMS[thing.size]
+        if len(set(scene.things)) == 1:
+            return not words.isdisjoint(sizes)
+        looks = (f"{thing.colour} {shape}" for shape in SYNONYMS.get(thing.shape, (thing.shape,)))
+        return any(f"{size} {look}" in text for look in looks for size in sizes)
+
+    things = tuple(thing if is_said(thing) else replace(thing, size="") for thing in scene.things)
+    colours = SYNONYMS.get(scene.background, (scene.background,))
+    places = SCENERY_SAYINGS.get(scene.background) or [f"{colour} back" for colour in colours]
+    is_placed = any(place in text for place in places)
+    return replace(scene, things=things, background=scene.background if is_placed else "")
 
 
 def counted(clip: Clip, scene: toyland.Scene) -> dict[str, Rate]:

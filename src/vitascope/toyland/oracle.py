@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import permutations
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 from numpy import ndarray
-from scipy import ndimage
 
 from vitascope.toyland import segment
-from vitascope.toyland.scene import CAMERAS, HALF_WIDTHS, RELATIONS, SIZES, SPAN_SECONDS, Scene, Thing
+from vitascope.toyland.meeting import INTERACTIONS, STILL, meet
+from vitascope.toyland.registration import find_camera
+from vitascope.toyland.scene import RELATIONS, SIZES, SPAN_SECONDS, Scene, Thing
 from vitascope.toyland.segment import NAMES, Sight, Video
 from vitascope.toyland.track import SHAPE_NAMES, Fit, Looks, Track, fits, recognise, recognise_blocks, tracks
 from vitascope.types import Clip
@@ -26,8 +29,6 @@ MAX_COST = 20.0  # of a trajectory, a frame: one that fits worse is none
 GRAY_CHROMA = 0.1
 BLOCKY = 0.5
 EARLY_SECONDS, LATE_SECONDS = 0.55, 1.45  # before and after every change
-TOUCH = 0.13  # a gap between things, in units, that looks like contact
-STILL = 0.12  # units that a thing may wander and still be said to stay
 
 
 def passed(score: float) -> bool:
@@ -39,7 +40,7 @@ def judge(clip: Clip, scene: Scene) -> Mapping[str, float]:
     """Scores in [0, 1] of every dimension that applies to what was asked: shares of frames, or 0 and 1.
 
     Only the words of `scene` count, not its numbers: where things are is left to the clip. An empty size or background
-    was not said. What the world means by its words it means for two seconds, so the rest of a longer clip is not judged.
+    was not said. The words of the world speak of two seconds, so the rest of a longer clip is not judged.
     """
     view = watch(clip, scene)
     scores = {name: ask(view) for name, ask in {**ASKED, **QUALITY}.items()}
@@ -68,58 +69,68 @@ class View:
     def pairs(self) -> list[tuple[Thing, Track | None]]:
         return list(zip(self.scene.things, self.cast, strict=True))
 
-    def motion(self, index: int) -> Fit | None:
-        track = self.cast[index]
-        if track is None or len(self.seconds) < 3:
-            return None
-        best = fits(track, track.shape, tolerance=2.0 if self.scene.style == "as pixel art" and self.styled else 1.0)[0]
-        return best if best.cost < MAX_COST else None
+    @cached_property
+    def motions(self) -> list[Fit | None]:
+        """The motion that explains each of the cast best, if one does."""
+        tolerance = 2.0 if self.styled and self.scene.style == "as pixel art" else 1.0
+        best = [fits(track, track.shape, tolerance)[0] if track else None for track in self.cast]
+        return [fit if fit and fit.cost < MAX_COST else None for fit in best]
 
 
 def watch(clip: Clip, scene: Scene) -> View:
-    video = np.ascontiguousarray(clip.pixels.numpy().transpose(0, 2, 3, 1), np.float32)
+    video = segment.small(np.ascontiguousarray(clip.pixels.numpy().transpose(0, 2, 3, 1), np.float32))
     video = video[: max(1, round(SPAN_SECONDS * clip.fps))]
     seconds = np.arange(len(video)) / clip.fps
-    sight, looks, styled = STYLED[scene.style](video, bool(scene.camera), scene.change is not None)
-    found = tracks(sight, seconds, looks)
+    seen = STYLED[scene.style](video, {"moving_camera": bool(scene.camera), "blended": scene.change is not None})
+    found = tracks(seen.sight, seconds, seen.looks)
     camera = ""
     if scene.camera and len(seconds) > 1:
-        camera, path = find_camera(video, sight, seconds)
+        camera, path = find_camera(seen.video, seen.sight, seconds)
         found = [track.seen_by(*path) for track in found]
     if scene.interaction == "passes behind":
         found = [replace(track, whole=track.whole & ~track.touches) for track in found]
-    return View(scene, video, seconds, sight, found, assign(lasting(found), scene), styled, camera)
+    return View(scene, seen.video, seconds, seen.sight, found, assign(lasting(found), scene), seen.styled, camera)
 
 
-# How clips of each style are seen: what is in them, what that looks like, and whether they have the style.
+# How clips of each style are seen.
 
 
-def plain(video: Video, moving_camera: bool, blended: bool) -> tuple[Sight, Looks, bool]:
-    sight = segment.look(video, moving_camera=moving_camera, blended=blended)
-    return sight, recognise(sight), True
+class Seen(NamedTuple):
+    """A clip, what is in it and what that looks like, and whether it has the style."""
+
+    video: Video
+    sight: Sight
+    looks: Looks
+    styled: bool
 
 
-def drawn(video: Video, moving_camera: bool, blended: bool) -> tuple[Sight, Looks, bool]:
-    solid = plain(video, moving_camera, blended)
-    sight = segment.look(video, moving_camera=moving_camera, outlined=True)
+def plain(video: Video, how: Mapping[str, bool]) -> Seen:
+    sight = segment.look(video, **how)
+    return Seen(video, sight, recognise(sight), True)
+
+
+def drawn(video: Video, how: Mapping[str, bool]) -> Seen:
+    solid, sight = plain(video, how), segment.look(video, **how, outlined=True)
     looks = recognise(sight, outlined=True)
-    filled = unlikeness(solid[1])
-    better = len(solid[1].misfit) and 0.1 < filled and unlikeness(looks) < min(0.3, 0.6 * filled)
-    return (sight, looks, True) if better else (*solid[:2], False)
+    filled = unlikeness(solid.looks) if len(solid.looks.misfit) else 0.0
+    if filled > 0.1 and unlikeness(looks) < min(0.3, 0.6 * filled):
+        return Seen(video, sight, looks, True)
+    return solid._replace(styled=False)
 
 
-def colourless(video: Video, moving_camera: bool, blended: bool) -> tuple[Sight, Looks, bool]:
+def colourless(video: Video, how: Mapping[str, bool]) -> Seen:
     if segment.chroma(video) > GRAY_CHROMA:
-        return (*plain(video, moving_camera, blended)[:2], False)
-    sight = segment.look(video, moving_camera=moving_camera, gray=True)
-    return sight, recognise(sight), True
+        return plain(video, how)._replace(styled=False)
+    sight = segment.look(video, **how, gray=True)
+    return Seen(video, sight, recognise(sight), True)
 
 
-def blocky(video: Video, moving_camera: bool, blended: bool) -> tuple[Sight, Looks, bool]:
+def blocky(video: Video, how: Mapping[str, bool]) -> Seen:
     if segment.blockiness(video) < BLOCKY:
-        return (*plain(video, moving_camera, blended)[:2], False)
-    sight = segment.look(segment.mosaic(video), moving_camera=moving_camera)
-    return sight, recognise_blocks(sight), True
+        return plain(video, how)._replace(styled=False)
+    video = segment.mosaic(video)
+    sight = segment.look(video, **how)
+    return Seen(video, sight, recognise_blocks(sight), True)
 
 
 def unlikeness(looks: Looks) -> float:
@@ -151,7 +162,7 @@ def assign(found: list[Track], scene: Scene) -> list[Track | None]:
 
 def likeness(track: Track, thing: Thing) -> float:
     same_colour = share(track.colour[track.present] == NAMES.index(thing.colour))
-    same_shape = share(track.may_be(SHAPE_NAMES.index(thing.shape))[track.use])
+    same_shape = share(track.may_be(SHAPE_NAMES.index(thing.shape))[track.clear])
     return 1 + 2 * same_colour + 2 * same_shape + (sized(track, thing) if thing.size else 0)
 
 
@@ -190,7 +201,7 @@ def looks_like(track: Track | None, thing: Thing) -> tuple[float, float]:
     if track is None:
         return 0.0, 0.0
     colour, shape = NAMES.index(thing.colour), SHAPE_NAMES.index(thing.shape)
-    return share(track.colour[track.use] == colour), share(track.may_be(shape)[track.use])
+    return share(track.colour[track.use] == colour), share(track.may_be(shape)[track.clear])
 
 
 def colour(view: View) -> float | None:
@@ -218,7 +229,9 @@ def sized(track: Track | None, thing: Thing) -> float:
     shapes = np.where(track.may_be(wanted), wanted, track.shapes)
     radius = np.log(track.looks.radius[np.arange(len(track.seconds)), shapes][track.use])
     if thing.motion in ("grows", "shrinks") and len(radius) > 2:
-        radius = np.median(radius - np.polyfit(track.seconds[track.use], radius, 1)[0] * track.seconds[track.use])
+        radius = np.array(
+            [np.median(radius - np.polyfit(track.seconds[track.use], radius, 1)[0] * track.seconds[track.use])]
+        )
     low, high = LIMITS[thing.size]
     return share((np.exp(radius) > low) & (np.exp(radius) < high))
 
@@ -253,8 +266,7 @@ def has_motion(scene: Scene) -> bool:
 def motion(view: View) -> float | None:
     if not has_motion(view.scene) or len(view.seconds) < 3:
         return None
-    found = [view.motion(index) for index in range(len(view.cast))]
-    return worst([float(alike(fit, thing)) for fit, thing in zip(found, view.scene.things, strict=True)])
+    return worst([float(alike(fit, thing)) for fit, thing in zip(view.motions, view.scene.things, strict=True)])
 
 
 def alike(fit: Fit | None, thing: Thing) -> bool:
@@ -266,9 +278,8 @@ def speed(view: View) -> float | None:
     """The right motion at the right speed; no word means the ordinary one."""
     if not has_motion(view.scene) or len(view.seconds) < 3:
         return None
-    found = [(view.motion(index), thing) for index, thing in enumerate(view.scene.things)]
-    moving = [(fit, thing) for fit, thing in found if thing.motion != "stays still"]
-    return worst([float(alike(fit, thing) and fit is not None and fit.speed == thing.speed) for fit, thing in moving])
+    pairs = [pair for pair in zip(view.motions, view.scene.things, strict=True) if pair[1].motion != "stays still"]
+    return worst([float(alike(fit, thing) and fit is not None and fit.speed == thing.speed) for fit, thing in pairs])
 
 
 def change(view: View) -> float | None:
@@ -297,46 +308,6 @@ def camera(view: View) -> float | None:
     return float(view.camera == view.scene.camera) if view.scene.camera and len(view.seconds) > 1 else None
 
 
-def find_camera(
-    video: Video, sight: Sight, seconds: Float[ndarray, "t"]
-) -> tuple[str, tuple[Float[ndarray, "t"], ...]]:
-    """The camera motion that makes the background stand still, and where the camera is at each time."""
-    gray = ndimage.uniform_filter(video.mean(-1), (0, 3, 3))
-
-    def path(name: str, rate: float) -> tuple[Float[ndarray, "t"], ...]:
-        right, down, zoom = CAMERAS[name] if name else (0.0, 0.0, 1.0)
-        part = rate * seconds / SPAN_SECONDS
-        return right * part, down * part, zoom**part
-
-    def unrest(name: str, rate: float) -> float:
-        return restlessness(gray, sight.free, sight.unit, path(name, rate))
-
-    name = min(("", *CAMERAS), key=lambda name: unrest(name, 1.0))
-    rate = min((1.0, 0.6, 0.8, 1.25, 1.5), key=lambda rate: unrest(name, rate)) if name else 0.0
-    return name, path(name, rate)
-
-
-def restlessness(
-    gray: Float32[ndarray, "t h w"], free: Bool[ndarray, "t h w"], unit: float, path: tuple[Float[ndarray, "t"], ...]
-) -> float:
-    """The variance over time of points of the background that a camera on this path would hold fast."""
-    frames, height, width = gray.shape
-    middle = frames // 2
-    inside, at = [], []
-    for position, side in ((path[1], height), (path[0], width)):
-        step = max(1, round(unit / 16))
-        world = (np.arange(0, side, step) + 0.5 - side / 2) / unit / path[2][middle] + position[middle]
-        pixel = np.floor((world - position[:, None]) * path[2][:, None] * unit + side / 2).astype(int)
-        inside.append((pixel >= 0) & (pixel < side))
-        at.append(np.clip(pixel, 0, side - 1))
-    index = np.arange(frames)[:, None, None], at[0][:, :, None], at[1][:, None]
-    weight = free[index] & inside[0][:, :, None] & inside[1][:, None]
-    values = gray[index] * weight
-    number = weight.sum(0)
-    spread = (values**2).sum(0) - values.sum(0) ** 2 / np.maximum(number, 1)
-    return float(spread.sum() / max(1, number.sum()))
-
-
 def interaction(view: View) -> float | None:
     """Contact or relation in the right order, for a first thing that comes from one side of the second."""
     if not view.scene.interaction or len(view.seconds) < 3:
@@ -345,93 +316,6 @@ def interaction(view: View) -> float | None:
     if one is None or other is None or (one.use & other.use).sum() < 2:
         return 0.0
     return float(INTERACTIONS[view.scene.interaction](meet(one, other, view.seconds)))
-
-
-@dataclass(frozen=True, eq=False)
-class Meeting:
-    """Two things in the frames in which both are wholly seen; `x` leads from the first to where the second was."""
-
-    seconds: Float[ndarray, "u"]
-    x: Float[ndarray, "u"]
-    other_x: Float[ndarray, "u"]
-    y: Float[ndarray, "u"]
-    other_y: Float[ndarray, "u"]
-    gap: Float[ndarray, "u"]
-    on_top: bool  # more of the first is hidden at times than of the second
-
-    @property
-    def other_stays(self) -> bool:
-        return max(np.ptp(self.other_x), np.ptp(self.other_y)) < STILL
-
-    @property
-    def level(self) -> bool:
-        return max(np.ptp(self.y), np.ptp(self.other_y)) < 2 * STILL
-
-    @property
-    def early(self) -> Bool[ndarray, "u"]:
-        return self.seconds < EARLY_SECONDS
-
-
-def meet(one: Track, other: Track, seconds: Float[ndarray, "t"]) -> Meeting:
-    use = one.use & other.use
-    side = np.sign((other.x - one.x)[use][0])
-    reach = sum(HALF_WIDTHS[SHAPE_NAMES[track.shape]] * np.median(track.radius[use]) for track in (one, other))
-    hidden, other_hidden = (np.nanmax(track.spread) ** 2 - min_area(track) for track in (one, other))
-    on_top = other_hidden < 0.5 * hidden
-    x, other_x = side * one.x[use], side * other.x[use]
-    return Meeting(seconds[use], x, other_x, one.y[use], other.y[use], abs(x - other_x) - reach, on_top)
-
-
-def min_area(track: Track) -> float:
-    """The least that is ever seen of it."""
-    return float(np.nanmin(track.spread) ** 2) if track.present[track.expected].all() else 0.0
-
-
-def pushes(meeting: Meeting) -> bool:
-    """It comes, touches, and from then on both go on together."""
-    moved = meeting.other_x - meeting.other_x[0]
-    together = meeting.gap[moved > STILL]
-    waits = moved[meeting.early].max(initial=0) < STILL / 2
-    return bool(meeting.level and waits and moved[-1] > 2 * STILL and meeting.gap[0] > TOUCH and together.max() < TOUCH)
-
-
-def chases(meeting: Meeting) -> bool:
-    """Both go the same way from the beginning, and it never gets there."""
-    both = min(np.ptp(meeting.x), np.ptp(meeting.other_x)) > 3 * STILL
-    flees = (
-        meeting.other_x[-1] > meeting.other_x[0]
-        and (meeting.other_x - meeting.other_x[0])[meeting.early].max(initial=0) > STILL / 2
-    )
-    return bool(meeting.level and both and flees and meeting.x[-1] > meeting.x[0] and meeting.gap.min() > 0.02)
-
-
-def orbits(meeting: Meeting) -> bool:
-    right, down = meeting.x - meeting.other_x, meeting.y - meeting.other_y
-    turned = np.unwrap(np.arctan2(down, right))
-    distance = np.hypot(right, down)
-    round_it = abs(turned[-1] - turned[0]) > 0.7 * 2 * math.pi * np.ptp(meeting.seconds) / SPAN_SECONDS
-    return bool(meeting.other_stays and round_it and np.ptp(distance) < 0.3 * distance.mean())
-
-
-def passes(meeting: Meeting) -> bool:
-    crossed = meeting.x[0] < meeting.other_x[0] and meeting.x[-1] > meeting.other_x[-1]
-    near = np.abs(meeting.y - meeting.other_y).max() < 0.3
-    return bool(meeting.other_stays and meeting.level and crossed and near and meeting.on_top)
-
-
-def rebounds(meeting: Meeting) -> bool:
-    gone = meeting.x - meeting.x[0]
-    returned = gone.max() > 2 * STILL and gone.max() - gone[-1] > 1.5 * STILL
-    return bool(meeting.other_stays and meeting.level and returned and meeting.gap.min() < TOUCH)
-
-
-INTERACTIONS: dict[str, Callable[[Meeting], bool]] = {
-    "pushes": pushes,
-    "chases": chases,
-    "orbits around": orbits,
-    "passes behind": passes,
-    "bounces off": rebounds,
-}
 
 
 # Qualities that no sentence asks for.
@@ -451,7 +335,7 @@ def permanence(view: View) -> float:
             odd |= track.expected & ~track.present
         told = track.use
         if scene.style != "as pixel art":  # whose shapes are what the blocks make of them
-            odd |= told & ~track.may_be(track.shape)
+            odd |= track.clear & ~track.may_be(track.shape)
         odd |= told & (track.colour != np.bincount(track.colour[told]).argmax())
     if scene.change:
         odd = np.zeros_like(odd)
@@ -466,8 +350,6 @@ def flicker(view: View) -> float | None:
         return None
     side = max(1, round(view.sight.unit / 4))
     free, video = view.sight.free, view.video
-    if free.shape != video.shape[:3]:
-        video = segment.mosaic(video)
     rows, columns = (range(0, length, side) for length in free.shape[1:])
 
     def pooled(values: Float32[ndarray, "t h w"]) -> Float32[ndarray, "t r c"]:
@@ -491,7 +373,7 @@ def smoothness(view: View) -> float | None:
             continue
         steady = track.placed & ((view.scene.change is None) | (abs(view.seconds - 1) > LATE_SECONDS - 1))
         place = np.where(steady[:, None], np.stack([track.x, track.y], 1), np.nan)
-        fit = view.motion(index) if has_motion(view.scene) else None
+        fit = view.motions[index] if has_motion(view.scene) else None
         jerk = np.diff(place - fit.path, 2, axis=0) if fit else np.diff(place, 3, axis=0)
         jerk = np.linalg.norm(jerk, axis=1)
         jerks.append(jerk[~np.isnan(jerk)])
@@ -515,7 +397,7 @@ def moves(track: Track | None) -> bool:
     use = track.placed
     still = max(np.ptp(track.x[use]), np.ptp(track.y[use])) < STILL and np.ptp(np.log(track.radius[use])) < 0.2
     turns = np.abs(np.angle(np.exp(1j * np.diff(track.looks.angle[use, track.shape])))).max(initial=0) > 0.1
-    return not still or turns or not track.present.all()
+    return bool(not still or turns or not track.present.all())
 
 
 ASKED: dict[str, Callable[[View], float | None]] = {

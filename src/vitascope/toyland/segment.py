@@ -15,7 +15,7 @@ from vitascope.toyland.render import BLOCKS, SCENERY
 from vitascope.toyland.scene import BACKGROUNDS, COLOURS, PLAIN
 
 Video = Float32[ndarray, "t h w 3"]
-Lines = Float32[ndarray, "m 2 3"]
+Lines = Float32[ndarray, "_ 2 3"]
 
 UNEXPLAINED = 0.12  # a colour further than this from all colours of a background says nothing about which one it is
 FOREGROUND = 0.15  # a pixel further than this from the background may belong to a thing
@@ -30,7 +30,7 @@ TINTS = np.array([COLOURS[name] for name in NAMES], np.float32) / 255
 
 
 class Backdrop(NamedTuple):
-    """The background of a clip, as each frame votes and as they decide together; its horizon in each frame, a row."""
+    """The background of a clip, as each frame votes and as all do together; its horizon in each frame, a row."""
 
     name: str
     votes: tuple[str, ...]
@@ -73,6 +73,15 @@ def look(
     free = ~grown(far, round(unit / 16))
     background = fill(video, free, moving_camera)
     return find_things(video, backdrop, background, far, free, gray, outlined, blended)
+
+
+def small(video: Video) -> Video:
+    """A clip of a larger picture, shrunk by the whole number that leaves at least 64 rows and columns."""
+    times = min(video.shape[1:3]) // 64
+    if times < 2:
+        return video
+    height, width = (side // times * times for side in video.shape[1:3])
+    return video[:, :height, :width].reshape(len(video), height // times, times, width // times, times, 3).mean((2, 4))
 
 
 # The background.
@@ -238,7 +247,8 @@ def find_things(
     whole, touches = ~hidden[1:][things], touches[1:][things]
     colour, when = colour[1:][things], when[1:][things]
     x, y, spread, pictures = x[things] - width / 2, y[things] - height / 2, spread[things], pictures[things]
-    return Sight(backdrop, background, free, when, colour, x / unit, y / unit, spread / unit, whole, touches, pictures, unit)
+    x, y, spread = x / unit, y / unit, spread / unit
+    return Sight(backdrop, background, free, when, colour, x, y, spread, whole, touches, pictures, unit)
 
 
 def grays(offset: Float32[ndarray, "n 3"], base: Float32[ndarray, "n 3"]) -> Float32[ndarray, "2 3"]:
@@ -293,10 +303,8 @@ def components(
     return owner, np.maximum(votes.argmax(1) - 1, 0)
 
 
-def without_slivers(
-    owner: Int[ndarray, "t h w"], max_area: float
-) -> tuple[Int[ndarray, "t h w"], Bool[ndarray, "m"]]:
-    """Small patches that lie along another, where colours run together, become a part of that one; who touches others."""
+def without_slivers(owner: Int[ndarray, "t h w"], max_area: float) -> tuple[Int[ndarray, "t h w"], Bool[ndarray, "m"]]:
+    """Small patches that lie along another, where colours run together, join it; who touches others."""
     other = np.where(owner > 0, owner, np.iinfo(owner.dtype).max)
     lowest = -spread_out(-other)
     highest = spread_out(owner)

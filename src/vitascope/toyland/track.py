@@ -1,4 +1,4 @@
-"""From what is seen to what happens: shapes by templates, tracks by assignment, motions by fitting their trajectories."""
+"""From what is seen to what happens: shapes by templates, tracks by assignment, motions by fitting trajectories."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ SHARPNESS = tuple(np.geomspace(1.2, 24, 18))  # radii in pixels for which there 
 BLOCK_RADII = tuple(np.geomspace(1.2, 6.2, 28))  # of things in pixel art, in blocks
 BLURS = (0.35, 0.7, 1.05)  # standard deviations in pixels: as drawn; after compression, which halves the colours' sides
 
+CLEAR_PIXELS = 2.9  # the spread under which compression makes shapes hard to tell apart
 COMPLETE = 0.03  # a thing at the border that misfits a shape by less is not cut off by it
 TIE = 0.004  # two shapes that misfit by so much more or less than each other look the same
 
@@ -96,7 +97,7 @@ def templates(outlined: bool, unit: float) -> tuple[Int[ndarray, "m"], Float[nda
 
 def recognise(sight: Sight, outlined: bool = False) -> Looks:
     """Compare the picture of each thing with all templates."""
-    shape, angle, pictures = templates(outlined, sight.unit)
+    shape, angle, pictures = templates(outlined, sight.unit if outlined else 0.0)
     level = np.abs(np.log(sight.spread[:, None] * sight.unit / np.array(SHARPNESS))).argmin(1)
     flat = sight.pictures.reshape(len(level), PATCH**2)
     table = np.empty((len(level), len(shape)), np.float32)
@@ -140,7 +141,7 @@ def block_templates() -> tuple[Int[ndarray, "m"], Float[ndarray, "m"], Float[nda
 
 def recognise_blocks(sight: Sight) -> Looks:
     """The same for pixel art, where the blocks leave less of a shape than its size and place would."""
-    shape, radius, spread, known = block_templates()
+    _, radius, spread, known = block_templates()
     mine, norm = sight.pictures.reshape(len(sight.frame), PATCH**2), np.maximum(np.einsum("mp,mp->m", known, known), 1)
     table = (np.einsum("np,np->n", mine, mine)[:, None] - 2 * mine @ known.T) / norm + 1
     larger = np.log(np.maximum(sight.spread[:, None] * sight.unit, 0.1) / np.maximum(spread, 0.1))
@@ -166,6 +167,7 @@ class Track:
     x: Float[ndarray, "t"]
     y: Float[ndarray, "t"]
     spread: Float[ndarray, "t"]
+    pixels: Float[ndarray, "t"]  # of the screen, as many as its spread is
     colour: Int[ndarray, "t"]
     looks: Looks
 
@@ -173,6 +175,12 @@ class Track:
     def use(self) -> Bool[ndarray, "t"]:
         """The frames in which shape and size can be told."""
         return self.whole if self.whole.any() else self.present
+
+    @property
+    def clear(self) -> Bool[ndarray, "t"]:
+        """Of those, the frames in which it is not too small on the screen, if there are any."""
+        big = self.use & (np.nan_to_num(self.pixels) > CLEAR_PIXELS)
+        return big if big.sum() >= 0.25 * self.use.sum() else self.use
 
     @property
     def placed(self) -> Bool[ndarray, "t"]:
@@ -192,7 +200,7 @@ class Track:
     @property
     def shape(self) -> int:
         """The shape that fits best over all frames."""
-        return int(np.minimum(self.looks.misfit[self.use], 0.5).sum(0).argmin())
+        return int(np.minimum(self.looks.misfit[self.clear], 0.5).sum(0).argmin())
 
     @property
     def radius(self) -> Float[ndarray, "t"]:
@@ -235,16 +243,17 @@ def tracks(sight: Sight, seconds: Float[ndarray, "t"], looks: Looks) -> list[Tra
 def follow(sight: Sight, chain: list[int], seconds: Float[ndarray, "t"], looks: Looks) -> Track:
     frames = sight.frame[chain]
 
-    def through(values: ndarray, empty: float | bool) -> ndarray:
+    def through(values: ndarray, empty: float | int) -> ndarray:
         result = np.full((len(seconds), *values.shape[1:]), empty, type(empty))
         result[frames] = values[chain]
         return result
 
     present = through(np.ones(len(sight.frame), bool), False)
     whole = through(sight.whole | (looks.misfit.min(1) < COMPLETE), False)
-    places = [through(values, math.nan) for values in (sight.x, sight.y, sight.spread)]
+    x, y, spread = (through(values, math.nan) for values in (sight.x, sight.y, sight.spread))
     appearance = Looks(*(through(values, math.nan) for values in looks))
-    return Track(seconds, present, whole, through(sight.touches, False), *places, through(sight.colour, -1), appearance)
+    touches, colour = through(sight.touches, False), through(sight.colour, -1)
+    return Track(seconds, present, whole, touches, x, y, spread, spread * sight.unit, colour, appearance)
 
 
 # Motions.
