@@ -45,22 +45,33 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                update = self._turned(parameter) if group["hidden"] else self._scaled(parameter)
-                parameter.add_(update, alpha=-group["lr"] * (1.0 if group["hidden"] else self.config.rest))
+            given = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if group["hidden"]:
+                self._turn(given, group["lr"])
+            else:
+                for parameter in given:
+                    parameter.add_(self._scaled(parameter), alpha=-group["lr"] * self.config.rest)
 
-    def _turned(self, parameter: nn.Parameter) -> Tensor:
-        """Nesterov momentum, made orthogonal; tall matrices step further, so that outputs change by as much."""
+    def _turn(self, given: list[nn.Parameter], learning_rate: float) -> None:
+        """Move along orthogonal updates; matrices of one shape are made orthogonal together, which is faster."""
+        by_shape: dict[torch.Size, list[nn.Parameter]] = {}
+        for parameter in given:
+            by_shape.setdefault(parameter.shape, []).append(parameter)
+        for shape, alike in by_shape.items():
+            updates = orthogonal(torch.stack([self._ahead(parameter).flatten(1) for parameter in alike]))
+            # Tall matrices step further, so that outputs change by as much.
+            taller = max(1.0, updates.shape[-2] / updates.shape[-1]) ** 0.5
+            for parameter, update in zip(alike, updates, strict=True):
+                parameter.add_(update.view(shape), alpha=-learning_rate * taller)
+
+    def _ahead(self, parameter: nn.Parameter) -> Tensor:
+        """Nesterov momentum."""
         assert parameter.grad is not None
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
         state["momentum"].lerp_(parameter.grad, 1 - self.config.momentum)
-        ahead = parameter.grad.lerp(state["momentum"], self.config.momentum).flatten(1)
-        taller = max(1.0, ahead.shape[0] / ahead.shape[1])
-        return orthogonal(ahead).view_as(parameter) * taller**0.5
+        return parameter.grad.lerp(state["momentum"], self.config.momentum)
 
     def _scaled(self, parameter: nn.Parameter) -> Tensor:
         """Adam's update."""
@@ -83,11 +94,12 @@ def is_hidden(parameter: nn.Parameter) -> bool:
     return narrow >= NARROWEST and long <= LONGEST * narrow
 
 
-def orthogonal(matrix: Float[Tensor, "n m"], steps: int = 5) -> Float[Tensor, "n m"]:
+def orthogonal(matrix: Float[Tensor, "*batch n m"], steps: int = 5) -> Float[Tensor, "*batch n m"]:
     """About U V^T of `matrix` = U S V^T, by Newton-Schulz iterations of fifth order (Jordan et al. 2024)."""
-    x = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    x = x / (x.norm() + 1e-7)
+    is_tall = matrix.shape[-2] > matrix.shape[-1]
+    x = matrix.mT if is_tall else matrix
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = 3.4445 * x + (-4.775 * gram + 2.0315 * gram @ gram) @ x
-    return x if matrix.shape[0] <= matrix.shape[1] else x.T
+    return x.mT if is_tall else x
