@@ -94,13 +94,15 @@ def evaluate(
     captions: str = "both",
     task: str = "text",
     batch: int = 16,
+    shard: tuple[int, int] = (0, 1),
     encode_decode: Callable[[Clip], Clip] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Ask `generate` for `num` test scenes of one kind and judge what it makes.
 
     Scenes are numbered from `seed * num`, so that other seeds give other scenes; none was ever trained on. With
-    `captions` "both", every second caption is a paraphrase. With `task` "image" the true first frame is given.
+    `captions` "both", every second caption is a paraphrase. With `task` "image" the true first frame is given. `shard`
+    (k, n) judges every nth scene from the kth; the reports of all shards merge to that of one run.
     """
     for name, value, known in (
         ("split", split, SPLITS), ("kind", kind, KINDS), ("captions", captions, CAPTIONS), ("task", task, TASKS)

@@ -32,11 +32,11 @@ class Meeting:
 
     @property
     def other_stays(self) -> bool:
-        return max(np.ptp(self.other_x), np.ptp(self.other_y)) < STILL
+        return bool(max(np.ptp(self.other_x), np.ptp(self.other_y)) < STILL)
 
     @property
     def level(self) -> bool:
-        return max(np.ptp(self.y), np.ptp(self.other_y)) < 2 * STILL
+        return bool(max(np.ptp(self.y), np.ptp(self.other_y)) < 2 * STILL)
 
     @property
     def early(self) -> Bool[ndarray, "u"]:
@@ -47,7 +47,7 @@ def meet(one: Track, other: Track, seconds: Float[ndarray, "t"]) -> Meeting:
     use = one.use & other.use
     side = np.sign((other.x - one.x)[use][0])
     reach = sum(HALF_WIDTHS[SHAPE_NAMES[track.shape]] * np.median(track.radius[use]) for track in (one, other))
-    on_top = most_hidden(other) < 0.5 * most_hidden(one)
+    on_top = bool(most_hidden(other) < 0.5 * most_hidden(one))
     x, other_x = side * one.x[use], side * other.x[use]
     return Meeting(seconds[use], x, other_x, one.y[use], other.y[use], abs(x - other_x) - reach, on_top)
 

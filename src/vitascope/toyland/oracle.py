@@ -278,7 +278,10 @@ def speed(view: View) -> float | None:
     """The right motion at the right speed; no word means the ordinary one."""
     if not has_motion(view.scene) or len(view.seconds) < 3:
         return None
-    pairs = [pair for pair in zip(view.motions, view.scene.things, strict=True) if pair[1].motion != "stays still"]
+    untold = (
+        ("stays still", "grows", "shrinks") if view.scene.style == "as pixel art" else ("stays still",)
+    )  # in blocks
+    pairs = [pair for pair in zip(view.motions, view.scene.things, strict=True) if pair[1].motion not in untold]
     return worst([float(alike(fit, thing) and fit is not None and fit.speed == thing.speed) for fit, thing in pairs])
 
 
@@ -371,7 +374,9 @@ def smoothness(view: View) -> float | None:
     for index, track in enumerate(view.cast):
         if track is None:
             continue
-        steady = track.placed & ((view.scene.change is None) | (abs(view.seconds - 1) > LATE_SECONDS - 1))
+        steady = (track.whole if view.scene.interaction else track.placed) & (
+            (view.scene.change is None) | (abs(view.seconds - 1) > LATE_SECONDS - 1)
+        )
         place = np.where(steady[:, None], np.stack([track.x, track.y], 1), np.nan)
         fit = view.motions[index] if has_motion(view.scene) else None
         jerk = np.diff(place - fit.path, 2, axis=0) if fit else np.diff(place, 3, axis=0)

@@ -23,7 +23,7 @@ HORIZON = 0.2
 PERIOD = 3.2  # scenery repeats to the sides, so that a wide picture or a pan never runs out of it
 
 RGB255 = tuple[int, int, int]
-Grid = Float32[ndarray, "#h #w"]
+Grid = Float32[ndarray, "... #h #w"]
 
 
 # Distances to the edges of shapes of radius 1, negative inside. The area of each has its centre at the origin.

@@ -20,6 +20,7 @@ Lines = Float32[ndarray, "_ 2 3"]
 UNEXPLAINED = 0.12  # a colour further than this from all colours of a background says nothing about which one it is
 FOREGROUND = 0.15  # a pixel further than this from the background may belong to a thing
 MIN_AREA = 5 / 32**2  # of a thing, in square units: five pixels at 64
+MAX_PATCHES = 8  # of one colour in a frame
 HORIZONS = (-0.4, 0.85)  # between which a camera can bring the horizon
 PATCH = 21  # rows and columns of the picture of a thing
 REACH = 1.75  # half its side, in radii of the disc of the same area
@@ -75,7 +76,7 @@ def look(
     return find_things(video, backdrop, background, far, free, gray, outlined, blended)
 
 
-def small(video: Video) -> Video:
+def small(video: Video) -> Float32[ndarray, "t rows columns 3"]:
     """A clip of a larger picture, shrunk by the whole number that leaves at least 64 rows and columns."""
     times = min(video.shape[1:3]) // 64
     if times < 2:
@@ -146,14 +147,14 @@ def far_from(video: Video, backdrop: Backdrop, gray: bool) -> Bool[ndarray, "t h
     above, below, edge = lines(backdrop.name, gray)
     if backdrop.name in PLAIN:
         return squared_distances(video, above)[..., 0] > FOREGROUND**2
-    table = squared_distances(video, edge)
     row, horizon = np.arange(video.shape[1])[None, :] + 0.5, backdrop.horizons[:, None]
     margin = 1 + video.shape[1] // 32
-    high, low = row < horizon + margin, row > horizon - margin
-    allowed = np.repeat(
-        np.stack([high, low, high & low], -1), [len(above), len(below), len(edge) - len(above) - len(below)], -1
+    distance = np.where(
+        (row < horizon)[..., None], squared_distances(video, above).min(-1), squared_distances(video, below).min(-1)
     )
-    return np.where(allowed[:, :, None], table, 9).min(-1) > FOREGROUND**2
+    near = abs(row - horizon) < margin
+    distance[near] = squared_distances(video[near], edge).min(-1)
+    return distance > FOREGROUND**2
 
 
 def spread_out(values: Shaped[ndarray, "t h w"]) -> Shaped[ndarray, "t h w"]:
@@ -293,7 +294,7 @@ def components(
     owner, total = np.zeros(label.shape, np.int32), 0
     for mask in masks:
         parts, count = ndimage.label(mask, structure)
-        kept = 1 + np.flatnonzero(np.bincount(parts.ravel(), minlength=count + 1)[1:] >= min_area)
+        kept = largest(np.bincount(parts.ravel(), minlength=count + 1), parts.max((1, 2)), min_area)
         number = np.zeros(count + 1, np.int32)
         number[kept] = total + 1 + np.arange(len(kept))
         owner += number[parts]
@@ -301,6 +302,15 @@ def components(
     votes = np.zeros((total + 1, len(NAMES) + 1))
     np.add.at(votes, (owner[label > 0], label[label > 0]), 1)
     return owner, np.maximum(votes.argmax(1) - 1, 0)
+
+
+def largest(area: Int[ndarray, "m"], last: Int[ndarray, "t"], min_area: float) -> Int[ndarray, "k"]:
+    """The numbers of the patches to keep: the largest of each frame, so that noise does not take for ever."""
+    number = 1 + np.flatnonzero(area[1:] >= min_area)
+    frame = np.searchsorted(np.maximum.accumulate(last), number)  # patches are numbered frame by frame
+    order = np.lexsort((-area[number], frame))
+    rank = np.arange(len(number)) - np.searchsorted(frame[order], frame[order])
+    return np.sort(number[order][rank < MAX_PATCHES])
 
 
 def without_slivers(owner: Int[ndarray, "t h w"], max_area: float) -> tuple[Int[ndarray, "t h w"], Bool[ndarray, "m"]]:
@@ -311,11 +321,12 @@ def without_slivers(owner: Int[ndarray, "t h w"], max_area: float) -> tuple[Int[
     neighbour = np.where(highest != owner, highest, lowest)
     touching = (owner > 0) & (neighbour != owner)
     area, contact = np.bincount(owner.ravel()), np.bincount(owner[touching], minlength=int(owner.max()) + 1)
-    number = np.arange(len(area), dtype=owner.dtype)
-    for sliver in np.flatnonzero((contact > 0.75 * area) & (area < max_area)):
-        if sliver:
-            nearest = np.bincount(neighbour[touching & (owner == sliver)]).argmax()
-            number[sliver] = nearest if area[nearest] > area[sliver] else sliver
+    nearest = np.zeros(len(area), owner.dtype)
+    np.maximum.at(nearest, owner[touching], neighbour[touching])
+    sliver = (contact > 0.75 * area) & (area < max_area) | (contact > 0.9 * area) & (area < 3 * max_area)
+    sliver &= area < area[nearest]
+    sliver[0] = False
+    number = np.where(sliver, nearest, np.arange(len(area), dtype=owner.dtype))
     touches = np.bincount(number, contact * (number == np.arange(len(area))), len(area)) > 1
     return number[owner], touches
 
@@ -367,7 +378,7 @@ def crop(
 
 def chroma(video: Video) -> float:
     """How coloured the most coloured part of a clip is."""
-    smooth = ndimage.uniform_filter(video, (0, 3, 3, 0))
+    smooth = ndimage.uniform_filter(video[:: max(1, len(video) // 4)], (0, 3, 3, 0))
     return float(np.quantile(smooth.max(-1) - smooth.min(-1), 0.995))
 
 
@@ -388,7 +399,7 @@ def blockiness(video: Video) -> float:
     return between / total
 
 
-def mosaic(video: Video) -> Video:
+def mosaic(video: Video) -> Float32[ndarray, "t rows columns 3"]:
     """A clip of pixel art with one pixel for each block."""
     short = min(video.shape[1:3])
     for axis in (1, 2):

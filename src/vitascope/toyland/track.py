@@ -32,7 +32,7 @@ TURNS = {
 """The part of a turn after which a shape looks the same again; a circle always does."""
 STEP_DEGREES = 6
 SHARPNESS = tuple(np.geomspace(1.2, 24, 18))  # radii in pixels for which there are templates
-BLOCK_RADII = tuple(np.geomspace(1.2, 6.2, 28))  # of things in pixel art, in blocks
+BLOCK_RADII = tuple(np.geomspace(1.2, 6.2, 24))  # of things in pixel art, in blocks
 BLURS = (0.35, 0.7, 1.05)  # standard deviations in pixels: as drawn; after compression, which halves the colours' sides
 
 CLEAR_PIXELS = 2.9  # the spread under which compression makes shapes hard to tell apart
@@ -116,27 +116,23 @@ def block_templates() -> tuple[Int[ndarray, "m"], Float[ndarray, "m"], Float[nda
     """The shape, radius and spread in blocks, and picture of upright shapes in pixel art, however the blocks fall."""
     side = 17
     offsets = np.arange(6) / 6 - 5 / 12
-    poses = [
-        (shape, radius, x, y)
-        for shape in range(len(SHAPES))
-        for radius in BLOCK_RADII
-        for x in offsets
-        for y in offsets
-    ]
-    grid = np.arange(side, dtype=np.float32) - side // 2
-    cover = np.empty((len(poses), side, side), np.float32)
-    for index, (shape, radius, x, y) in enumerate(poses):
-        across, down = np.meshgrid((grid - x) / radius, (grid - y) / radius)
-        cover[index] = SHAPES[SHAPE_NAMES[shape]](across.astype(np.float32), down.astype(np.float32)) < 0
-    area = cover.sum((1, 2))
-    x, y = (
-        np.einsum("mhw,w->m", cover if axis else cover.swapaxes(1, 2), grid) / np.maximum(area, 1) + side / 2
-        for axis in (1, 0)
-    )
-    spread, owner = np.sqrt(area / math.pi), np.arange(1, len(poses) + 1)[:, None, None] * (cover > 0)
-    pictures = crop(cover, owner, np.arange(len(poses)), x, y, np.maximum(spread, 0.1))
-    shape, radius, *_ = np.array(poses).T
-    return shape.astype(int), radius, spread, pictures.reshape(len(poses), -1)
+    y, x = (offset.ravel()[:, None, None] for offset in np.meshgrid(offsets, offsets))
+    grid = np.arange(side) - side // 2
+    cover, shape, radius = [], [], []
+    for which, name in enumerate(SHAPE_NAMES):
+        for size in BLOCK_RADII:
+            across, down = np.broadcast_arrays((grid - x) / size, (grid[:, None] - y) / size)
+            flat = (part.astype(np.float32).reshape(-1, side) for part in (across, down))
+            cover.append((SHAPES[name](*flat) < 0).reshape(-1, side, side))
+            shape += [which] * len(x)
+            radius += [size] * len(x)
+    blocks = np.concatenate(cover).astype(np.float32)
+    area = blocks.sum((1, 2))
+    middle_x, middle_y = (blocks.sum(axis) @ grid / np.maximum(area, 1) + side / 2 for axis in (1, 2))
+    spread, number = np.sqrt(area / math.pi), np.arange(len(area))
+    owner = ((number + 1)[:, None, None] * (blocks > 0)).astype(np.int32)
+    pictures = crop(blocks, owner, number, middle_x, middle_y, np.maximum(spread, 0.1))
+    return np.array(shape), np.array(radius), spread, pictures.reshape(len(area), -1)
 
 
 def recognise_blocks(sight: Sight) -> Looks:
@@ -178,9 +174,9 @@ class Track:
 
     @property
     def clear(self) -> Bool[ndarray, "t"]:
-        """Of those, the frames in which it is not too small on the screen, if there are any."""
-        big = self.use & (np.nan_to_num(self.pixels) > CLEAR_PIXELS)
-        return big if big.sum() >= 0.25 * self.use.sum() else self.use
+        """Of those, the frames in which it is not too small on the screen and stands alone, if there are enough."""
+        clear = self.use & (np.nan_to_num(self.pixels) > CLEAR_PIXELS) & ~self.touches
+        return clear if clear.sum() >= 0.25 * self.use.sum() else self.use
 
     @property
     def placed(self) -> Bool[ndarray, "t"]:
