@@ -143,7 +143,7 @@ def added(tables: list[Rates]) -> Rates:
     return total
 
 
-# Samples are small: a rate is refuted where its 95 % interval excludes it. `python tests/toyland/test_oracle.py` counts more.
+# Samples are small: a rate is refuted where its 95 % interval excludes it. Running this file counts more of them.
 
 
 def test_the_truth_passes():
