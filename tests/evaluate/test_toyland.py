@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 import torch
+from rich.console import Console
 
 from vitascope import toyland
 from vitascope.evaluate.intervals import Rate
-from vitascope.evaluate.toyland import evaluate, said, test_scene
+from vitascope.evaluate.toyland import KINDS, asked, evaluate, said, test_scene
+from vitascope.toyland import scene as toyland_scene
+from vitascope.toyland.paraphrases import SYNONYMS
 from vitascope.types import Clip, Request, UserError
 
 # pytest would take the function for a test of its own
@@ -40,9 +44,40 @@ def test_grey_fails_nearly_everything():
     assert evaluate(grey, num=8).rates()["all"] == 0.0
 
 
-def test_two_shards_are_one_run():
-    whole = evaluate(truthful("seen", "two"), kind="two", num=6, batch=6)
-    assert evaluate(truthful("seen", "two"), kind="two", num=6, batch=2) == whole
+def test_truth_passes_what_a_paraphrase_asks_for():
+    report = evaluate(truthful("unseen", "one"), split="unseen", captions="paraphrased", num=16)
+    assert report.rates()["all"] == 1.0
+    assert report.made["size"].count < report.made["all"].count  # some captions leave it out
+
+
+def test_shards_are_one_run_and_batches_do_not_matter():
+    whole = evaluate(truthful("seen", "two"), kind="two", num=7, batch=7)
+    parts = [evaluate(truthful("seen", "two"), kind="two", num=7, batch=2, shard=(n, 3)) for n in range(3)]
+    assert parts[0].merge(parts[1]).merge(parts[2]) == whole
+    with pytest.raises(UserError, match="shard"):
+        evaluate(truthful("seen", "two"), shard=(3, 3))
+
+
+def test_the_ceiling_is_the_truth_through_the_tokenizer():
+    report = evaluate(truthful("seen", "one"), num=4, encode_decode=lambda clip: replace(clip, pixels=0 * clip.pixels))
+    assert report.rates()["all"] == 1.0 and report.ceiling["all"].value == 0.0
+    console = Console(record=True, width=120)
+    report.print(console)
+    assert "ceiling" in console.export_text()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_caption_leaves_out_is_not_asked(kind: str):
+    for number in range(20):
+        scene = scene_of("seen", kind, number)
+        assert asked(scene, toyland.caption(scene)) == scene
+        text = said(scene, "paraphrased", number)
+        told = asked(scene, text)
+        sizes = Counter(thing.size for thing in told.things if thing.size)
+        for size in toyland_scene.SIZES:
+            times = sum(text.split().count(word) for word in set(SYNONYMS[size]))
+            assert times == (sizes[size] > 0 if kind in ("count", "change") else sizes[size])
+        assert told.background in (scene.background, "")
 
 
 def test_an_image_is_given_and_measured():

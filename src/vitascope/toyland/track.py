@@ -37,7 +37,7 @@ BLURS = (0.35, 0.7, 1.05)  # standard deviations in pixels: as drawn; after comp
 
 CLEAR_PIXELS = 2.9  # the spread under which compression makes shapes hard to tell apart
 COMPLETE = 0.03  # a thing at the border that misfits a shape by less is not cut off by it
-TIE = 0.004  # two shapes that misfit by so much more or less than each other look the same
+TIE = 0.007  # two shapes that misfit by so much more or less than each other look the same
 
 # How far a measurement may be off without meaning anything: in units, in logarithms, in radians.
 PLACE_ERROR, GROWTH_ERROR, ANGLE_ERROR = 0.035, 0.06, 0.2
