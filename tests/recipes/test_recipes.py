@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 from pathlib import Path
 
@@ -10,13 +11,17 @@ import torch
 
 from tiny import tiny_run
 from vitascope import media
-from vitascope.config import from_json, to_json
+from vitascope.config import from_json, override, to_json
+from vitascope.evaluate import toyland as suite
+from vitascope.evaluate.toyland import evaluate
 from vitascope.recipes import laptop, resolve
-from vitascope.recipes.judged import judged_by_toyland
+from vitascope.recipes.judged import Judged
 from vitascope.recipes.toyland import ToylandConfig
 from vitascope.recipes.watch import watcher
-from vitascope.sample.model import Model
+from vitascope.sample.model import Model, load
 from vitascope.system import Card
+from vitascope.toyland import caption
+from vitascope.train.loop import fit
 from vitascope.train.stages import Run, TokenizerStage, VideoStage, initialised
 from vitascope.types import Clip, Request, UserError
 
@@ -41,11 +46,44 @@ def test_a_recipe_describes_a_model_and_fits_its_own_data(name: str) -> None:
     assert len(stages) == len(run.stages)
     for stage in stages.values():
         for pattern in getattr(stage, "fresh", ()):
-            assert pattern.endswith("*")
+            assert fnmatch.filter(model.state_dict(), pattern), pattern
     assert run.data.size == run.model.defaults.size[0]  # type: ignore[attr-defined]
     assert run.data.num_frames == run.model.defaults.num_frames  # type: ignore[attr-defined]
     for prompt in run.preview_prompts:
         assert model.text.count(prompt) <= model.text.max_tokens
+
+
+def test_the_laptop_recipe_itself_learns_is_saved_and_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vitascope.data.cache.CLIPS_PER_SHARD", 2)
+    monkeypatch.setattr("vitascope.train.stages.BATCHES_MEASURED", 1)
+    run = resolve("laptop:stiv")
+    for stage in run.stages:
+        small = {"steps": 2, "batch": 1, **({"num_clips": 2} if isinstance(stage, VideoStage) else {})}
+        for name, value in small.items():
+            run = override(run, f"stages.{stage.name}.{name}", str(value))
+    fit(run, tmp_path / "run")
+    clip = load(tmp_path / "run" / "model").generate(laptop.PROMPTS[0], steps=1)
+    assert (clip.num_frames, clip.size) == (run.data.num_frames, (run.data.size, run.data.size))  # type: ignore[attr-defined]
+    assert clip.pixels.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("size = 3\ndef run(:\n", "line 2: "),
+        ("import absent_module\n", "line 1: ModuleNotFoundError: No module named 'absent_module'"),
+        ("def run():\n    return 1 / 0\n", "line 2: ZeroDivisionError: division by zero"),
+        (
+            "from vitascope.backbones.stiv import StivConfig\ndef run():\n    return StivConfig(depth=-1)\n",
+            r"line 3: ValidationError: StivConfig\.depth: Input should be greater than .*\(got -1\)",
+        ),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_one_line_that_says_where(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(UserError, match=rf"mine\.py', {said}") as caught:
+        resolve(str(tmp_path / "mine.py"))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_function_in_a_file_is_a_recipe(tmp_path: Path) -> None:
@@ -105,6 +143,17 @@ def test_toyland_gives_clips_that_depend_on_their_number_alone() -> None:
         assert not torch.equal(draw(3, 5), draw(4, 5))
 
 
+def test_the_wording_tells_nothing_of_the_scene() -> None:
+    """Scenes of one thing are said canonically as often as all others."""
+    source = ToylandConfig().build()
+    canonical: dict[bool, list[bool]] = {True: [], False: []}
+    for index in range(400):
+        first, *others = source.captions(index)
+        canonical[source.scene(index).kind == "one"] += [other == first for other in others]
+    shares = [sum(found) / len(found) for found in canonical.values()]
+    assert shares == pytest.approx([0.4, 0.4], abs=0.08)
+
+
 def tiny() -> tuple[Run, Model]:
     run = tiny_run(preview_prompts=("a red circle", "a blue square"))
     model = initialised(run.model, 0).eval().requires_grad_(False)
@@ -120,7 +169,14 @@ def test_a_watch_shows_prompts_as_pictures_and_videos_and_asks_the_oracle(tmp_pa
     assert not any(tmp_path.iterdir())
     assert watch(model.system, pictures, tmp_path, "p-000001") == {}
     assert {path.name for path in tmp_path.iterdir()} == {"p-000001.png"}
+    said: list[str] = []
+    hook = model.system.text.register_forward_pre_hook(lambda _, given: said.extend(given[0]))
     scores = watch(model.system, videos, tmp_path, "v-000001")
+    hook.remove()
+    asked = set(said) - {"", *run.preview_prompts}
+    assert asked
+    # What is looked at while training must not be what reports judge.
+    assert asked.isdisjoint(caption(suite.test_scene("seen", "one", number)) for number in range(16))
     assert scores
     assert all(name.startswith("oracle/") and 0 <= rate <= 1 for name, rate in scores.items())
     shown = media.read_video(tmp_path / "v-000001.mp4")
@@ -130,11 +186,29 @@ def test_a_watch_shows_prompts_as_pictures_and_videos_and_asks_the_oracle(tmp_pa
 
 def test_a_judged_model_samples_as_told_and_knows_its_ceiling() -> None:
     _, model = tiny()
-    generate, encode_decode = judged_by_toyland(model, steps=2, guidance=1.0, solver="euler")
+    judged = Judged(model, steps=2, guidance=1.0, solver="euler")
     requests = [Request("a red circle", seed=1), Request("a blue square", seed=2)]
-    clips = generate(requests)
+    clips = judged.generate(requests)
     assert [clip.caption for clip in clips] == ["a red circle", "a blue square"]
     assert {clip.settings["steps"] for clip in clips} == {2}
     clip = Clip(torch.rand(4, 3, 16, 16), caption="x")
-    assert encode_decode(clip).pixels.shape == clip.pixels.shape
-    assert encode_decode(clip).caption == "x"
+    assert judged.encode_decode(clip).pixels.shape == clip.pixels.shape
+    assert judged.encode_decode(clip).caption == "x"
+
+
+def test_a_judged_model_says_its_weights_and_all_settings_of_its_sampling() -> None:
+    _, model = tiny()
+    defaults = model.system.config.defaults
+    own, told = Judged(model).made_with, Judged(model, steps=2, solver="euler").made_with
+    assert own["model"] == told["model"] == model.card.sha256
+    assert (own["steps"], own["guidance"], own["solver"]) == (defaults.steps, defaults.guidance, defaults.solver)
+    assert {name for name in own if own[name] != told[name]} == {"steps", "solver"}
+    assert own.keys() - {"model"} == set(type(defaults).model_fields) - {"size", "num_frames", "fps"}
+    assert json.loads(json.dumps(own)) == own
+
+
+def test_a_model_of_another_size_is_asked_for_what_toyland_judges() -> None:
+    _, model = tiny()
+    judged = Judged(model, steps=1, guidance=1.0, solver="euler")
+    report = evaluate(judged.generate, task="image", num=1, encode_decode=judged.encode_decode)
+    assert report.returned.psnr is not None and report.returned_best.psnr is not None

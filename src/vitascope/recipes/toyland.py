@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitascope import toyland
-from vitascope.config import Config
+from vitascope.config import Amount, Config, Count
 from vitascope.types import Clip, generator_for
 
 FIRST_PICTURE = 500_000_000
@@ -22,10 +22,10 @@ FIRST_PICTURE = 500_000_000
 class ToylandConfig(Config):
     """Which part of Toyland, and at what size and pace."""
 
-    size: int = 64
-    num_frames: int = 16
-    fps: float = 8.0
-    num_captions: int = 4  # the canonical sentence and paraphrases of it
+    size: Count = 64
+    num_frames: Count = 16
+    fps: Amount = 8.0
+    num_captions: Count = 4  # the canonical sentence and paraphrases of it
 
     def build(self) -> ToylandSource:
         return ToylandSource(self)
@@ -53,7 +53,8 @@ class ToylandSource:
         return toyland.render(self.scene(index), c.num_frames, c.size, c.size, c.fps)
 
     def captions(self, index: int) -> tuple[str, ...]:
-        scene, rng = self.scene(index), random.Random(toyland.train_seed(index))
+        # A generator of its own: with that of the scene the wording would tell the kind and the motion.
+        scene, rng = self.scene(index), random.Random(f"captions {index}")
         others = (toyland.caption(scene, rng) for _ in range(self.config.num_captions - 1))
         return (toyland.caption(scene), *others)
 
