@@ -173,6 +173,17 @@ def test_only_words_count():
     assert all(judge(render(one), other)["all"] for one in scenes for other in scenes)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_pixel_art_is_known_at_every_size(shape: str):
+    """A range of radii gives the same few blocks; each range must be known, however narrow."""
+    scene = parse(f"a large red {shape} stays still on a black background, as pixel art", random.Random(0))
+    low, high = SIZES["large"]
+    for step in range(6):
+        thing = replace(scene.things[0], radius=low + (high - low) * step / 5, x=0.0, y=0.0)
+        scores = judge(render(replace(scene, things=(thing,)), num_frames=1), scene)
+        assert scores["all"], (thing.radius, scores)
+
+
 SHAPED = [(16, 128, 128, 8.0), (16, 64, 96, 8.0), (48, 64, 64, 24.0), (40, 96, 64, 8.0)]
 
 

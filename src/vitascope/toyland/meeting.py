@@ -20,7 +20,7 @@ EARLY_SECONDS = 0.55
 
 @dataclass(frozen=True, eq=False)
 class Meeting:
-    """Two things in the frames in which both are wholly seen; `x` leads from the first to where the second was."""
+    """Two things in the frames in which both are seen well; `x` leads from the first to where the second was."""
 
     seconds: Float[ndarray, "u"]
     x: Float[ndarray, "u"]
@@ -43,13 +43,12 @@ class Meeting:
         return self.seconds < EARLY_SECONDS
 
 
-def meet(one: Track, other: Track, seconds: Float[ndarray, "t"]) -> Meeting:
-    use = one.use & other.use
+def meet(one: Track, other: Track, use: Bool[ndarray, "t"]) -> Meeting:
     side = np.sign((other.x - one.x)[use][0])
     reach = sum(HALF_WIDTHS[SHAPE_NAMES[track.shape]] * np.median(track.radius[use]) for track in (one, other))
     on_top = bool(most_hidden(other) < 0.5 * most_hidden(one))
     x, other_x = side * one.x[use], side * other.x[use]
-    return Meeting(seconds[use], x, other_x, one.y[use], other.y[use], abs(x - other_x) - reach, on_top)
+    return Meeting(one.seconds[use], x, other_x, one.y[use], other.y[use], abs(x - other_x) - reach, on_top)
 
 
 def most_hidden(track: Track) -> float:

@@ -129,7 +129,7 @@ def blocky(video: Video, how: Mapping[str, bool]) -> Seen:
     if segment.blockiness(video) < BLOCKY:
         return plain(video, how)._replace(styled=False)
     video = segment.mosaic(video)
-    sight = segment.look(video, **how)
+    sight = segment.look(video, **how, coarse=True)
     return Seen(video, sight, recognise_blocks(sight), True)
 
 
@@ -316,9 +316,12 @@ def interaction(view: View) -> float | None:
     if not view.scene.interaction or len(view.seconds) < 3:
         return None
     one, other = view.cast
-    if one is None or other is None or (one.use & other.use).sum() < 2:
+    if one is None or other is None or (one.present & other.present).sum() < 2:
         return 0.0
-    return float(INTERACTIONS[view.scene.interaction](meet(one, other, view.seconds)))
+    use = one.use & other.use
+    if view.scene.interaction == "passes behind":  # even half hidden, a thing shows from which side it came and left
+        use[np.flatnonzero(one.present & other.present)[[0, -1]]] = True
+    return float(use.sum() > 1 and INTERACTIONS[view.scene.interaction](meet(one, other, use)))
 
 
 # Qualities that no sentence asks for.

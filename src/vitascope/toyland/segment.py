@@ -62,18 +62,25 @@ class Sight:
 
 
 def look(
-    video: Video, *, moving_camera: bool = False, gray: bool = False, outlined: bool = False, blended: bool = False
+    video: Video,
+    *,
+    moving_camera: bool = False,
+    gray: bool = False,
+    outlined: bool = False,
+    blended: bool = False,
+    coarse: bool = False,
 ) -> Sight:
     """Find the background and the things.
 
-    `gray`: colours say nothing; `outlined`: things are drawn as their outlines; `blended`: they may have mixed colours.
+    `gray`: colours say nothing; `outlined`: things are drawn as their outlines; `blended`: they may have mixed colours;
+    `coarse`: pixels are so large that the parts of a thing may meet at their corners only.
     """
     unit = min(video.shape[1:3]) / 2
     backdrop = find_backdrop(video, gray)
     far = far_from(video, backdrop, gray)
     free = ~grown(far, round(unit / 16))
     background = fill(video, free, moving_camera)
-    return find_things(video, backdrop, background, far, free, gray, outlined, blended)
+    return find_things(video, backdrop, background, far, free, gray, outlined, blended, coarse)
 
 
 def small(video: Video) -> Float32[ndarray, "t rows columns 3"]:
@@ -211,6 +218,7 @@ def find_things(
     gray: bool,
     outlined: bool,
     blended: bool,
+    coarse: bool,
 ) -> Sight:
     frames, height, width, _ = video.shape
     unit = min(height, width) / 2
@@ -223,7 +231,7 @@ def find_things(
     label = np.zeros((frames, height, width), np.int16)
     label.ravel()[at] = np.where(opaque & far.ravel()[at], nearest + 1, 0)
     label = vote(label)
-    parts, colour = components(label, MIN_AREA * unit**2, outlined, blended or outlined)
+    parts, colour = components(label, MIN_AREA * unit**2, outlined, blended or outlined, coarse or outlined)
     parts, touches = without_slivers(parts, 4 * MIN_AREA * unit**2)
     owner, hidden = joined(grown(parts, round(unit / 16)), colour)
     alpha = np.zeros(owner.shape, np.float32)
@@ -281,14 +289,14 @@ def vote(label: Int[ndarray, "t h w"]) -> Int[ndarray, "t h w"]:
 
 
 def components(
-    label: Int[ndarray, "t h w"], min_area: float, outlined: bool, blended: bool
+    label: Int[ndarray, "t h w"], min_area: float, outlined: bool, blended: bool, by_corners: bool
 ) -> tuple[Int[ndarray, "t h w"], Int[ndarray, "m"]]:
     """Connected patches of one colour, or of any, numbered from 1, and the colour of each; the smallest are left out.
 
     The inside of an outline belongs to it.
     """
     structure = np.zeros((3, 3, 3), bool)
-    structure[1] = ndimage.generate_binary_structure(2, 2 if outlined else 1)
+    structure[1] = ndimage.generate_binary_structure(2, 2 if by_corners else 1)
     solid = np.stack([ndimage.binary_fill_holes(frame) for frame in label > 0]) if outlined else label > 0
     masks = [solid] if blended else [label == k for k in np.flatnonzero(np.bincount(label.ravel())) if k]
     owner, total = np.zeros(label.shape, np.int32), 0

@@ -32,7 +32,7 @@ TURNS = {
 """The part of a turn after which a shape looks the same again; a circle always does."""
 STEP_DEGREES = 6
 SHARPNESS = tuple(np.geomspace(1.2, 24, 18))  # radii in pixels for which there are templates
-BLOCK_RADII = tuple(np.geomspace(1.2, 6.2, 24))  # of things in pixel art, in blocks
+BLOCK_RADII = np.geomspace(1.2, 6.2, 240)  # of things in pixel art, in blocks
 BLURS = (0.35, 0.7, 1.05)  # standard deviations in pixels: as drawn; after compression, which halves the colours' sides
 
 CLEAR_PIXELS = 2.9  # the spread under which compression makes shapes hard to tell apart
@@ -105,48 +105,53 @@ def recognise(sight: Sight, outlined: bool = False) -> Looks:
         mine, known = flat[level == index], pictures[index]
         norm = np.einsum("mp,mp->m", known, known)
         table[level == index] = (np.einsum("np,np->n", mine, mine)[:, None] - 2 * mine @ known.T) / norm + 1
-    starts = np.flatnonzero(np.diff(shape, prepend=-1))
-    ends = [*starts[1:], len(shape)]
-    best = np.stack([start + table[:, start:end].argmin(1) for start, end in zip(starts, ends, strict=True)], 1)
+    best = best_of_each(shape, table)
     return Looks(np.take_along_axis(table, best, 1), angle[best], sight.spread[:, None] / ratios(outlined))
 
 
+def best_of_each(shape: Int[ndarray, "m"], misfit: Float32[ndarray, "n m"]) -> Int[ndarray, "n 8"]:
+    """The template of each shape that fits best; `shape` is in order."""
+    starts = np.flatnonzero(np.diff(shape, prepend=-1))
+    ends = [*starts[1:], len(shape)]
+    return np.stack([start + misfit[:, start:end].argmin(1) for start, end in zip(starts, ends, strict=True)], 1)
+
+
 @lru_cache(maxsize=1)
-def block_templates() -> tuple[Int[ndarray, "m"], Float[ndarray, "m"], Float[ndarray, "m"], Float32[ndarray, "m p"]]:
-    """The shape, radius and spread in blocks, and picture of upright shapes in pixel art, however the blocks fall."""
-    side = 17
-    offsets = np.arange(6) / 6 - 5 / 12
-    y, x = (offset.ravel()[:, None, None] for offset in np.meshgrid(offsets, offsets))
-    grid = np.arange(side) - side // 2
-    cover, shape, radius = [], [], []
-    for which, name in enumerate(SHAPE_NAMES):
-        for size in BLOCK_RADII:
-            across, down = np.broadcast_arrays((grid - x) / size, (grid[:, None] - y) / size)
-            flat = (part.astype(np.float32).reshape(-1, side) for part in (across, down))
-            cover.append((SHAPES[name](*flat) < 0).reshape(-1, side, side))
-            shape += [which] * len(x)
-            radius += [size] * len(x)
-    blocks = np.concatenate(cover).astype(np.float32)
+def sprites() -> tuple[Int[ndarray, "m"], Float[ndarray, "m"], Float[ndarray, "m"], Float32[ndarray, "m p"]]:
+    """The shape, radius and spread in blocks, and picture of everything that pixel art can show of upright shapes.
+
+    A thing in pixel art lies on the corners of its grid, so that a range of radii gives the same few blocks.
+    """
+    side = 2 * math.ceil(BLOCK_RADII[-1])
+    grid = np.arange(side, dtype=np.float32) + 0.5 - side / 2
+    across, down = (part / BLOCK_RADII[:, None, None].astype(np.float32) for part in np.meshgrid(grid, grid))
+    found, shape, radius = [], [], []
+    for which, draw in enumerate(SHAPES.values()):
+        cover = np.stack([draw(x, y) < 0 for x, y in zip(across, down, strict=True)])
+        different, drawn = np.unique(cover, axis=0, return_inverse=True)
+        found.append(different)
+        shape += [which] * len(different)
+        radius += [BLOCK_RADII[drawn.ravel() == sprite].mean() for sprite in range(len(different))]
+    blocks = np.concatenate(found).astype(np.float32)
+    shown = np.flatnonzero(blocks.any((1, 2)))
+    blocks, number = blocks[shown], np.arange(len(shown))
     area = blocks.sum((1, 2))
-    middle_x, middle_y = (blocks.sum(axis) @ grid / np.maximum(area, 1) + side / 2 for axis in (1, 2))
-    spread, number = np.sqrt(area / math.pi), np.arange(len(area))
+    middle_x, middle_y = (blocks.sum(axis) @ (grid + side / 2) / area for axis in (1, 2))
+    spread = np.sqrt(area / math.pi)
     owner = ((number + 1)[:, None, None] * (blocks > 0)).astype(np.int32)
-    pictures = crop(blocks, owner, number, middle_x, middle_y, np.maximum(spread, 0.1))
-    return np.array(shape), np.array(radius), spread, pictures.reshape(len(area), -1)
+    pictures = crop(blocks, owner, number, middle_x, middle_y, spread)
+    return np.array(shape)[shown], np.array(radius)[shown], spread, pictures.reshape(len(shown), -1)
 
 
 def recognise_blocks(sight: Sight) -> Looks:
     """The same for pixel art, where the blocks leave less of a shape than its size and place would."""
-    _, radius, spread, known = block_templates()
-    mine, norm = sight.pictures.reshape(len(sight.frame), PATCH**2), np.maximum(np.einsum("mp,mp->m", known, known), 1)
+    shape, radius, spread, known = sprites()
+    mine, norm = sight.pictures.reshape(len(sight.frame), PATCH**2), np.einsum("mp,mp->m", known, known)
     table = (np.einsum("np,np->n", mine, mine)[:, None] - 2 * mine @ known.T) / norm + 1
-    larger = np.log(np.maximum(sight.spread[:, None] * sight.unit, 0.1) / np.maximum(spread, 0.1))
-    table = (table + np.square(larger)).reshape(len(mine), len(SHAPES), -1)
-    misfit = table.min(2)
-    same = table <= misfit[..., None] + 1e-3  # templates that give the same blocks
-    return Looks(
-        misfit, np.zeros_like(misfit), (same * radius.reshape(len(SHAPES), -1)).sum(2) / same.sum(2) / sight.unit
-    )
+    table += np.square(np.log(np.maximum(sight.spread[:, None] * sight.unit, 0.1) / spread))
+    best = best_of_each(shape, table)
+    misfit = np.take_along_axis(table, best, 1)
+    return Looks(misfit, np.zeros_like(misfit), radius[best] / sight.unit)
 
 
 # Tracks.
