@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vitascope.tasks import (
+    MASKS,
     TaskMix,
     image_to_video,
     interpolation,
@@ -16,7 +17,7 @@ from vitascope.tasks import (
 from vitascope.types import generator_for
 
 ALL = {"text": 1.0, "image": 1.0, "prediction": 1.0, "interpolation": 1.0, "upsampling": 1.0}
-MASKS = {
+POSSIBLE = {
     "text": [text_to_video(8)],
     "image": [image_to_video(8)],
     "prediction": [prediction(8, given) for given in (2, 3, 4)],
@@ -52,8 +53,8 @@ def test_tasks_are_special_cases_of_each_other():
 def test_a_task_of_weight_zero_is_never_drawn_and_the_only_one_always(task):
     only = TaskMix(**{name: float(name == task) for name in ALL}).draw(50, 8, generator_for(0, task))
     others = TaskMix(**(ALL | {task: 0.0})).draw(300, 8, generator_for(1, task))
-    assert all(any(torch.equal(mask, one) for one in MASKS[task]) for mask in only)
-    assert not any(torch.equal(mask, one) for mask in others for one in MASKS[task])
+    assert all(any(torch.equal(mask, one) for one in POSSIBLE[task]) for mask in only)
+    assert not any(torch.equal(mask, one) for mask in others for one in POSSIBLE[task])
 
 
 def test_tasks_are_drawn_as_often_as_their_weights_say():
@@ -78,6 +79,33 @@ def test_the_same_generator_draws_the_same_and_another_one_does_not():
     draws = [TaskMix(**ALL).draw(64, 8, generator_for(seed)) for seed in (5, 5, 6)]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
+
+
+def test_every_task_has_a_weight_and_every_weight_a_task():
+    assert set(MASKS) == set(TaskMix.model_fields)
+
+
+TRAINING = TaskMix(text=0.5, image=0.25, prediction=0.1, interpolation=0.1, upsampling=0.05)
+
+
+@pytest.mark.parametrize(
+    ("mix", "num_frames", "name", "known"),
+    [
+        (
+            TRAINING,
+            16,
+            "training",
+            "0 0 aaaa 0 0 8000 8001 8001 0 f800 8000 8000 0 8001 8001 0 8000 0 8001 8001 0 0 0 f000",
+        ),
+        (TaskMix(**ALL), 8, "even", "e0 80 81 80 f0 80 0 80 c0 0 80 e0"),
+        (TaskMix(**ALL), 2, "two frames", "0 2 2 2 2 0 0 2 0 2 2 2"),
+    ],
+)
+def test_draws_stay_what_they_are(mix, num_frames, name, known):
+    """A run that a newer version resumes must see the lessons that it would have seen. Known frames as hex numbers."""
+    wanted = [int(word, 16) for word in known.split()]
+    masks = mix.draw(len(wanted), num_frames, generator_for(0, "lesson", name))
+    assert [sum(2 ** (num_frames - 1 - number) for number in numbers(mask)) for mask in masks] == wanted
 
 
 def test_images_are_made_from_text_alone():

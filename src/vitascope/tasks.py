@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from vitascope.config import Config
+from vitascope.config import AmountOrZero, Config
 from vitascope.types import UserError
 
 Mask = Bool[Tensor, "t"]
@@ -39,31 +41,34 @@ def upsampling(num_frames: int, every: int = 2) -> Mask:
 class TaskMix(Config):
     """How often each task is drawn in training; weights need not sum to one. Images are always text to image."""
 
-    text: float = 1.0
-    image: float = 0.0
-    prediction: float = 0.0  # the first 2 .. half of the frames
-    interpolation: float = 0.0
-    upsampling: float = 0.0
+    text: AmountOrZero = 1.0
+    image: AmountOrZero = 0.0
+    prediction: AmountOrZero = 0.0  # the first 2 .. half of the frames
+    interpolation: AmountOrZero = 0.0
+    upsampling: AmountOrZero = 0.0
 
     def draw(self, num_clips: int, num_frames: int, rng: torch.Generator) -> Bool[Tensor, "b t"]:
         """Known frames of each clip of a batch, drawn independently; one-frame clips know nothing."""
         if num_frames == 1:
             return torch.zeros(num_clips, 1, dtype=torch.bool)
-        weights = torch.tensor([self.text, self.image, self.prediction, self.interpolation, self.upsampling])
-        if num_frames == 2:  # prediction and interpolation would leave nothing to make
-            weights[2:4] = 0
-        if not (weights >= 0).all() or weights.sum() <= 0:
-            raise UserError(f"the weights of the tasks must not be negative and not all zero, got {weights.tolist()}")
+        # What would leave nothing to make is not drawn: prediction and interpolation of two frames.
+        weights = torch.tensor(
+            [0.0 if mask(num_frames, 2).all() else getattr(self, name) for name, mask in MASKS.items()]
+        )
+        if weights.sum() <= 0:
+            raise UserError(f"no task has a weight above zero that {num_frames} frames can be used for, got {self!r}")
         chosen = torch.multinomial(weights, num_clips, replacement=True, generator=rng)
         given = torch.randint(2, max(num_frames // 2, 2) + 1, (num_clips,), generator=rng)
-        masks = [
-            (
-                text_to_video(num_frames),
-                image_to_video(num_frames),
-                prediction(num_frames, int(number)),
-                interpolation(num_frames),
-                upsampling(num_frames),
-            )[int(task)]
-            for task, number in zip(chosen, given, strict=True)
-        ]
-        return torch.stack(masks)
+        masks = list(MASKS.values())
+        drawn = zip(chosen.tolist(), given.tolist(), strict=True)
+        return torch.stack([masks[task](num_frames, number) for task, number in drawn])
+
+
+MASKS: dict[str, Callable[[int, int], Mask]] = {
+    "text": lambda num_frames, _: text_to_video(num_frames),
+    "image": lambda num_frames, _: image_to_video(num_frames),
+    "prediction": prediction,
+    "interpolation": lambda num_frames, _: interpolation(num_frames),
+    "upsampling": lambda num_frames, _: upsampling(num_frames),
+}
+"""From a number of frames, and how many a prediction is given, to the known ones; by the names of `TaskMix`."""

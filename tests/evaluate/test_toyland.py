@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +15,7 @@ from rich.console import Console
 
 from vitascope import toyland
 from vitascope.evaluate.intervals import Rate
-from vitascope.evaluate.toyland import KINDS, asked, evaluate, said, test_scene
+from vitascope.evaluate.toyland import KINDS, NUM_SEEDS, SCENES_PER_SEED, Report, asked, evaluate, said, test_scene
 from vitascope.toyland import scene as toyland_scene
 from vitascope.toyland.paraphrases import SYNONYMS
 from vitascope.types import Clip, Request, UserError
@@ -54,16 +56,41 @@ def test_shards_are_one_run_and_batches_do_not_matter():
     whole = evaluate(truthful("seen", "two"), kind="two", num=7, batch=7)
     parts = [evaluate(truthful("seen", "two"), kind="two", num=7, batch=2, shard=(n, 3)) for n in range(3)]
     assert parts[0].merge(parts[1]).merge(parts[2]) == whole
+    with pytest.raises(UserError, match="merge each shard once"):
+        parts[0].merge(parts[1]).merge(parts[0])
     with pytest.raises(UserError, match="shard"):
         evaluate(truthful("seen", "two"), shard=(3, 3))
+
+
+def test_each_seed_has_scenes_of_its_own_however_many_are_judged():
+    def scenes(seed: int, num: int) -> frozenset[int]:
+        return evaluate(truthful("seen", "one"), seed=seed, num=num).scenes
+
+    assert scenes(0, 4).isdisjoint(scenes(1, 2))
+    assert scenes(1, 1) < scenes(1, 2)
+    assert scene_of("unseen", "one", NUM_SEEDS * SCENES_PER_SEED - 1)  # the last one that there is
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"num": 0}, {"num": SCENES_PER_SEED + 1}, {"batch": 0}, {"seed": -1}, {"seed": 2_000_000_000}]
+)
+def test_numbers_out_of_range_name_the_range(wrong: dict[str, int]):
+    with pytest.raises(UserError, match="num must be from 1 to 100000, batch at least 1 and seed from 0 to 9999"):
+        evaluate(truthful("seen", "one"), **wrong)
 
 
 def test_the_ceiling_is_the_truth_through_the_tokenizer():
     report = evaluate(truthful("seen", "one"), num=4, encode_decode=lambda clip: replace(clip, pixels=0 * clip.pixels))
     assert report.rates()["all"] == 1.0 and report.ceiling["all"].value == 0.0
-    console = Console(record=True, width=120)
+    assert report.returned.psnr is None and report.tokenizer.psnr is not None
+    shown = printed(report)
+    assert "ceiling" in shown and "true clips through the tokenizer" in shown and "first frame" not in shown
+
+
+def printed(report: Report) -> str:
+    console = Console(record=True, width=80, file=io.StringIO())
     report.print(console)
-    assert "ceiling" in console.export_text()
+    return console.export_text()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -80,16 +107,50 @@ def test_what_a_caption_leaves_out_is_not_asked(kind: str):
         assert told.background in (scene.background, "")
 
 
-def test_an_image_is_given_and_measured():
-    asked = []
+@pytest.mark.parametrize(("task", "given"), [("text", set()), ("image", {0})])
+def test_requests_say_what_the_protocol_says(task: str, given: set[int]):
+    requested = []
 
     def generate(requests: Sequence[Request]) -> list[Clip]:
-        asked.extend(requests)
-        return [replace(toyland.render(scene_of("seen", "one", request.seed))) for request in requests]
+        requested.extend(requests)
+        return [toyland.render(scene_of("seen", "one", request.seed)) for request in requests]
 
-    report = evaluate(generate, task="image", num=3)
-    assert all(set(request.frames) == {0} for request in asked)
-    assert report.psnr is not None and report.psnr > 90
+    protocol = evaluate(generate, task=task, num=3).protocol
+    assert len(requested) == 3
+    for one in requested:
+        assert set(one.frames) == given
+        assert one.size is not None
+        told = {"num_frames": one.num_frames, "size": list(one.size), "fps": one.fps}
+        assert told.items() <= protocol.items()
+
+
+def test_a_clip_of_another_size_is_not_judged():
+    def small(requests: Sequence[Request]) -> list[Clip]:
+        return [Clip(torch.zeros(16, 3, 32, 32)) for _ in requests]
+
+    with pytest.raises(UserError, match="64x64, at 8 fps; this model made 16 frames, 32x32"):
+        evaluate(small, task="image", num=1)
+
+
+def test_the_first_frame_returned_is_measured_beside_what_the_tokenizer_alone_would_return():
+    def generate(requests: Sequence[Request]) -> list[Clip]:
+        clips = [toyland.render(scene_of("seen", "one", request.seed)) for request in requests]
+        return [replace(clip, pixels=clip.pixels + 0.1) for clip in clips]
+
+    def encode_decode(clip: Clip) -> Clip:
+        off = torch.full((16, 1, 1, 1), 0.1)
+        off[0] = 0.01
+        return replace(clip, pixels=clip.pixels + off)
+
+    report = evaluate(generate, task="image", num=3, encode_decode=encode_decode)
+    assert report.returned.psnr == pytest.approx(20, abs=0.01)
+    assert report.returned_best.psnr == pytest.approx(40, abs=0.01)
+    assert report.tokenizer.psnr == pytest.approx(-10 * math.log10((15 * 0.1**2 + 0.01**2) / 16), abs=0.01)
+    told = json.loads(report.to_json())
+    assert told["first_frame_psnr"] == report.returned.psnr
+    assert told["first_frame_psnr_of_the_tokenizer"] == report.returned_best.psnr
+    assert told["tokenizer_psnr"] == report.tokenizer.psnr
+    assert "first frame returned: 20.0 dB (the tokenizer alone: 40.0 dB)" in printed(report)
 
 
 def test_a_report_carries_its_protocol_and_intervals():
@@ -103,6 +164,11 @@ def test_reports_of_other_protocols_do_not_merge():
     one, other = (evaluate(truthful("seen", kind), kind=kind, num=1) for kind in ("one", "two"))
     with pytest.raises(UserError, match="kind"):
         one.merge(other)
+    fast = evaluate(truthful("seen", "one"), num=1, made_with={"model": "a", "steps": 8})
+    slow = evaluate(truthful("seen", "one"), num=1, made_with={"model": "a", "steps": 25})
+    for different in (slow, one):
+        with pytest.raises(UserError, match=r"differ in (.*, )?steps"):
+            fast.merge(different)
 
 
 def test_unknown_words_name_the_known_ones():

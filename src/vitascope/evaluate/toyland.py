@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal, TypeVar, get_args
 
-from jaxtyping import Float
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from vitascope import toyland
 from vitascope.evaluate.intervals import Rate
+from vitascope.evaluate.paired import SquaredError, squared_error
 from vitascope.toyland.oracle import judge, passed
 from vitascope.toyland.paraphrases import SCENERY_SAYINGS, SYNONYMS
+from vitascope.toyland.sampling import TRAIN_SEEDS
+from vitascope.toyland.scene import Kind, Split
 from vitascope.types import Clip, Request, UserError
 
-KINDS = ("one", "two", "relation", "count", "change", "interaction", "camera", "style")
-SPLITS = ("seen", "unseen")
-CAPTIONS = ("canonical", "paraphrased", "both")
-TASKS = ("text", "image")
+Captions = Literal["canonical", "paraphrased", "both"]
+Task = Literal["text", "image"]
+Word = TypeVar("Word", bound=str)
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+SPLITS: tuple[Split, ...] = get_args(Split)
+CAPTIONS: tuple[Captions, ...] = get_args(Captions)
+TASKS: tuple[Task, ...] = get_args(Task)
+
+NUM_FRAMES, SIZE, FPS = 16, (64, 64), 8.0
+"""Of the clips asked for, whatever a model makes when it is not told: another size is another test."""
+
+SCENES_PER_SEED = 100_000
+NUM_SEEDS = TRAIN_SEEDS // SCENES_PER_SEED
+"""Each seed has test scenes of its own, however many of them a run judges."""
 
 
 @dataclass(frozen=True)
@@ -35,31 +46,31 @@ class Report:
     protocol: Mapping[str, Any]
     made: Mapping[str, Rate]
     ceiling: Mapping[str, Rate] = field(default_factory=dict)  # true clips through the model's own tokenizer
-    squared_error: float = 0.0  # of the first frames returned to the first frames given, summed over clips
-    num_given: int = 0
+    returned: SquaredError = field(default_factory=SquaredError)  # first frames of the clips, where those were given
+    returned_best: SquaredError = field(default_factory=SquaredError)  # the same through the tokenizer alone
+    tokenizer: SquaredError = field(default_factory=SquaredError)  # all frames of the true clips through it
+    scenes: frozenset[int] = frozenset()
 
     def merge(self, other: Report) -> Report:
-        """The report of both runs together; they must have the same protocol."""
+        """The report of both runs together; they must have the same protocol and no scene in common."""
         if self.protocol != other.protocol:
-            differ = [name for name in self.protocol if self.protocol[name] != other.protocol.get(name)]
+            names = {**self.protocol, **other.protocol}
+            differ = [name for name in names if self.protocol.get(name) != other.protocol.get(name)]
             raise UserError(f"reports of different protocols cannot be merged; they differ in {', '.join(differ)}")
+        if twice := self.scenes & other.scenes:
+            raise UserError(f"both reports count scene {min(twice)}; merge each shard once")
         return Report(
             self.protocol,
             _added(self.made, other.made),
             _added(self.ceiling, other.ceiling),
-            self.squared_error + other.squared_error,
-            self.num_given + other.num_given,
+            self.returned + other.returned,
+            self.returned_best + other.returned_best,
+            self.tokenizer + other.tokenizer,
+            self.scenes | other.scenes,
         )
 
     def rates(self) -> dict[str, float]:
         return {dimension: rate.value for dimension, rate in self.made.items()}
-
-    @property
-    def psnr(self) -> float | None:
-        """Of the first frames returned, in dB; None where none were given."""
-        if not self.num_given:
-            return None
-        return -10 * math.log10(max(self.squared_error / self.num_given, 1e-10))
 
     def to_json(self) -> str:
         def told(rates: Mapping[str, Rate]) -> dict[str, Any]:
@@ -69,7 +80,12 @@ class Report:
             }
 
         content = {"protocol": self.protocol, "dimensions": told(self.made), "ceiling": told(self.ceiling)}
-        return json.dumps({**content, "first_frame_psnr": self.psnr}, indent=1)
+        psnr = {
+            "first_frame_psnr": self.returned.psnr,
+            "first_frame_psnr_of_the_tokenizer": self.returned_best.psnr,
+            "tokenizer_psnr": self.tokenizer.psnr,
+        }
+        return json.dumps({**content, **psnr}, indent=1)
 
     def print(self, console: Console) -> None:
         wanted = self.protocol
@@ -80,8 +96,13 @@ class Report:
             best = f"{self.ceiling[name].value:.3f}" if name in self.ceiling else ""
             table.add_row(name, f"{rate.value:.3f}", f"{low:.3f} .. {high:.3f}", str(rate.count), best)
         console.print(table)
-        if self.psnr is not None:
-            console.print(f"first frame returned: {self.psnr:.1f} dB")
+        if self.returned.psnr is not None:
+            alone = self.returned_best.psnr
+            beside = "" if alone is None else f" (the tokenizer alone: {alone:.1f} dB)"
+            console.print(f"first frame returned: {self.returned.psnr:.1f} dB{beside}")
+        if self.tokenizer.psnr is not None:
+            how = "PSNR of the mean squared error"
+            console.print(f"true clips through the tokenizer: {self.tokenizer.psnr:.1f} dB ({how})")
 
 
 def evaluate(
@@ -96,53 +117,88 @@ def evaluate(
     batch: int = 16,
     shard: tuple[int, int] = (0, 1),
     encode_decode: Callable[[Clip], Clip] | None = None,
+    made_with: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Ask `generate` for `num` test scenes of one kind and judge what it makes.
 
-    Scenes are numbered from `seed * num`, so that other seeds give other scenes; none was ever trained on. With
-    `captions` "both", every second caption is a paraphrase. With `task` "image" the true first frame is given. `shard`
-    (k, n) judges every nth scene from the kth; the reports of all shards merge to that of one run.
+    Scenes are numbered from `seed * SCENES_PER_SEED`, so that other seeds give other scenes; none was ever trained on.
+    With `captions` "both", every second caption is a paraphrase. With `task` "image" the true first frame is given.
+    `shard` (k, n) judges every nth scene from the kth; the reports of all shards merge to that of one run. `made_with`
+    says what generates and how, for the protocol: reports of different makers do not merge.
     """
-    for name, value, known in (
-        ("split", split, SPLITS), ("kind", kind, KINDS), ("captions", captions, CAPTIONS), ("task", task, TASKS)
-    ):  # fmt: skip
-        if value not in known:
-            raise UserError(f"{name} must be one of {', '.join(known)}, got '{value}'")
+    wanted_split, wanted_kind = one_of("split", split, SPLITS), one_of("kind", kind, KINDS)
+    wording = one_of("captions", captions, CAPTIONS)
+    num_given = 1 if one_of("task", task, TASKS) == "image" else 0
     if not 0 <= shard[0] < shard[1]:
         raise UserError(f"shard must be a number and how many there are, such as (0, 4), got {shard}")
-    if num < 1 or batch < 1 or seed < 0:
-        raise UserError(f"num and batch must be at least 1 and seed at least 0, got {num}, {batch} and {seed}")
+    if not (1 <= num <= SCENES_PER_SEED and batch >= 1 and 0 <= seed < NUM_SEEDS):
+        raise UserError(
+            f"num must be from 1 to {SCENES_PER_SEED}, batch at least 1 and seed from 0 to {NUM_SEEDS - 1}, "
+            f"got {num}, {batch} and {seed}"
+        )
     protocol = {
+        **(made_with or {}),
         "suite": "toyland", "version": version("vitascope"), "split": split, "kind": kind, "num": num, "seed": seed,
-        "captions": captions, "task": task, "num_frames": 16, "size": [64, 64], "fps": 8.0,
+        "captions": captions, "task": task, "num_frames": NUM_FRAMES, "size": list(SIZE), "fps": FPS,
     }  # fmt: skip
     report, own = Report(protocol, {}), range(num)[shard[0] :: shard[1]]
     for first in range(0, len(own), batch):
-        numbers = own[first : first + batch]
-        scenes = [test_scene(split, kind, seed * num + number) for number in numbers]
-        texts = [said(scene, captions, number) for scene, number in zip(scenes, numbers, strict=True)]
-        truths = [toyland.render(scene) for scene in scenes]
+        numbers = [seed * SCENES_PER_SEED + number for number in own[first : first + batch]]
+        scenes = [test_scene(wanted_split, wanted_kind, number) for number in numbers]
+        texts = [said(scene, wording, number) for scene, number in zip(scenes, numbers, strict=True)]
+        truths = [toyland.render(scene, NUM_FRAMES, SIZE[1], SIZE[0], FPS) for scene in scenes]
         requests = [
-            Request(text, {0: truth.pixels[0]} if task == "image" else {}, seed=seed * num + number)
+            Request(
+                text,
+                frames=dict(enumerate(truth.pixels[:num_given])),
+                num_frames=NUM_FRAMES,
+                fps=FPS,
+                size=SIZE,
+                seed=number,
+            )
             for text, truth, number in zip(texts, truths, numbers, strict=True)
         ]
-        for clip, scene, text, truth in zip(generate(requests), scenes, texts, truths, strict=True):
-            wanted = asked(scene, text)
-            best = counted(encode_decode(truth), wanted) if encode_decode else {}
-            error = first_frame_error(clip, truth.pixels[0]) if task == "image" else 0.0
-            report = report.merge(Report(protocol, counted(clip, wanted), best, error, int(task == "image")))
+        for clip, scene, text, truth, number in zip(generate(requests), scenes, texts, truths, numbers, strict=True):
+            refuse_another_size(clip)
+            wanted, given = asked(scene, text), truth.pixels[:num_given]
+            returned = squared_error(clip.pixels[:num_given], given)
+            one = Report(protocol, counted(clip, wanted), returned=returned, scenes=frozenset({number}))
+            if encode_decode is not None:
+                best = encode_decode(truth)
+                one = replace(
+                    one,
+                    ceiling=counted(best, wanted),
+                    returned_best=squared_error(best.pixels[:num_given], given),
+                    tokenizer=squared_error(best.pixels, truth.pixels),
+                )
+            report = report.merge(one)
         if progress is not None:
             progress(first + len(numbers), len(own))
     return report
 
 
-def test_scene(split: str, kind: str, number: int) -> toyland.Scene:
-    seed = toyland.test_seed(split, number)  # type: ignore[arg-type]
-    return toyland.sample(random.Random(seed), kind, split)  # type: ignore[arg-type]
+def one_of(name: str, value: str, known: Sequence[Word]) -> Word:
+    for word in known:
+        if word == value:
+            return word
+    raise UserError(f"{name} must be one of {', '.join(known)}, got '{value}'")
 
 
-def said(scene: toyland.Scene, captions: str, number: int) -> str:
+def test_scene(split: Split, kind: Kind, number: int) -> toyland.Scene:
+    return toyland.sample(random.Random(toyland.test_seed(split, number)), kind, split)
+
+
+def refuse_another_size(clip: Clip) -> None:
+    """Clips of another size would be judged by other rules than the protocol says."""
+    if (clip.num_frames, clip.size, clip.fps) != (NUM_FRAMES, SIZE, FPS):
+        raise UserError(
+            f"toyland judges clips of {NUM_FRAMES} frames, {SIZE[0]}x{SIZE[1]}, at {FPS:g} fps; this model made "
+            f"{clip.num_frames} frames, {clip.size[0]}x{clip.size[1]}, at {clip.fps:g} fps: it cannot be judged here"
+        )
+
+
+def said(scene: toyland.Scene, captions: Captions, number: int) -> str:
     """The canonical sentence, or a paraphrase drawn from the scene's own seed."""
     if captions == "canonical" or (captions == "both" and number % 2 == 0):
         return toyland.caption(scene)
@@ -169,10 +225,6 @@ def asked(scene: toyland.Scene, text: str) -> toyland.Scene:
 
 def counted(clip: Clip, scene: toyland.Scene) -> dict[str, Rate]:
     return {dimension: Rate(int(passed(score)), 1) for dimension, score in judge(clip, scene).items()}
-
-
-def first_frame_error(clip: Clip, given: Float[Tensor, "3 h w"]) -> float:
-    return (clip.pixels[0] - given).square().mean().item()
 
 
 def _added(one: Mapping[str, Rate], other: Mapping[str, Rate]) -> dict[str, Rate]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from vitascope import media
-from vitascope.evaluate.toyland import evaluate
+from vitascope.evaluate.toyland import NUM_SEEDS, evaluate
 from vitascope.sample.generate import generate
 from vitascope.system import VideoModel
 from vitascope.train.stages import Stage, VideoStage, Watch
@@ -32,7 +32,8 @@ def watcher(prompts: Sequence[str], num_judged: int = 16) -> Watch:
         if stage.images:
             return {}
         media.write(side_by_side(clips), folder / f"{name}.mp4", force=True)
-        report = evaluate(partial(generate, model), split="seen", kind="one", num=num_judged, seed=0)
+        # The last seed: reports count theirs from 0, and what is looked at while training must not be among them.
+        report = evaluate(partial(generate, model), split="seen", kind="one", num=num_judged, seed=NUM_SEEDS - 1)
         return {f"oracle/{dimension}": rate for dimension, rate in report.rates().items()}
 
     return watch
