@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -106,9 +107,23 @@ def test_written_settings_name_their_class():
     assert to_json(TaskMix())["class"] == "vitascope.tasks:TaskMix"
 
 
+def test_classes_of_others_are_read_if_they_are_loaded_and_never_cause_an_import():
+    assert from_json(to_json(Whole())) == Whole()
+    with pytest.raises(UserError, match=r"'this:Config' lives outside vitascope and is not loaded.*\./FILE\.py:run"):
+        from_json({"class": "this:Config"})
+    assert "this" not in sys.modules
+
+
+def test_numbers_are_finite():
+    with pytest.raises(UserError, match=r"part\.rate"):
+        override(Whole(), "part.rate", "1e999")
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
+        ({"class": "test_config:Missing"}, "outside vitascope"),
+        ({"class": "test_config:override"}, "outside vitascope"),
         ({"class": "os:system"}, "only classes of vitascope"),
         ({"class": "vitascopes.tasks:TaskMix"}, "only classes of vitascope"),
         ({"class": "vitascope.tasks:Missing"}, "another version"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import importlib
 import json
-from typing import Any, TypeVar
+import sys
+from typing import Annotated, Any, TypeGuard, TypeVar
 
 import pydantic
 
@@ -13,11 +14,20 @@ from vitascope.types import UserError
 
 Tree = TypeVar("Tree", bound="Config")
 
+Count = Annotated[int, pydantic.Field(ge=1)]
+CountOrZero = Annotated[int, pydantic.Field(ge=0)]
+Amount = Annotated[float, pydantic.Field(gt=0)]
+AmountOrZero = Annotated[float, pydantic.Field(ge=0)]
+Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+Decay = Annotated[float, pydantic.Field(ge=0, lt=1)]  # of an average, which at 1 would never learn anything
+
 
 class Config(pydantic.BaseModel):
-    """Base of every settings class: frozen, no unknown names, no silent conversions of type."""
+    """Base of every settings class: frozen, no unknown names, no silent conversions of type, finite numbers."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False
+    )
 
 
 def nearest(name: str, known: list[str]) -> str:
@@ -95,26 +105,48 @@ def to_json(node: Any) -> Any:
 
 
 def from_json(data: Any) -> Any:
-    """The inverse of `to_json`. Only classes of this package are trusted; anything else raises UserError."""
+    """The inverse of `to_json`. A class that is neither of this package nor already loaded raises UserError."""
     if isinstance(data, list):
         return tuple(from_json(item) for item in data)
     if not (isinstance(data, dict) and "class" in data):
         return data
-    module, _, name = str(data["class"]).partition(":")
-    if module.split(".")[0] != "vitascope":
-        raise UserError(f"the settings name the class '{data['class']}'; only classes of vitascope are trusted")
-    try:
-        kind = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError):
-        raise UserError(
-            f"these settings were written by another version: it had '{data['class']}', this one does not"
-        ) from None
-    if not (isinstance(kind, type) and issubclass(kind, Config)):
-        raise UserError(f"'{data['class']}' is not a group of settings")
+    kind = _class_named(str(data["class"]))
     fields = {key: from_json(value) for key, value in data.items() if key != "class"}
     try:
         return kind.model_validate(fields)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{kind.__name__}.{where}: {first['msg']} (got {first['input']!r})") from None
+        raise UserError(first_mistake(error)) from None
+
+
+def _class_named(name: str) -> type[Config]:
+    """The class that a file names. A file never causes the import of anything but this package: that would run code."""
+    module, _, kind_name = name.partition(":")
+    if module.partition(".")[0] != "vitascope":
+        # Looked up without `getattr`, which in some packages imports what is asked for.
+        loaded = sys.modules.get(module)
+        kind = vars(loaded).get(kind_name) if loaded else None
+        if _is_settings(kind):
+            return kind
+        raise UserError(
+            f"the class '{name}' lives outside vitascope and is not loaded; of those that a file names only classes of "
+            "vitascope are trusted. To train, give the recipe file that defines it (./FILE.py:run); to use the model, "
+            "go through Python: vitascope.recipes.resolve('./FILE.py:run'), then vitascope.load"
+        )
+    try:
+        kind = getattr(importlib.import_module(module), kind_name)
+    except (ImportError, AttributeError):
+        raise UserError(f"these settings were written by another version: it had '{name}', this one does not") from None
+    if not _is_settings(kind):
+        raise UserError(f"'{name}' is not a group of settings")
+    return kind
+
+
+def _is_settings(kind: Any) -> TypeGuard[type[Config]]:
+    return isinstance(kind, type) and issubclass(kind, Config)
+
+
+def first_mistake(error: pydantic.ValidationError) -> str:
+    """The first thing that is wrong with some settings, in one line."""
+    first = error.errors()[0]
+    where = ".".join([error.title, *(str(part) for part in first["loc"])])
+    return f"{where}: {first['msg']} (got {first['input']!r})"

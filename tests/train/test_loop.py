@@ -31,6 +31,7 @@ from vitascope.train import checkpoint, loop
 from vitascope.train.folder import differences
 from vitascope.train.log import Log, Speed
 from vitascope.train.loop import NonFinite, autocast, culprit, fit
+from vitascope.train.muon import MuonConfig, is_hidden
 from vitascope.train.optim import AdafactorConfig
 from vitascope.train.stages import Run, Stage, TokenizerStage, VideoStage, initialised
 from vitascope.train.stop import Stopped, StopRequest
@@ -44,10 +45,10 @@ class Killed(BaseException):
 
 
 def whole_run(**changes: Any) -> Run:
-    """Both kinds of stage, both optimizers, all tasks of a lesson."""
-    return tiny_run(
+    """Both kinds of stage, all optimizers; wide enough that Muon finds hidden matrices."""
+    run = tiny_run(
         TokenizerStage(name="autoencoder", steps=5, batch=2, warmup_steps=2),
-        VideoStage(name="pictures", steps=5, batch=2, warmup_steps=2, num_clips=8, images=True),
+        VideoStage(name="pictures", steps=5, batch=2, warmup_steps=2, num_clips=8, images=True, optimizer=MuonConfig()),
         VideoStage(
             name="videos",
             steps=5,
@@ -59,6 +60,9 @@ def whole_run(**changes: Any) -> Run:
         ),
         **changes,
     )
+    for width in ("text.width", "backbone.text_width", "backbone.width"):
+        run = override(run, f"model.{width}", "64")
+    return run
 
 
 def at(name: str, error: BaseException | None = None) -> Any:
@@ -84,6 +88,18 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
+def told(folder: Path) -> list[dict[str, Any]]:
+    """What was written down, but for how long it took."""
+    return [{name: value for name, value in one.items() if name != "per_second"} for one in lines(folder)]
+
+
+def curve(folder: Path, stage: str) -> list[tuple[int, float]]:
+    """The loss as TensorBoard shows it."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    events = accumulator.EventAccumulator(str(folder / "tensorboard" / stage)).Reload()
+    return [(event.step, event.value) for event in events.Scalars("loss")]
+
+
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     """A run that nothing interrupted."""
@@ -101,22 +117,27 @@ def test_a_run_that_was_killed_and_resumed_is_the_same_bit_for_bit(
     torch.manual_seed(99)  # nothing may hang on the global generator
     fit(whole_run(), tmp_path, resume=True, cache_root=cache)
     assert same(states(tmp_path), states(straight))
-    ours, theirs = (
-        [{k: v for k, v in one.items() if k != "per_second"} for one in lines(f)] for f in (tmp_path, straight)
-    )
-    assert ours == theirs
+    assert told(tmp_path) == told(straight)
 
 
 def test_without_a_checkpoint_since_a_stage_begins_anew(tmp_path: Path, cache: Path, straight: Path) -> None:
     run = whole_run(checkpoint_seconds=1000.0)
     with pytest.raises(Killed):
         fit(run, tmp_path, watch=at("pictures-000003"), cache_root=cache)
+    assert lines(tmp_path)[-1]["step"] == 3
+    with open(tmp_path / "log.jsonl", "a") as file:
+        file.write('{"stage": "pictu')  # as a full disk leaves it
     fit(run, tmp_path, resume=True, cache_root=cache)
     assert same(states(tmp_path), states(straight))
+    assert told(tmp_path) == told(straight)
+    assert curve(tmp_path, "pictures") == curve(straight, "pictures")
+    assert curve(tmp_path, "autoencoder") == curve(straight, "autoencoder")
 
 
 def test_training_changes_what_it_should_and_learns(straight: Path) -> None:
-    first, last = initialised(whole_run().model, 0).state_dict(), states(straight)
+    model = initialised(whole_run().model, 0)
+    assert any(map(is_hidden, model.backbone.parameters()))
+    first, last = model.state_dict(), states(straight)
     assert not torch.equal(first["tokenizer.std"], last["tokenizer.std"])
     assert all(not torch.equal(first[n], last[n]) for n in first if n.startswith("backbone.leave.weight"))
     assert {one["stage"] for one in lines(straight)} == {"autoencoder", "pictures", "videos"}
@@ -131,10 +152,9 @@ def test_every_step_is_written_down(straight: Path) -> None:
 
 
 def test_tensorboard_has_the_same_scalars(straight: Path) -> None:
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    events = accumulator.EventAccumulator(str(straight / "tensorboard")).Reload()
-    told = [event.value for event in events.Scalars("videos/loss")]
-    assert told == pytest.approx([one["loss"] for one in lines(straight) if one["stage"] == "videos"])
+    steps, losses = zip(*curve(straight, "videos"), strict=True)
+    assert steps == (1, 2, 3, 4, 5)
+    assert losses == pytest.approx([one["loss"] for one in lines(straight) if one["stage"] == "videos"])
 
 
 def test_the_result_says_how_it_was_made(straight: Path) -> None:
@@ -275,6 +295,20 @@ def test_the_part_is_named_whether_weight_output_or_gradient_broke() -> None:
     assert culprit(module, module.lesson, 0) == "first.weight"
 
 
+def test_memory_that_runs_out_is_one_line_that_says_how_to_go_on(tmp_path: Path) -> None:
+    run = tiny_run(TokenizerStage(name="autoencoder", steps=9, batch=6)).model_copy(
+        update={"data": StripesConfig(hungry_from=3)}
+    )
+    with pytest.raises(
+        UserError, match=r"autoencoder, step 3: .*batch of 6; .*autoencoder to 3 in .*--resume"
+    ) as caught:
+        fit(run, tmp_path)
+    assert "\n" not in str(caught.value)
+    state = checkpoint.load(tmp_path / "checkpoints")
+    assert state is not None
+    assert state["progress"]["step"] == 3
+
+
 @contextmanager
 def files_of_at_most(size: int) -> Iterator[None]:
     """No file may grow beyond `size` bytes, as if the disk were full."""
@@ -402,11 +436,12 @@ def test_a_watch_sees_averaged_weights_and_changes_nothing(tmp_path: Path, cache
     assert [one["step"] for one in scores if one["stage"] == "videos"] == [2, 4]
 
 
+@pytest.mark.parametrize("error", [UserError("no such thing"), RuntimeError("no such thing\nand a lot of detail")])
 def test_a_preview_that_fails_stops_no_training(
-    tmp_path: Path, cache: Path, straight: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, cache: Path, straight: Path, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
-    fit(whole_run(), tmp_path, watch=at("videos-000002", UserError("no such thing")), cache_root=cache)
-    assert "no preview: no such thing" in capsys.readouterr().err
+    fit(whole_run(), tmp_path, watch=at("videos-000002", error), cache_root=cache)
+    assert "videos, step 2: no preview: no such thing\n" in capsys.readouterr().err
     assert same(states(tmp_path), states(straight))
 
 

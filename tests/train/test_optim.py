@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vitascope.train.muon import MuonConfig
 from vitascope.train.optim import AdafactorConfig, AdamWConfig, MovingAverage, warmup_then_decay
 
 SHAPES = ((), (7,), (4, 6), (3, 2, 5), (4, 3, 3, 3))
@@ -78,12 +79,15 @@ def test_no_update_is_longer_than_the_clip(clip: float) -> None:
     assert (after - before).square().mean().sqrt() <= clip * 1.0001
 
 
-@pytest.mark.parametrize("config", [AdafactorConfig(), AdamWConfig()])
-def test_a_restored_optimizer_goes_on_bit_for_bit(config: AdafactorConfig | AdamWConfig) -> None:
-    steps = gradients(6, 8, steps=6)
-    whole = parameter(6, 8)
+@pytest.mark.parametrize("shape", [(6, 8), (64, 80)])  # the larger one is a hidden matrix to Muon
+@pytest.mark.parametrize("config", [AdafactorConfig(), AdamWConfig(), MuonConfig()])
+def test_a_restored_optimizer_goes_on_bit_for_bit(
+    config: AdafactorConfig | AdamWConfig | MuonConfig, shape: tuple[int, int]
+) -> None:
+    steps = gradients(*shape, steps=6)
+    whole = parameter(*shape)
     wanted = descend(config.build([whole], 0.1), whole, steps)
-    half = parameter(6, 8)
+    half = parameter(*shape)
     first = config.build([half], 0.1)
     descend(first, half, steps[:3])
     second = config.build([half], 0.1)

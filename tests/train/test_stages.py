@@ -37,7 +37,7 @@ def test_only_what_matches_begins_anew() -> None:
 
 
 def test_a_pattern_that_matches_nothing_is_an_error_that_shows_a_name() -> None:
-    with pytest.raises(UserError, match=r"match no weight.*tokenizer\."):
+    with pytest.raises(UserError, match=r"matches no weight.*tokenizer\."):
         renew(initialised(tiny_model(), 0), ("backbone.layers.*",), 0)
 
 
@@ -74,6 +74,20 @@ def test_a_lesson_is_a_function_of_its_step(stage: TokenizerStage | VideoStage, 
         ("stages.videos.name", "autoencoder"),
         ("preview_steps", "0"),
         ("precision", "fp8"),
+        ("stages", "[]"),
+        ("stages.videos.optimizer.beta1", "1"),
+        ("stages.videos.lesson.tasks.image", "-1"),
+        ("stages.autoencoder.reconstruction.kl", "-1"),
+        ("model.tokenizer.widths", "[8, 0]"),
+        ("model.tokenizer.decoder_blocks", "[0, -1]"),
+        ("model.text.depth", "-1"),
+        ("model.text.max_tokens", "0"),
+        ("model.backbone.patch", "[1, 0]"),
+        ("model.backbone.tail_blocks", "-1"),
+        ("model.objective.spread", "0"),
+        ("model.defaults.size", "[0, 16]"),
+        ("model.defaults.fps", "0"),
+        ("model.defaults.guidance_interval", "[0, 2]"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(path: str, text: str) -> None:

@@ -18,15 +18,21 @@ from vitascope.types import UserError
 RUN = "run.json"
 
 
-def claim(folder: Path, run: Run, resume: bool) -> None:
+def claim(folder: Path, run: Run) -> None:
+    """From here on the folder is that of `run`."""
+    path = folder / RUN
+    if not path.is_file():
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            media.replace_file(path, json.dumps(to_json(run), indent=1).encode())
+
+
+def refuse_folder(folder: Path, run: Run, resume: bool) -> None:
     """A folder belongs to one run: refuse to overwrite it, and to go on with other settings than it was begun with."""
     path = folder / RUN
     if not path.is_file():
         if resume:
             raise UserError(f"'{folder}' holds no run to go on with; leave --resume out to begin one")
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            media.replace_file(path, json.dumps(to_json(run), indent=1).encode())
         return
     if not resume:
         raise UserError(f"'{folder}' already holds a run; add --resume to go on with it, or choose another folder")

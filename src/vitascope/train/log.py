@@ -21,18 +21,15 @@ from vitascope.train.folder import writing
 
 
 class Log:
-    """Scalars by step into `log.jsonl` and TensorBoard; progress on the terminal.
-
-    A resumed run writes its steps since the checkpoint again: of two lines for one step the later one counts.
-    """
+    """Scalars by step into `log.jsonl` and TensorBoard; progress on the terminal."""
 
     def __init__(self, folder: Path, console: Console | None = None) -> None:
-        self.folder = folder
+        self.folder, self.path = folder, folder / "log.jsonl"
         with writing(folder), contextlib.ExitStack() as files:
             folder.mkdir(parents=True, exist_ok=True)
-            self.file = files.enter_context(open(folder / "log.jsonl", "a", buffering=1))
-            self.board = _board(folder / "tensorboard", files)
+            self.file = files.enter_context(open(self.path, "a", buffering=1))
             self.files = files.pop_all()  # open for the whole run
+        self.board: Board | None = None
         self.console = console or Console(stderr=True)
         self.shown = 0.0
         self.bar = Progress(
@@ -60,10 +57,17 @@ class Log:
             self.file.write(json.dumps({"stage": stage, "step": step, **values}) + "\n")
             if self.board is not None:
                 for name, value in values.items():
-                    self.board.scalar(f"{stage}/{name}", value, step)
+                    self.board.scalar(name, value, step)
 
     def begin(self, stage: str, step: int, steps: int) -> None:
-        """A bar for a stage, in place of the one before."""
+        """A bar for a stage, in place of the one before. What the stage wrote after `step`, before it was interrupted,
+        is forgotten."""
+        with writing(self.folder):
+            lines = self.path.read_bytes().splitlines(keepends=True)
+            while lines and _is_void(lines[-1], stage, step):
+                lines.pop()
+            os.truncate(self.path, sum(len(line) for line in lines))
+            self.board = _board(self.folder / "tensorboard" / stage, step, self.files)
         for task in self.bar.task_ids:
             self.bar.remove_task(task)
         self.bar.add_task(stage, total=steps, completed=step, numbers="")
@@ -106,16 +110,27 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
-class Board:
-    """Scalars for TensorBoard, written at once: its own writer is a thread, which a full disk ends in the dark."""
+def _is_void(line: bytes, stage: str, step: int) -> bool:
+    """Whether a line was cut short, or is of a step of `stage` that is to be made again."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return True
+    return not line.endswith(b"\n") or (said["stage"] == stage and said["step"] > step)
 
-    def __init__(self, file: RawIOBase) -> None:
+
+class Board:
+    """Scalars of a stage for TensorBoard, written at once: its own writer is a thread, which a full disk ends in the
+    dark. What files beside it say of steps after `step` is no longer shown."""
+
+    def __init__(self, file: RawIOBase, step: int) -> None:
         from tensorboard.compat.proto import event_pb2, summary_pb2  # late: an extra
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         self.event, self.summary = event_pb2.Event, summary_pb2.Summary
         self.records = RecordWriter(file)
         self._write(file_version="brain.Event:2")
+        self._write(step=step + 1, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
 
     def scalar(self, name: str, value: float, step: int) -> None:
         self._write(step=step, summary=self.summary(value=[self.summary.Value(tag=name, simple_value=value)]))
@@ -124,9 +139,9 @@ class Board:
         self.records.write(self.event(wall_time=time.time(), **content).SerializeToString())
 
 
-def _board(folder: Path, files: contextlib.ExitStack) -> Board | None:
+def _board(folder: Path, step: int, files: contextlib.ExitStack) -> Board | None:
     if importlib.util.find_spec("tensorboard") is None:
         return None
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"events.out.tfevents.{time.time():.0f}.{os.getpid()}"
-    return Board(files.enter_context(open(path, "ab", buffering=0)))
+    return Board(files.enter_context(open(path, "ab", buffering=0)), step)

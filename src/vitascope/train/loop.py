@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from vitascope.config import to_json
+from vitascope.errors import first_line, is_out_of_memory
 from vitascope.system import VideoModel, load_model, read_card, save_model
 from vitascope.train import checkpoint
+from vitascope.train.check import refuse_what_cannot_be_read_back, refuse_what_does_not_fit
 from vitascope.train.checkpoint import Progress
-from vitascope.train.folder import RUN, claim, writing
+from vitascope.train.folder import RUN, claim, refuse_folder, writing
 from vitascope.train.log import Log, Speed
 from vitascope.train.optim import MovingAverage, warmup_then_decay
 from vitascope.train.stages import Course, Run, Stage, Watch, initialised
@@ -58,17 +60,21 @@ def fit(
     `minutes` is the time for all stages together, all that they need included; what is left is shared by their `share`,
     and the learning rate decays with the time.
     """
-    claim(folder, run, resume)
+    refuse_what_cannot_be_read_back(run)
+    refuse_folder(folder, run, resume)
+    model = initialised(run.model, run.seed).to("cuda" if torch.cuda.is_available() else "cpu")
+    refuse_what_does_not_fit(run, model)
+    claim(folder, run)
     torch.set_flush_denormal(True)  # a CPU multiplies denormal numbers many times more slowly
     try:
-        return _fit(run, folder, minutes, watch, cache_root or folder / "cache")
+        return _fit(run, model, folder, minutes, watch, cache_root or folder / "cache")
     finally:
         torch.set_flush_denormal(False)
 
 
-def _fit(run: Run, folder: Path, minutes: float | None, watch: Watch | None, cache_root: Path) -> VideoModel:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = initialised(run.model, run.seed).to(device)
+def _fit(
+    run: Run, model: VideoModel, folder: Path, minutes: float | None, watch: Watch | None, cache_root: Path
+) -> VideoModel:
     left = math.inf if minutes is None else 60 * minutes
     shares = sum(stage.share for stage in run.stages)
     with Log(folder) as log:
@@ -115,7 +121,7 @@ def _learn(session: Session, stage: Stage, course: Course, budget: float, begun:
     cast = autocast(run.precision, session.model.device)
     if run.compile:
         for block in course.blocks:
-            block.compile(dynamic=False)
+            block.compile()  # the length of captions varies: after the second one dynamo takes it as a variable
 
     def spent() -> float:
         return earlier + time.monotonic() - begun
@@ -134,19 +140,20 @@ def _learn(session: Session, stage: Stage, course: Course, budget: float, begun:
             rate = stage.learning_rate * warmup_then_decay(step, done, stage.warmup_steps, stage.decay_share)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            with cast():
-                loss = course.loss(step)
-            loss.total.backward()
-            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-            if not (torch.isfinite(loss.total) and torch.isfinite(norm)):
-                with cast(), _eager(run):
-                    name = culprit(module, course.loss, step)
-                what = f"the loss is {loss.total.item():g} and the gradient's norm {norm.item():g}"
-                raise broken(what, name, stage.name, step, session.folder)
-            nn.utils.clip_grads_with_norm_(parameters, stage.clip_norm, norm)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            average.update(module)
+            with _enough_memory(stage, step, session.folder):
+                with cast():
+                    loss = course.loss(step)
+                loss.total.backward()
+                norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+                if not (torch.isfinite(loss.total) and torch.isfinite(norm)):
+                    with cast(), _eager(run):
+                        name = culprit(module, course.loss, step)
+                    what = f"the loss is {loss.total.item():g} and the gradient's norm {norm.item():g}"
+                    raise broken(what, name, stage.name, step, session.folder)
+                nn.utils.clip_grads_with_norm_(parameters, stage.clip_norm, norm)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                average.update(module)
             step += 1
             per_second = speed.after(time.monotonic() - here)
             values = {"loss": loss.total.item(), "norm": norm.item(), "rate": rate, "per_second": per_second}
@@ -174,8 +181,8 @@ def _look(session: Session, stage: Stage, course: Course, average: MovingAverage
     try:
         with _eager(session.run):
             scores = watch(session.model, stage, session.folder / "previews", f"{stage.name}-{step:06d}")
-    except UserError as error:
-        session.log.say(f"{stage.name}, step {step}: no preview: {error}")
+    except Exception as error:
+        session.log.say(f"{stage.name}, step {step}: no preview: {first_line(error)}")
         return
     finally:
         course.module.load_state_dict(kept)
@@ -187,6 +194,21 @@ def _look(session: Session, stage: Stage, course: Course, average: MovingAverage
 def _eager(run: Run) -> AbstractContextManager[Any]:
     """Without compiled blocks: what happens once, in other shapes, is not worth compiling."""
     return torch.compiler.set_stance("force_eager") if run.compile else nullcontext()
+
+
+@contextmanager
+def _enough_memory(stage: Stage, step: int, folder: Path) -> Iterator[None]:
+    """Memory that runs out in a step, as one line that says how to go on with less."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        less = f"Set the batch of {stage.name} to {stage.batch // 2} in {way_on(folder)}"
+        raise UserError(
+            f"{stage.name}, step {step}: the memory ran out with a batch of {stage.batch}; the last checkpoint is "
+            f"kept. {less if stage.batch > 1 else 'Begin another run with a smaller model or smaller clips'}"
+        ) from error
 
 
 def autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
@@ -241,5 +263,10 @@ def broken(what: str, name: str, stage: str, step: int, folder: Path) -> NonFini
     """The error of a number that is not finite, and the way out."""
     return NonFinite(
         f"{stage}, step {step}: {what}, first seen in '{name}'; the last good checkpoint is kept. Lower the "
-        f"learning_rate of {stage} in '{folder / RUN}', then: vitascope train {folder / RUN} --out {folder} --resume"
+        f"learning_rate of {stage} in {way_on(folder)}"
     )
+
+
+def way_on(folder: Path) -> str:
+    """The end of a sentence about a setting to be changed in the middle of a run."""
+    return f"'{folder / RUN}', then: vitascope train {folder / RUN} --out {folder} --resume"

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitascope.config import Config
+from vitascope.config import AmountOrZero, Config, Decay
 
 NARROWEST, LONGEST = 64, 4
 """A hidden matrix is at least so wide and at most so many times as long. Others lead into or out of the network, or are
@@ -18,10 +18,10 @@ embeddings or modulations: their directions are not alike."""
 class MuonConfig(Config):
     """`learning_rate` of the stage is that of the hidden matrices; the rest learns `rest` times as fast."""
 
-    momentum: float = 0.95
-    rest: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.99
+    momentum: Decay = 0.95
+    rest: AmountOrZero = 0.1
+    beta1: Decay = 0.9
+    beta2: Decay = 0.99
 
     def build(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
         return Muon(parameters, learning_rate, self)

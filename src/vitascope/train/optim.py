@@ -7,13 +7,13 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from vitascope.config import Config
+from vitascope.config import Amount, AmountOrZero, Config, Decay
 
 
 class AdamWConfig(Config):
-    beta1: float = 0.9
-    beta2: float = 0.99
-    weight_decay: float = 0.0
+    beta1: Decay = 0.9
+    beta2: Decay = 0.99
+    weight_decay: AmountOrZero = 0.0
 
     def build(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
         betas = (self.beta1, self.beta2)
@@ -23,9 +23,9 @@ class AdamWConfig(Config):
 class AdafactorConfig(Config):
     """STIV's optimizer (its section 3.1): beta1 0.9, beta2 0.999, no weight decay. See `Adafactor`."""
 
-    beta1: float = 0.9
-    beta2: float = 0.999
-    clip_update: float = 1.0
+    beta1: Decay = 0.9
+    beta2: Decay = 0.999
+    clip_update: Amount = 1.0
     scale_by_parameter: bool = False  # axlearn offers it; a fixed learning rate then means a relative one
 
     def build(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:

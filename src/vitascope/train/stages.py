@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import fnmatch
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
@@ -13,18 +13,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitascope.config import Config
+from vitascope.config import Amount, AmountOrZero, Config, Count, CountOrZero, Share
 from vitascope.data.cache import ClipSource, open_cache
 from vitascope.objectives.reconstruction import ReconstructionConfig
 from vitascope.system import Lesson, ModelConfig, VideoModel, build
 from vitascope.train.optim import AdamWConfig
-from vitascope.types import Loss, UserError, generator_for
+from vitascope.types import Batch, Loss, UserError, generator_for
 
 Track = Callable[[Sequence[int], str], Iterator[int]]
 
-Count = Annotated[int, pydantic.Field(ge=1)]
-Amount = Annotated[float, pydantic.Field(gt=0)]
-Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+BATCHES_MEASURED = 32
+"""Batches of 64 new pictures by which the latents of a trained autoencoder are made of unit scale."""
 
 
 @runtime_checkable
@@ -44,7 +43,7 @@ class Stage(Config):
     batch: Count
     share: Amount = 1.0  # of the time budget of the run, relative to the other stages
     learning_rate: Amount = 1e-3
-    warmup_steps: Annotated[int, pydantic.Field(ge=0)] = 100
+    warmup_steps: CountOrZero = 100
     decay_share: Share = 0.3
     clip_norm: Amount = 1.0
     ema_decay: Share = 0.9999
@@ -54,6 +53,10 @@ class Stage(Config):
         """The lessons of this stage for `model`."""
         raise NotImplementedError
 
+    def rehearse(self, run: Run, model: VideoModel) -> None:
+        """Give a lesson as small as can be, so that what does not fit is met before the first stage and not hours
+        later. Nothing of it remains."""
+
 
 class TokenizerStage(Stage):
     """Train the autoencoder on single pictures."""
@@ -62,6 +65,11 @@ class TokenizerStage(Stage):
 
     def begin(self, run: Run, model: VideoModel, cache_root: Path, track: Track) -> TokenizerCourse:
         return TokenizerCourse(self, run, model)
+
+    def rehearse(self, run: Run, model: VideoModel) -> None:
+        course = TokenizerCourse(self.model_copy(update={"batch": 1}), run, model)
+        for step in range(2):  # a whole picture, then details
+            course.loss(step)
 
 
 class VideoStage(Stage):
@@ -75,6 +83,14 @@ class VideoStage(Stage):
     def begin(self, run: Run, model: VideoModel, cache_root: Path, track: Track) -> VideoCourse:
         return VideoCourse(self, run, model, cache_root, track)
 
+    def rehearse(self, run: Run, model: VideoModel) -> None:
+        matching(self.fresh, model.state_dict())
+        source: ClipSource = build(run.data)
+        latents = model.tokenizer.encode(source.clip(0).pixels[None].to(model.device))
+        clean = latents[:, :1] if self.images else latents
+        batch = Batch(clean, (source.captions(0)[0],), torch.ones(1))
+        model.loss(batch, self.lesson, generator_for(run.seed, "rehearsal", self.name))
+
 
 class Run(Config):
     """A whole training: enough to repeat it."""
@@ -82,11 +98,11 @@ class Run(Config):
     name: str
     model: ModelConfig
     data: Config
-    stages: tuple[Stage, ...]
+    stages: Annotated[tuple[Stage, ...], pydantic.Field(min_length=1)]
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False  # torch.compile on each block: pays for runs of more than a few minutes
-    checkpoint_seconds: Annotated[float, pydantic.Field(ge=0)] = 120.0
+    checkpoint_seconds: AmountOrZero = 120.0
     preview_steps: Count = 500
     preview_prompts: tuple[str, ...] = ()
 
@@ -140,7 +156,8 @@ class TokenizerCourse:
 
     def finish(self) -> None:
         device = next(self.tokenizer.parameters()).device
-        self.tokenizer.standardise(self.source.pictures(self.stage.steps + k, 64).to(device) for k in range(32))
+        steps = range(self.stage.steps, self.stage.steps + BATCHES_MEASURED)
+        self.tokenizer.standardise(self.source.pictures(step, 64).to(device) for step in steps)
 
 
 class VideoCourse:
@@ -167,21 +184,22 @@ def renew(model: VideoModel, patterns: tuple[str, ...], seed: int) -> None:
     if not patterns:
         return
     initial = initialised(model.config, seed).state_dict()
-    matched = {name: value for name, value in initial.items() if any(fnmatch(name, p) for p in patterns)}
-    if not matched:
-        raise UserError(
-            f"the patterns {patterns} match no weight of the model; names look like '{next(iter(initial))}'"
-        )
-    model.load_state_dict(matched, strict=False)
+    model.load_state_dict({name: initial[name] for name in matching(patterns, initial)}, strict=False)
+
+
+def matching(patterns: tuple[str, ...], names: Collection[str]) -> list[str]:
+    """The names that match a pattern; a pattern without any is an error."""
+    found = {pattern: fnmatch.filter(names, pattern) for pattern in patterns}
+    for pattern, matched in found.items():
+        if not matched:
+            raise UserError(f"the pattern '{pattern}' matches no weight; names look like '{next(iter(names))}'")
+    return [name for matched in found.values() for name in matched]
 
 
 def initialised(config: ModelConfig, seed: int) -> VideoModel:
     """A new model whose weights depend on the seed alone."""
     with seeded(seed, "initialise"):
-        try:
-            return config.build()
-        except ValueError as error:
-            raise UserError(f"no model can be built of these settings: {error}") from error
+        return config.build()
 
 
 @contextmanager

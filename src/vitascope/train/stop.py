@@ -7,8 +7,11 @@ import threading
 from types import FrameType, TracebackType
 
 
-class Stopped(KeyboardInterrupt):
-    """Somebody stopped the training; everything up to here is saved. The message says where and how to go on."""
+class Stopped(BaseException):
+    """Somebody stopped the training; everything up to here is saved. The message says where and how to go on.
+
+    As little an Exception as KeyboardInterrupt, but none: typer would end the process without a word.
+    """
 
 
 class StopRequest:

@@ -1,0 +1,68 @@
+"""Laws of the beginning: what would end a run later is one line before it begins, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tiny import StripesConfig, tiny_run
+from vitascope.config import Config, override
+from vitascope.train.check import refuse_what_does_not_fit
+from vitascope.train.loop import fit
+from vitascope.train.stages import initialised
+from vitascope.types import UserError
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "said"),
+    [
+        ("model.backbone.patch", "[2, 3]", "the clips have 16x16 pixels .* blocks of 24x24 .* make the clips 24x24"),
+        ("model.backbone.channels", "5", r"set backbone\.channels to 4"),
+        ("model.text.heads", "32", "stage videos: these settings do not fit together"),
+        ("model.defaults.solver", "huen", "there is no solver 'huen'; did you mean 'heun'"),
+        ("stages.videos.lesson.mask_share", "0.5", r"stage videos: .*set backbone\.tail_blocks"),
+        ("stages.videos.lesson.tasks.text", "0", "stage videos: no task has a weight above zero"),
+        ("stages.videos.fresh", '["backbone.layers.*"]', "stage videos: .*'backbone.layers.*' matches no weight"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_before_the_folder_is_made(
+    tmp_path: Path, path: str, text: str, said: str
+) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        fit(override(tiny_run(), path, text), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+class HoldsPath(StripesConfig):
+    """JSON has no paths."""
+
+    place: Path = Path("here")
+
+
+def local() -> Config:
+    class Local(StripesConfig):
+        """No file can name it."""
+
+    return Local()
+
+
+@pytest.mark.parametrize("data", [HoldsPath(), local()])
+def test_settings_that_no_file_gives_back_are_refused_before_the_folder_is_made(tmp_path: Path, data: Config) -> None:
+    with pytest.raises(UserError, match=r"cannot be read back .* at the top of a module") as caught:
+        fit(tiny_run().model_copy(update={"data": data}), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_rehearsal_changes_nothing() -> None:
+    run = tiny_run()
+    model = initialised(run.model, 0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    generator = torch.random.get_rng_state()
+    refuse_what_does_not_fit(run, model)
+    assert torch.equal(torch.random.get_rng_state(), generator)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
