@@ -15,8 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tiny import save_tiny
-from vitascope import cli, media
+from vitascope import cli, load, media
+from vitascope.recipes import resolve
 from vitascope.sample import generate as sampling
+from vitascope.sample import model as models
 from vitascope.system import _sha256
 from vitascope.types import Clip
 
@@ -69,7 +71,8 @@ def files(tmp_path: Path) -> Path:
     (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "text.mp4").write_text("no video\n" * 20)
     (tmp_path / "blank.txt").write_text("\n \n")
-    (tmp_path / "prompts.txt").write_text("a red circle\n\na blue square\n")
+    (tmp_path / "prompts.txt").write_text("a red circle\n\na blue square\n", encoding="utf-8-sig")
+    (tmp_path / "bad.txt").write_text("a red circle\n" + "word " * 300)
     (tmp_path / "folder").mkdir()
     return tmp_path
 
@@ -92,6 +95,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     [
         ([], "prompt is empty"),
         (["  "], "prompt is empty"),
+        (["."], "prompt is empty"),
         (["word " * 300], "shorten it to about"),
         (["x", "--image", "absent.png"], "absent.png"),
         (["x", "--image", "truncated.png"], "truncated.png"),
@@ -102,7 +106,8 @@ def snapshot(folder: Path) -> dict[str, bytes]:
         (["x", "--video", "text.mp4"], "text.mp4"),
         (["x", "--video", "absent.mp4"], "absent.mp4"),
         (["x", "--video", "short.mp4", "--frames", "4"], "has 3 frames and --frames asks for 4"),
-        (["x", "--video", "short.mp4", "--frames", "0"], "--frames must be at least 1"),
+        (["x", "--video", "short.mp4", "--frames", "0"], "--frames must be from 1"),
+        (["x", "--frames", "2"], "give a --video"),
         (["x", "--video", "short.mp4", "--frames", "3", "--num-frames", "2"], "the video has 2 frames"),
         (["x", "--size", "-64x64"], "-64x64"),
         (["x", "--size", "0x0"], "0x0"),
@@ -114,7 +119,8 @@ def snapshot(folder: Path) -> dict[str, bytes]:
         (["x", "--num-frames", "-4"], "number of frames"),
         (["x", "--seconds", "-1"], "length"),
         (["x", "--seconds", "1", "--num-frames", "4"], "give one of them"),
-        (["x", "--fps", "0"], "fps"),
+        (["x", "--fps", "0"], "fps must be from 0.01 to 1000"),
+        (["x", "--fps", "0", "--video", "short.mp4"], "fps must be from 0.01 to 1000"),
         (["x", "--guidance", "nan"], "guidance"),
         (["x", "--solver", "eular"], "did you mean 'euler'"),
         (["x", "--out", "x.avi"], ".mp4"),
@@ -129,6 +135,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
         (["--prompts", "blank.txt"], "has no prompts"),
         (["--prompts", "picture.png"], "no readable text"),
         (["--prompts", "prompts.txt", "--out", "picture.png"], "picture.png"),
+        (["--prompts", "bad.txt", "--out", "new"], "'word word"),
         (["--like", "absent.mp4"], "absent.mp4"),
         (["--like", "text.mp4"], "text.mp4"),
         (["--like", "short.mp4"], "do not describe a generated video"),
@@ -140,6 +147,7 @@ def test_what_generate_cannot_do_is_one_line_and_touches_nothing(
     before = snapshot(files)
     is_one_line(shell.generate(*words), part)
     assert snapshot(files) == before
+    assert not (files / "new").exists()
 
 
 def test_models_that_are_none_are_refused(shell: Shell, folder: Path, tmp_path: Path) -> None:
@@ -218,12 +226,46 @@ def test_like_says_when_the_model_is_another(shell: Shell, tmp_path: Path) -> No
     assert "made by another model" in said.err
 
 
+def test_like_keeps_the_rules_of_the_file_and_says_where_the_model_has_others(shell: Shell, tmp_path: Path) -> None:
+    assert shell.generate("x", "--out", "one.mp4").code == 0
+    changed = save_tiny(tmp_path / "changed", renorm=False, level_shift=3.0)
+    said = shell("generate", "--like", "one.mp4", "--out", "two.mp4", "--model", changed)
+    assert "renorm True, where the model's own is False" in said.err
+    assert "level_shift 1.0, where the model's own is 3.0" in said.err
+    assert "another model" not in said.err
+    assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "two.mp4").read_bytes()
+
+
 def test_a_video_is_gone_on_from_by_its_last_frames(shell: Shell, files: Path) -> None:
     assert shell.generate("x", "--video", "short.mp4", "--frames", "2", "--out", "on.mp4").code == 0
     settings = media.read_settings(files / "on.mp4")
     assert set(settings["frames"]) == {"0", "1"}
     shown = media.picture_from_base64png(settings["frames"]["1"])
     assert torch.equal(shown, media.read_video(files / "short.mp4").pixels[2])
+
+
+@pytest.mark.parametrize(
+    ("fps", "num_read", "taken", "said"),
+    [(24.0, 24, [17, 20, 23], "skipped"), (4.0, 24, [22, 23, 23], "shown more than once"), (8.0, 24, [21, 22, 23], "")],
+)
+def test_a_film_is_gone_on_from_at_the_rate_of_the_model(
+    shell: Shell, tmp_path: Path, fps: float, num_read: int, taken: list[int], said: str
+) -> None:
+    shades = torch.linspace(0, 1, num_read).view(-1, 1, 1, 1).expand(-1, 3, 32, 32)
+    media.write(Clip(shades, fps), tmp_path / "film.mp4")
+    came = shell.generate("x", "--video", "film.mp4", "--frames", "3", "--out", "on.mp4", "--steps", "1")
+    assert came.code == 0, came
+    assert (f"has {fps:g} fps and the new video 8: some of its frames are {said}" in came.err) == bool(said)
+    settings = media.read_settings(tmp_path / "on.mp4")
+    read = media.read_video(tmp_path / "film.mp4", size=(16, 16)).pixels
+    for number, frame in enumerate(taken):
+        assert torch.equal(media.picture_from_base64png(settings["frames"][str(number)]), read[frame])
+
+
+def test_a_film_that_is_too_short_at_the_rate_of_the_model_says_how_much_there_is(shell: Shell, tmp_path: Path) -> None:
+    media.write(Clip(torch.rand(9, 3, 16, 16), 24.0), tmp_path / "film.mp4")
+    said = shell.generate("x", "--video", "film.mp4", "--frames", "4")
+    is_one_line(said, "has 9 frames and --frames asks for 4 (10 of its own, at 24 fps); ask for at most 3")
 
 
 def test_num_and_prompts_make_a_file_for_each(shell: Shell, files: Path) -> None:
@@ -264,6 +306,25 @@ def test_finished_sampling_is_never_lost(shell: Shell, tmp_path: Path, monkeypat
 def test_a_preview_is_kept_up_to_date_beside_the_video(shell: Shell, tmp_path: Path) -> None:
     assert shell.generate("x", "--out", "x.mp4", "--preview").code == 0
     assert media.read_image(tmp_path / "x.preview.png").shape[0] == 3
+    (tmp_path / "x.mp4").unlink()
+    before = snapshot(tmp_path)
+    is_one_line(shell.generate("x", "--out", "x.mp4", "--preview"), "x.preview.png", "--force")
+    assert snapshot(tmp_path) == before
+
+
+def test_a_demo_refreshes_its_own_folder_and_no_other(
+    shell: Shell, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder, tmp_path / "package" / "bundled" / "tiny")
+    monkeypatch.setattr(models.vitascope, "__file__", str(tmp_path / "package" / "__init__.py"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "image.png").write_text("precious")
+    is_one_line(shell("demo", "--out", "mine"), "image.png", "--force")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["image.png"]
+    for _ in range(2):
+        assert shell("demo").code == 0
+    made = {path.name for path in (tmp_path / "out/demo").iterdir()}
+    assert made == {*(f"text-{k}.mp4" for k in range(4)), "image.png", "image-0.mp4", "sheet.png"}
 
 
 def test_a_long_video_is_made_in_windows(shell: Shell, tmp_path: Path) -> None:
@@ -281,6 +342,88 @@ from vitascope.train.stages import VideoStage
 def run():
     return tiny_run(VideoStage(name="videos", steps=2, batch=2, num_clips=8))
 """
+
+
+OWN = """
+import signal
+from tiny import Stripes, StripesConfig, tiny_run
+from vitascope.objectives.flow import FlowConfig
+from vitascope.train.stages import TokenizerStage
+
+class MyData(StripesConfig):
+    def build(self):
+        return MyStripes(self)
+
+class MyStripes(Stripes):
+    def pictures(self, step, count):
+        if step == 3 and count == 4:  # a lesson of details
+            signal.raise_signal(signal.SIGINT)
+        return super().pictures(step, count)
+
+class MyObjective(FlowConfig):
+    pass
+
+def run():
+    run = tiny_run(TokenizerStage(name="first", steps=6, batch=1), TokenizerStage(name="second", steps=2, batch=1))
+    model = run.model.model_copy(update={"objective": MyObjective()})
+    return run.model_copy(update={"model": model, "data": MyData()})
+
+def impatient():
+    raise KeyboardInterrupt  # what a signal does here, unless the process was started to ignore it
+
+def hungry():
+    return tiny_run(TokenizerStage(name="first", steps=5, batch=1)).model_copy(
+        update={"data": StripesConfig(hungry_from=0)}
+    )
+"""
+
+
+def test_ctrl_c_is_one_line_and_a_run_with_classes_of_its_own_goes_on(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    said = shell("train", "mine.py", "--out", "run")
+    assert said.code == 130
+    assert said.err.endswith("first, step 4: stopped and saved; go on with the same command and --resume\n")
+    said = shell("train", "mine.py", "--out", "run", "--resume")
+    assert said.code == 0, said
+    assert "first: 2 steps" in said.err
+    said = shell("train", "mine.py", "--out", "run", "--resume")
+    assert said.code == 0, said
+    assert "second: done before" in said.err
+    # Another process, in which nobody has loaded that file:
+    monkeypatch.delitem(sys.modules, "recipe_of_mine")
+    for words in (["generate", "x", "--model", "run/model"], ["train", "run/run.json", "--out", "run", "--resume"]):
+        is_one_line(shell(*words), "'recipe_of_mine:My", "lives outside vitascope", "./FILE.py:run")
+    resolve("mine.py")
+    assert load("run/model").generate("x").num_frames == 4
+
+
+def test_ctrl_c_at_any_other_moment_is_one_word(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    said = shell("train", "mine.py:impatient")
+    assert (said.code, said.err) == (130, "stopped\n")
+
+
+def test_a_full_memory_at_any_moment_is_one_line(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    is_one_line(shell("train", "mine.py:hungry"), "the memory is full", "batch")
+
+
+def test_a_model_that_cannot_be_built_or_read_is_one_line(shell: Shell, folder: Path, tmp_path: Path) -> None:
+    edited = shutil.copytree(folder, tmp_path / "edited")
+    card = json.loads((edited / "model.json").read_text())
+    card["config"]["text"]["heads"] = 5
+    (edited / "model.json").write_text(json.dumps(card))
+    is_one_line(shell("generate", "x", "--model", edited), "edited/model.json", "heads")
+    card["config"]["text"]["heads"] = 0
+    (edited / "model.json").write_text(json.dumps(card))
+    is_one_line(shell("generate", "x", "--model", edited), "TinyTextConfig.heads")
+
+    unreadable = shutil.copytree(folder, tmp_path / "unreadable")
+    (unreadable / "model.safetensors").unlink()
+    (unreadable / "model.safetensors").symlink_to("/proc/self/mem")  # may be opened, its beginning not be read
+    is_one_line(shell("generate", "x", "--model", unreadable), "model.safetensors", "cannot be read")
 
 
 def test_train_makes_a_model_that_generates(shell: Shell, tmp_path: Path) -> None:
@@ -310,6 +453,10 @@ def test_train_makes_a_model_that_generates(shell: Shell, tmp_path: Path) -> Non
         (["laptop:stiv", "--set", "stages.t2v.steps=0"], "stages.t2v.steps"),
         (["laptop:stiv", "--set", "stages.t2v"], "path=value"),
         (["laptop:stiv", "--set", "model.backbone.heads=7"], "heads"),
+        (["laptop:stiv", "--set", "data.size=60"], "make the clips 64x64"),
+        (["laptop:stiv", "--set", "data.size=0"], "data.size"),
+        (["laptop:stiv", "--set", "data.fps=0"], "data.fps"),
+        (["laptop:stiv", "--set", "stages.t2v.optimizer.momentum=1"], "stages.t2v.optimizer.momentum"),
         (["laptop:stiv", "--minutes", "0"], "--minutes"),
         (["laptop:stiv", "--minutes", "nan"], "--minutes"),
         (["laptop:stiv", "--resume"], "holds no run"),
@@ -331,7 +478,6 @@ def test_print_shows_the_whole_run_and_trains_nothing(shell: Shell, tmp_path: Pa
 
 
 def test_evaluate_prints_a_table_and_writes_a_report(shell: Shell, tmp_path: Path) -> None:
-    model = save_tiny(tmp_path / "model", size=(64, 64), num_frames=16)
     words = (
         "evaluate",
         "toyland",
@@ -344,18 +490,23 @@ def test_evaluate_prints_a_table_and_writes_a_report(shell: Shell, tmp_path: Pat
         "--task",
         "image",
         "--model",
-        model,
+        shell.folder,
     )
     said = shell(*words, "--out", "report.json")
     assert said.code == 0, said
     assert "95 % interval" in said.out
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["protocol"]["num"] == 2
+    made_with = {name: report["protocol"][name] for name in ("num", "model", "steps", "solver", "guidance")}
+    card = json.loads((shell.folder / "model.json").read_text())
+    assert made_with == {"num": 2, "model": card["sha256"], "steps": 1, "solver": "euler", "guidance": 3.0}
+    assert "first frame returned: " in said.out and "(the tokenizer alone: " in said.out
     assert set(report["ceiling"]) >= {"colour", "all"}
     is_one_line(shell(*words, "--out", "report.json"), "exists already")
+    is_one_line(shell(*words, "--out", "absent/report.json"), "does not exist")
     is_one_line(shell(*words, "--kind", "three"), "kind must be one of one, two")
     is_one_line(shell(*words, "--solver", "foo"), "there is no solver")
-    is_one_line(shell(*words, "--num", "0"), "at least 1")
+    is_one_line(shell(*words, "--num", "0"), "num must be from 1")
+    is_one_line(shell(*words, "--seed", "2000000000"), "seed from 0 to 9999")
 
 
 def test_toyland_draws_a_sentence_or_many_scenes(shell: Shell, tmp_path: Path) -> None:
@@ -371,12 +522,19 @@ def test_toyland_draws_a_sentence_or_many_scenes(shell: Shell, tmp_path: Path) -
     }
     names = [line.split("\t")[0] for line in (tmp_path / "many/captions.tsv").read_text().splitlines()]
     assert names == ["0000.mp4", "0001.mp4", "0002.mp4"]
+    (tmp_path / "captions").mkdir()
+    (tmp_path / "captions/captions.tsv").write_text("precious")
     before = snapshot(tmp_path)
     is_one_line(shell("toyland", "--num", "1", "--out", "many"), "0000.mp4")
     is_one_line(shell("toyland", "--num", "0"), "--num")
     is_one_line(shell("toyland", "--kind", "three"), "--kind must be one of one, two")
     is_one_line(shell("toyland", "--size", "0x9"), "1 to 4096")
-    is_one_line(shell("toyland", "a red elephant sings"))
+    is_one_line(shell("toyland", "a red elephant sings", "--out", "new/x.mp4"))
+    is_one_line(shell("toyland", "--fps", "0.001"), "0.01 to 1000 fps")
+    for option, value in (("--num", "2"), ("--kind", "two"), ("--split", "seen")):
+        is_one_line(shell("toyland", sentence, "--out", "y.mp4", option, value), option, "a sentence was given")
+    assert not (tmp_path / "new").exists()
+    is_one_line(shell("toyland", "--num", "1", "--out", "captions"), "captions.tsv", "--force")
     assert snapshot(tmp_path) == before
 
 

@@ -5,6 +5,7 @@ import os
 import resource
 import stat
 import struct
+import weakref
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 
 from vitascope import media
+from vitascope.media import reading
 from vitascope.types import Clip, UserError, generator_for
 
 ENDINGS = [".mp4", ".gif", ".webp", ".png"]
@@ -149,6 +151,33 @@ def test_only_the_first_frames_and_a_smaller_size_on_the_way(tmp_path: Path) -> 
         assert torch.allclose(back.pixels, whole, atol=0.51 / 255)
 
 
+@pytest.mark.parametrize("ending", MOVING)
+@pytest.mark.parametrize(("seconds", "num"), [(0.0, 1), (0.25, 7), (60.0, 30)])
+def test_only_the_end_of_a_video(tmp_path: Path, ending: str, seconds: float, num: int) -> None:
+    path = save(smooth_clip(30, 32, 24, fps=24.0), tmp_path / f"clip{ending}")
+    back = media.read_end(path, seconds, (16, 12))
+    assert torch.equal(back.pixels, media.read_video(path, size=(16, 12)).pixels[-num:])
+    assert back.fps == pytest.approx(24, rel=0.02)
+
+
+def test_the_end_of_a_long_video_takes_no_more_memory_than_that_of_a_short_one(tmp_path: Path) -> None:
+    """Counted in frames alive at once, of which there may be one more than are wanted."""
+    path, alive = save(smooth_clip(60, 32, 24, fps=24.0), tmp_path / "clip.mp4"), weakref.WeakSet()
+    most, shrink = 0, reading.shrink
+
+    def counted(*given: object) -> torch.Tensor:
+        nonlocal most
+        picture = shrink(*given)
+        alive.add(picture)
+        most = max(most, len(alive))
+        return picture
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "shrink", counted)
+        media.read_end(path, 0.25, (16, 12))
+    assert most <= 8
+
+
 def test_video_without_our_note_is_read_too(tmp_path: Path) -> None:
     path = tmp_path / "other.mkv"
     with av.open(str(path), "w") as container:
@@ -176,6 +205,16 @@ def test_existing_file_is_kept_unless_forced(tmp_path: Path) -> None:
     assert path.read_bytes() == b"precious"
     media.write(flat_clip(), path, force=True)
     assert media.read_image(path).shape[0] == 3
+
+
+def test_check_free_is_for_any_file_and_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("precious")
+    media.check_free(tmp_path / "new.json")
+    media.check_free(tmp_path / "report.json", force=True)
+    for name, words in {"report.json": "pass --force", "none/new.json": "does not exist", ".": "a folder"}.items():
+        with pytest.raises(UserError, match=words):
+            media.check_free(tmp_path / name)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
 
 
 @pytest.mark.parametrize("name", ["clip.avi", "clip", "clip.mp4.bak", ""])
@@ -252,6 +291,23 @@ def test_missing_files_folders_texts_and_empty_files(tmp_path: Path, read) -> No
         (tmp_path / name).write_text("#EXTM3U\n#EXTINF:1,\nhttp://localhost:9/a.ts\n" + "red circle\n" * 200)
     for name in ("nothing.mp4", ".", "empty.mp4", "words.txt", "words.mp4", "words.png", "list.m3u8"):
         with pytest.raises(UserError, match=r"check the path|is damaged|holds no"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("read", [media.read_video, media.read_image, media.read_settings])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nclip.mp4\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile clip.mp4\n",
+    ],
+    ids=["hls", "concat"],
+)
+def test_a_list_of_videos_is_none_whatever_its_name(tmp_path: Path, read, content: str) -> None:
+    save(smooth_clip(4), tmp_path / "clip.mp4")
+    for name in ("list.mp4", "list.m3u8", "list.ffconcat"):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(UserError, match="is damaged or no"):
             read(tmp_path / name)
 
 

@@ -52,7 +52,7 @@ def model(config: ModelConfig = TINY) -> VideoModel:
 def batch(b: int = 4, t: int = 4) -> Batch:
     clean = torch.randn(b, t, 4, 4, 4, generator=generator_for(0, "clean", b, t))
     captions = tuple(f"clip {number}" for number in range(b))
-    return Batch(clean, captions, torch.full((b,), 8.0), torch.ones(b))
+    return Batch(clean, captions, torch.ones(b))
 
 
 class Listener:
@@ -100,7 +100,7 @@ def test_text_and_frames_are_forgotten_at_their_own_rates_independently():
     """STIV: the text of one clip in ten, the frames of eight in a hundred, by independent draws."""
     num = 3000
     lesson = Lesson(tasks=TaskMix(text=0, image=1))
-    _, cond, _ = told(lesson, Batch(torch.zeros(num, 2, 4, 4, 4), ("a red circle",) * num, *[torch.ones(num)] * 2))
+    _, cond, _ = told(lesson, Batch(torch.zeros(num, 2, 4, 4, 4), ("a red circle",) * num, torch.ones(num)))
     silent = torch.isclose(cond.text.pooled, cond.empty_text.pooled, atol=1e-5).all(1)
     blind = ~cond.known.any(1)
     for dropped, rate in ((silent, 0.1), (blind, 0.08), (silent & blind, 0.008)):
@@ -139,7 +139,7 @@ def test_captions_go_to_their_own_clips():
 
 def test_micro_conditions_tell_pixels_pace_and_length():
     given = batch(2, t=3)
-    _, cond, _ = told(Lesson(), Batch(given.clean, given.captions, given.fps, torch.tensor([1.0, 3.0])))
+    _, cond, _ = told(Lesson(), Batch(given.clean, given.captions, torch.tensor([1.0, 3.0])))
     assert cond.micro.tolist() == [[32, 32, 0, 0, 1, 3], [32, 32, 0, 0, 3, 3]]
     wide = micro_conditions((64, 32), torch.ones(1), torch.full((1,), 5.0))[0]
     assert dict(zip(MICRO, wide.tolist(), strict=True)) == {

@@ -22,9 +22,10 @@ SIZE, NUM_FRAMES = 16, 4
 
 
 class StripesConfig(Config):
-    """Stripes that move; from `broken_from` on, pictures are not numbers."""
+    """Stripes that move; from some step on pictures are not numbers, or need more memory than there is anywhere."""
 
     broken_from: int | None = None
+    hungry_from: int | None = None
 
     def build(self) -> Stripes:
         return Stripes(self)
@@ -47,6 +48,8 @@ class Stripes:
         return f"stripes number {index % 7}", f"the same stripes {index % 7}"
 
     def pictures(self, step: int, count: int) -> Float[Tensor, "n 3 h w"]:
+        if self.config.hungry_from is not None and step >= self.config.hungry_from:
+            torch.empty(2**50)
         made = torch.stack([self.clip(step * count + k).pixels[0] for k in range(count)])
         return made * torch.nan if self.config.broken_from is not None and step >= self.config.broken_from else made
 

@@ -5,19 +5,14 @@ Nothing heavy is imported before a command runs, so that `--help` is quick.
 
 from __future__ import annotations
 
-import os
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from vitascope.errors import UserError
-
-if TYPE_CHECKING:
-    from vitascope.sample.model import Model
-    from vitascope.types import Clip, Request
+from vitascope.errors import UserError, is_out_of_memory
+from vitascope.train.stop import Stopped
 
 app = typer.Typer(
     help="Make, train and measure text-and-image-to-video models.",
@@ -29,12 +24,7 @@ app = typer.Typer(
 evaluate_app = typer.Typer(help="Measure a model.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(evaluate_app, name="evaluate")
 
-DEMO_PROMPTS = (
-    "a small red circle moves left on a black background",
-    "a large blue star spins on a beige background",
-    "a small yellow heart bounces on a navy background",
-    "a large cyan square moves up while a small orange ring moves right on a grey background",
-)
+DEMO_FOLDER = Path("out/demo")
 
 ModelOption = Annotated[
     Path | None, typer.Option("--model", help="Folder of a trained model; the bundled one if absent.")
@@ -43,17 +33,23 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing fil
 
 
 def main() -> None:
-    """Run a command; what the user can mend is one line on stderr and exit code 2, never a traceback."""
+    """Run a command; what the user can mend is one line on stderr and exit code 2, and Ctrl-C one line and 130."""
     try:
         app()
     except UserError as error:
         say(f"error: {error}")
         sys.exit(2)
-    except KeyboardInterrupt as stop:
-        say(str(stop) or "stopped")
+    except Stopped as stop:
+        say(str(stop))
         sys.exit(130)
-    except MemoryError:
-        say("error: the memory is full; ask for a smaller --size, fewer --num-frames or a smaller --num")
+    except SystemExit as end:
+        if end.code == 130:  # so typer ends what Ctrl-C interrupted, without a word
+            say("stopped")
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        say("error: the memory is full; ask for less at once: a smaller --size, --num-frames, --num or batch")
         sys.exit(2)
 
 
@@ -64,22 +60,13 @@ def say(text: str) -> None:
 
 
 @app.command()
-def demo(out: Annotated[Path, typer.Option(help="Folder for the videos.")] = Path("out/demo")) -> None:
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the videos.")] = DEMO_FOLDER, force: ForceOption = False
+) -> None:
     """Make videos from text and from an image with the bundled model."""
-    from vitascope import media
-    from vitascope.types import Clip, Request
+    from vitascope.sample.demo import make_demo
 
-    model = open_model(None)
-    make_folder(out)
-    clips = []
-    for number, prompt in enumerate(DEMO_PROMPTS):
-        clips.append(make(model, Request(prompt, seed=number), out / f"text-{number}.mp4", force=True))
-    given = clips[1].pixels[0]
-    media.write(Clip(given[None], caption=DEMO_PROMPTS[1]), out / "image.png", force=True)
-    said = "a large blue star moves right on a beige background"
-    clips.append(make(model, Request(said, {0: given}, seed=9), out / "image-0.mp4", force=True))
-    media.write(Clip(media.contact_sheet(clips, columns=1)[None]), out / "sheet.png", force=True)
-    say(f"{out / 'sheet.png'}: all of them side by side")
+    make_demo(out, force=force or out == DEMO_FOLDER, say=say)
 
 
 @app.command()
@@ -90,7 +77,9 @@ def generate(
     ] = None,
     image: Annotated[Path | None, typer.Option(help="First frame.")] = None,
     video: Annotated[Path | None, typer.Option(help="A video to go on from.")] = None,
-    frames: Annotated[int, typer.Option(help="How many of the last frames of --video to go on from.")] = 4,
+    frames: Annotated[
+        int | None, typer.Option(help="How many of the last frames of --video to go on from; 4 if absent.")
+    ] = None,
     last: Annotated[Path | None, typer.Option(help="Last frame.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Length in seconds.")] = None,
     num_frames: Annotated[int | None, typer.Option(help="Length in frames.")] = None,
@@ -113,13 +102,20 @@ def generate(
     from dataclasses import replace
 
     from vitascope import media
+    from vitascope.sample import files
     from vitascope.sample.legal import request_of
+    from vitascope.sample.model import load
     from vitascope.types import Request
 
-    if seconds is not None and num_frames is not None:
-        raise UserError("--seconds and --num-frames both say how long; give one of them")
-    if prompt and prompts is not None:
-        raise UserError("a prompt and --prompts both say what to show; give one of them")
+    for one, other, what in (
+        (seconds, num_frames, "--seconds and --num-frames both say how long"),
+        (image, video, "--image and --video both say how the video begins"),
+        (prompt or None, prompts, "a prompt and --prompts both say what to show"),
+    ):
+        if one is not None and other is not None:
+            raise UserError(f"{what}; give one of them")
+    if frames is not None and video is None:
+        raise UserError("--frames says how much of --video to go on from; give a --video, or leave it out")
     if num < 1:
         raise UserError(f"--num must be at least 1, got {num}")
     settings = media.read_settings(like) if like else {}
@@ -131,21 +127,20 @@ def generate(
     if seconds is not None:
         request = replace(request, num_frames=None)
     request = replace(request, **{name: value for name, value in given.items() if value is not None})
-    request = replace(request, frames={**request.frames, **known_frames(image, video, frames, last)})
     if prompts is None:
-        wanted = numbered(request, out or Path("out.mp4"), num)
+        wanted = files.numbered(request, out or Path("out.mp4"), num)
     else:
-        folder = out or Path("out")
-        named = ((folder / f"{number:04d}.mp4", line) for number, line in enumerate(read_prompts(prompts)))
-        wanted = [one for path, line in named for one in numbered(replace(request, prompt=line), path, num)]
-        make_folder(folder)
-    for _, path in wanted:
-        check_destinations(path, force=force)
-    loaded = open_model(model)
-    if settings and settings.get("model") != loaded.card.sha256:
-        say(f"note: '{like}' was made by another model; with this one the video is another")
-    for request, path in wanted:
-        make(loaded, request, path, force=force, preview=preview)
+        wanted = files.from_lines(request, prompts, out or Path("out"), num)
+    paths = [path for _, path in wanted]
+    if prompts is None or paths[0].parent.exists():  # else it is made once all else is known to be right
+        files.check_destinations(paths, force=force, preview=preview)
+    loaded = load(model)
+    if like:
+        for difference in files.differences(loaded, settings, request, like):
+            say(f"note: {difference}")
+    known = files.known_frames(loaded.system, request, image, video, 4 if frames is None else frames, last, say)
+    begun = [(replace(one, frames={**one.frames, **known}), path) for one, path in wanted]
+    files.make_all(loaded, begun, say=say, force=force, preview=preview)
 
 
 @app.command()
@@ -157,9 +152,10 @@ def decode(
 ) -> None:
     """Turn kept latents into a video."""
     from vitascope import media
+    from vitascope.sample.model import load
 
     media.check_destination(out, force=force)
-    clip = open_model(model).decode(latents)
+    clip = load(model).decode(latents)
     media.write(clip, out, force=force)
     say(f"{out}: {clip.num_frames} frames; '{latents}' is no longer needed")
 
@@ -176,7 +172,7 @@ def show(file: Annotated[Path, typer.Argument(help="A file that vitascope wrote.
     settings = media.read_settings(file)
     kept = settings.get("frames")
     if isinstance(kept, dict):  # pictures as text fill the screen and tell nobody anything
-        settings["frames"] = {number: f"a picture ({len(text)} bytes)" for number, text in kept.items()}
+        settings["frames"] = {number: f"a picture ({len(str(text))} bytes)" for number, text in kept.items()}
     print_json(json.dumps(settings))
 
 
@@ -184,7 +180,7 @@ def show(file: Annotated[Path, typer.Argument(help="A file that vitascope wrote.
 def toyland(
     sentence: Annotated[str, typer.Argument(help="A sentence to draw; random scenes if absent.")] = "",
     out: Annotated[Path, typer.Option(help="A folder, or for a sentence a file.")] = Path("out/toyland"),
-    num: Annotated[int, typer.Option(help="How many random scenes.")] = 16,
+    num: Annotated[int | None, typer.Option(help="How many random scenes; 16 if absent.")] = None,
     kind: Annotated[
         str | None, typer.Option(help="one, two, relation, count, change, interaction, camera or style.")
     ] = None,
@@ -199,37 +195,23 @@ def toyland(
     import random
     from typing import get_args
 
-    from vitascope import media
-    from vitascope import toyland as world
+    from vitascope.toyland.drawing import draw_scenes, draw_sentence, drawing
     from vitascope.toyland.scene import Kind, Split
-    from vitascope.types import Clip
 
-    width, height = parse_size(size) or (64, 64)
-    if not (
-        min(width, height) >= 1 and max(width, height) <= 4096 and 1 <= num_frames <= 10_000 and fps > 0 and num >= 1
-    ):
-        raise UserError("a drawing has 1 to 4096 pixels a side, 1 to 10000 frames, and an fps and --num above 0")
-    rng = random.Random(seed)
+    draw, rng = drawing(parse_size(size) or (64, 64), num_frames, fps), random.Random(seed)
     if sentence:
+        for option, value in (("--num", num), ("--kind", kind), ("--split", split)):
+            if value is not None:
+                raise UserError(f"{option} is for random scenes and a sentence was given; leave one of them out")
         path = out if out.suffix else out.with_suffix(".mp4")
-        make_folder(path.parent)
-        media.check_destination(path, force=force)
-        media.write(world.render(world.parse(sentence, rng), num_frames, height, width, fps), path, force=force)
+        draw_sentence(sentence, path, draw, rng, force=force)
         say(f"{path}: {sentence}")
         return
-    wanted_kind = one_of("--kind", kind, get_args(Kind))
-    wanted_split = one_of("--split", split, get_args(Split))
-    make_folder(out)
-    paths = [out / f"{number:04d}.mp4" for number in range(num)]
-    for path in (*paths, out / "sheet.png"):
-        media.check_destination(path, force=force)
-    scenes = [world.sample(rng, wanted_kind, wanted_split) for _ in paths]
-    clips = [world.render(scene, num_frames, height, width, fps) for scene in scenes]
-    for clip, path in zip(clips, paths, strict=True):
-        media.write(clip, path, force=force)
-    lines = "".join(f"{path.name}\t{clip.caption}\n" for clip, path in zip(clips, paths, strict=True))
-    media.replace_file(out / "captions.tsv", lines.encode())
-    media.write(Clip(media.contact_sheet(clips, columns=2)[None]), out / "sheet.png", force=force)
+    num = 16 if num is None else num
+    if num < 1:
+        raise UserError(f"--num must be at least 1, got {num}")
+    wanted_kind, wanted_split = one_of("--kind", kind, get_args(Kind)), one_of("--split", split, get_args(Split))
+    draw_scenes(out, num, wanted_kind, wanted_split, draw, rng, force=force)
     say(f"{out}: {num} clips, captions.tsv, sheet.png")
 
 
@@ -294,15 +276,15 @@ def evaluate_toyland(
 
     from vitascope import media
     from vitascope.evaluate.toyland import evaluate
-    from vitascope.recipes.judged import judged_by_toyland
+    from vitascope.recipes.judged import Judged
+    from vitascope.sample.model import load
 
-    if out is not None and out.exists() and not force:
-        raise UserError(f"'{out}' exists already and is kept; pass --force to replace it, or choose another name")
-    loaded = open_model(model)
-    generate_clips, encode_decode = judged_by_toyland(loaded, steps, guidance, solver)
+    if out is not None:
+        media.check_free(out, force=force)
+    judged = Judged(load(model), steps, guidance, solver)
     report = evaluate(
-        generate_clips, split=split, kind=kind, num=num, seed=seed, captions=captions, task=task, batch=batch,
-        encode_decode=encode_decode, progress=tracker("judging"),
+        judged.generate, split=split, kind=kind, num=num, seed=seed, captions=captions, task=task, batch=batch,
+        encode_decode=judged.encode_decode, made_with=judged.made_with, progress=tracker("judging"),
     )  # fmt: skip
     report.print(Console())
     if out is not None:
@@ -315,94 +297,6 @@ def doctor() -> None:
     from vitascope.doctor import print_report
 
     print_report()
-
-
-def open_model(folder: Path | None) -> Model:
-    from vitascope.sample.model import load
-
-    return load(folder)
-
-
-def numbered(request: Request, path: Path, num: int) -> list[tuple[Request, Path]]:
-    """`num` requests with seeds counted up, and a file for each."""
-    from dataclasses import replace
-
-    if num == 1:
-        return [(request, path)]
-    return [(replace(request, seed=request.seed + k), path.with_stem(f"{path.stem}-{k:03d}")) for k in range(num)]
-
-
-def latents_beside(path: Path) -> Path:
-    return path.with_suffix(".latents.safetensors")
-
-
-def check_destinations(path: Path, *, force: bool) -> None:
-    """Refuse before sampling to replace a video, or latents that an interrupted run left to be decoded."""
-    from vitascope import media
-
-    media.check_destination(path, force=force)
-    kept = latents_beside(path)
-    if kept.exists() and not force:
-        raise UserError(
-            f"'{kept}' holds finished work of an interrupted run: finish it (vitascope decode {kept} --out {path}), "
-            "or pass --force to replace it"
-        )
-
-
-def make(model: Model, request: Request, path: Path, *, force: bool, preview: bool = False) -> Clip:
-    """Sample, keep the latents until the video is written, write it, and say what came of it."""
-    from vitascope import media
-
-    check_destinations(path, force=force)
-    for change in model.changes(request):
-        say(f"note: {change}")
-    begun, latents = time.monotonic(), latents_beside(path)
-    latents.unlink(missing_ok=True)
-    try:
-        with sampling_bar(path.name, model, path.with_suffix(".preview.png") if preview else None) as progress:
-            clip = model.fulfil(request, progress=progress, keep_latents=latents)
-        media.write(clip, path, force=force)
-    except BaseException:
-        if latents.exists():
-            say(f"the sampled video is not lost: vitascope decode {latents} --out {path}")
-        raise
-    latents.unlink(missing_ok=True)
-    if clip.num_frames > 1 and clip.pixels.std() < 1 / 255:
-        say("note: the video is of one flat colour; try another seed or less guidance")
-    (width, height), spent = clip.size, time.monotonic() - begun
-    say(
-        f"{path}: {clip.num_frames} frames, {clip.seconds:g} s at {clip.fps:g} fps, {width}x{height}, "
-        f"seed {request.seed}, made in {spent:.1f} s"
-    )
-    return clip
-
-
-def sampling_bar(name: str, model: Model, preview: Path | None) -> Any:
-    """A progress bar by step; with `preview` also a filmstrip of what the noisy video looks like so far."""
-    from contextlib import contextmanager
-
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from vitascope import media
-    from vitascope.sample.generate import decode as decode_latents
-    from vitascope.types import Clip
-
-    @contextmanager
-    def bar() -> Any:
-        console = Console(stderr=True)
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as shown:
-            task = shown.add_task(name, total=None)
-
-            def progress(done: int, steps: int, z: Any) -> None:
-                shown.update(task, completed=done, total=steps)
-                if preview is not None and (done % max(steps // 8, 1) == 0 or done == steps):
-                    strip = media.filmstrip(Clip(decode_latents(model.system, z[0])))
-                    media.write(Clip(strip[None]), preview, force=True)
-
-            yield progress
-
-    return bar()
 
 
 def tracker(what: str) -> Any:
@@ -423,30 +317,6 @@ def tracker(what: str) -> Any:
     return progress
 
 
-def known_frames(image: Path | None, video: Path | None, frames: int, last: Path | None) -> dict[int, Any]:
-    """Known pictures by frame number, from the options that give them."""
-    from vitascope import media
-
-    if image is not None and video is not None:
-        raise UserError("--image and --video both say how the video begins; give one of them")
-    known: dict[int, Any] = {}
-    if video is not None:
-        if frames < 1:
-            raise UserError(f"--frames must be at least 1, got {frames}")
-        clip = media.read_video(video)
-        if clip.num_frames < frames:
-            raise UserError(
-                f"'{video}' has {clip.num_frames} frames and --frames asks for {frames}; "
-                f"ask for at most {clip.num_frames}"
-            )
-        known |= dict(enumerate(clip.pixels[-frames:]))
-    if image is not None:
-        known[0] = media.read_image(image)
-    if last is not None:
-        known[-1] = media.read_image(last)
-    return known
-
-
 def parse_size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
@@ -455,26 +325,6 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
         return int(width), int(height)
     except ValueError:
         raise UserError(f"a size is WIDTHxHEIGHT in pixels, such as 64x64, got '{text}'") from None
-
-
-def read_prompts(path: Path) -> list[str]:
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' is no readable text file ({error}); give one prompt on each line") from None
-    prompts = [line for line in lines if line]
-    if not prompts:
-        raise UserError(f"'{path}' has no prompts; give one on each line")
-    return prompts
-
-
-def make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"the folder '{path}' cannot be made ({os.strerror(error.errno or 0)}); choose another --out"
-        ) from None
 
 
 def one_of(option: str, value: str | None, known: tuple[str, ...]) -> Any:

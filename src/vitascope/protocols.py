@@ -44,12 +44,19 @@ class TextEncoder(Protocol):
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """A backbone: from a noisy video and its level to a prediction of the same shape."""
+    """A backbone: from a noisy video and its level to a prediction of the same shape.
+
+    `visible` names the latent cells that a backbone which can hide tokens shall see; None asks for no hiding.
+    """
 
     blocks: nn.ModuleList  # the only thing that sharding, checkpointing and compiling need to know
 
     def __call__(
-        self, z: Float[Tensor, "b t c h w"], level: Float[Tensor, "b t"], cond: Conditions
+        self,
+        z: Float[Tensor, "b t c h w"],
+        level: Float[Tensor, "b t"],
+        cond: Conditions,
+        visible: Bool[Tensor, "b h w"] | None = None,
     ) -> Float[Tensor, "b t c h w"]: ...
 
 
@@ -57,7 +64,7 @@ class Denoiser(Protocol):
 class Objective(Protocol):
     """What a backbone is trained to predict, and how that prediction is read as both ends of the path.
 
-    `visible` names the latent cells that a backbone which can hide tokens shall see; None asks for no hiding.
+    `visible` is passed on to the backbone.
     """
 
     @property

@@ -9,17 +9,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field
+from pydantic import model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vitascope.conditions import Conditions, TextFeatures
-from vitascope.config import Config, from_json, nearest, to_json
+from vitascope.config import Amount, AmountOrZero, Config, Count, Share, from_json, nearest, to_json
 from vitascope.noise import Estimate
 from vitascope.tasks import TaskMix
 from vitascope.types import Batch, Loss, UserError
@@ -27,21 +27,32 @@ from vitascope.types import Batch, Loss, UserError
 WEIGHTS, CARD = "model.safetensors", "model.json"
 
 
-class Defaults(Config):
+class Rules(Config):
+    """How estimates are guided and which levels they are asked at: with steps, scale and solver all of a sampling."""
+
+    guidance_kind: Literal["joint", "text", "separate"] = "joint"  # STIV: JIT-CFG, CFG, and SIT-CFG of three passes
+    image_guidance: AmountOrZero = 1.5  # scale for the frames; of "separate" guidance only
+    renorm: bool = True
+    guidance_interval: tuple[Share, Share] = (0.0, 1.0)  # levels between which guidance acts
+    known_slots: Literal["renoised", "evolving"] = "renoised"  # what a pass that forgets the known frames sees there
+    level_shift: Amount = 1.0  # above 1: more steps at high levels (SD3, equation 23)
+
+    @model_validator(mode="after")
+    def _slots_evolve_only_under_guidance(self) -> Rules:
+        if self.known_slots == "evolving" and self.guidance_interval != (0.0, 1.0):
+            raise ValueError("known_slots 'evolving' needs guidance at all levels: guidance_interval (0, 1)")
+        return self
+
+
+class Defaults(Rules):
     """What a request gets when it does not say."""
 
-    size: tuple[int, int] = (64, 64)  # width, height
-    num_frames: int = 16
-    fps: float = 8.0
-    steps: int = 25
-    guidance: float = 3.0
+    size: tuple[Count, Count] = (64, 64)  # width, height
+    num_frames: Count = 16
+    fps: Amount = 8.0
+    steps: Count = 25
+    guidance: AmountOrZero = 3.0
     solver: str = "heun"
-    renorm: bool = True
-    guidance_interval: tuple[float, float] = (0.0, 1.0)  # levels between which guidance acts
-    level_shift: float = 1.0  # above 1: more steps at high levels (SD3, equation 23)
-
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Lesson(Config):
@@ -63,7 +74,10 @@ class ModelConfig(Config):
     defaults: Defaults = Defaults()
 
     def build(self) -> VideoModel:
-        return VideoModel(self)
+        try:
+            return VideoModel(self)
+        except ValueError as error:
+            raise UserError(f"no model can be built of these settings: {error}") from error
 
 
 @runtime_checkable
@@ -223,9 +237,16 @@ def load_model(folder: Path, device: str = "cpu") -> VideoModel:
     path = folder / WEIGHTS
     if not path.is_file():
         raise UserError(f"'{folder}' holds no weights: '{WEIGHTS}' is missing; copy the model again")
-    if _sha256(path) != card.sha256:
+    try:
+        intact = _sha256(path) == card.sha256
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read ({os.strerror(error.errno or 0)}); see to its permissions") from None
+    if not intact:
         raise UserError(f"'{path}' is damaged: its checksum is not the one in '{CARD}'; copy the model again")
-    model = card.config.build()
+    try:
+        model = card.config.build()
+    except UserError as error:
+        raise UserError(f"'{folder / CARD}': {error}") from error
     load_weights(model, path)
     return model.eval().requires_grad_(False).to(device)
 

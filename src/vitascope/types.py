@@ -64,15 +64,21 @@ class Request:
     steps: int | None = None
     guidance: float | None = None
     solver: str | None = None
+    # Fields of `system.Rules`: as a rule the model's own; a clip's file brings those that it was made by.
+    guidance_kind: str | None = None
+    image_guidance: float | None = None
+    renorm: bool | None = None
+    guidance_interval: tuple[float, float] | None = None
+    known_slots: str | None = None
+    level_shift: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Clean latents with what was said of them; `clean` has one frame for images. `fps` and `stride` are per sample."""
+    """Clean latents with what was said of them; `clean` has one frame for images. `stride`: one frame in so many."""
 
     clean: Float[Tensor, "b t c h w"]
     captions: tuple[str, ...]
-    fps: Float[Tensor, "b"]
     stride: Float[Tensor, "b"]
 
 

@@ -52,7 +52,7 @@ def latents(root) -> LatentCache:
 
 
 def shards(folder: Path) -> dict[str, tuple]:
-    """Every file with what it holds (its header names captions and pace in any order)."""
+    """Every file with what it holds."""
     held = {}
     for path in folder.rglob("*.*"):
         with safe_open(path, "pt") as file:
@@ -64,7 +64,6 @@ def test_the_cache_holds_what_the_tokenizer_makes_of_each_clip(latents):
     vae = tokenizer()
     assert isinstance(vae, Tokenizer)
     assert latents.latents.shape == (300, 2, 4, 1, 1)
-    assert latents.fps == 8.0
     for index in (0, CLIPS_PER_SHARD, 299):
         expected = vae.encode(Source().clip(index).pixels[None])[0].half()
         torch.testing.assert_close(latents.latents[index], expected)
@@ -184,7 +183,6 @@ def test_a_batch_of_images_holds_one_frame_of_each_clip_any_of_them(latents):
 def test_batches_are_single_precision_and_at_their_own_pace(latents):
     batch = latents.batch(0, 3, 0)
     assert batch.clean.dtype == torch.float32
-    assert batch.fps.tolist() == [8.0] * 3
     assert batch.stride.tolist() == [1.0] * 3
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from tiny import save_tiny
 from vitascope.sample import chain
-from vitascope.sample.chain import rollout
-from vitascope.sample.latents import sample_latents
+from vitascope.sample.chain import _window, rollout
+from vitascope.sample.latents import _noise, sample_latents
 from vitascope.sample.legal import legalise
-from vitascope.sample.model import Model
-from vitascope.types import Request, UserError
+from vitascope.sample.model import Model, load
+from vitascope.types import Request, UserError, generator_for
 
 
 @pytest.mark.parametrize("overlap", [1, 2, 3])
@@ -67,3 +69,20 @@ def test_an_overlap_of_nothing_or_everything_is_a_mistake(model: Model) -> None:
     for overlap in (0, 4):
         with pytest.raises(ValueError, match="from 1 to 3"):
             rollout(model.system, [one], overlap=overlap)
+
+
+def test_no_window_of_a_seed_has_the_noise_of_another_window_or_seed(model: Model) -> None:
+    shape, noises = torch.Size((4, 4, 2, 2)), []
+    for seed in range(3):
+        one = legalise(model.system, Request("x", seed=seed))
+        noises += [_noise(_window(one, number, 4, {}), shape) for number in range(3)]
+        assert torch.equal(noises[-3], torch.randn(shape, generator=generator_for(seed, "noise")))
+    assert len({noise.sum().item() for noise in noises}) == len(noises)
+
+
+def test_models_of_few_frames_roll_out_and_models_of_one_say_so(tmp_path: Path) -> None:
+    short = load(save_tiny(tmp_path / "short", num_frames=2), "cpu")
+    assert short.generate("x", num_frames=6, steps=1).num_frames == 6
+    pictures = load(save_tiny(tmp_path / "pictures", num_frames=1), "cpu")
+    with pytest.raises(UserError, match="makes single pictures and was asked for 4 frames; ask for 1"):
+        pictures.generate("x", num_frames=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tiny import save_tiny
+from vitascope.errors import is_out_of_memory
 from vitascope.sample import generate as sampling
 from vitascope.sample import memory
 from vitascope.sample.generate import decode, generate
 from vitascope.sample.latents import read_latents
-from vitascope.sample.legal import legalise, request_of, settings_of
-from vitascope.sample.memory import free_bytes, is_out_of_memory, sampling_bytes
-from vitascope.sample.model import Model
-from vitascope.system import VideoModel
+from vitascope.sample.legal import departures, legalise, request_of, settings_of
+from vitascope.sample.memory import free_bytes, sampling_bytes
+from vitascope.sample.model import Model, load
+from vitascope.system import Rules, VideoModel
 from vitascope.types import Clip, Request, UserError
 
 
@@ -73,7 +76,7 @@ def test_a_picture_is_a_video_of_one_frame(model: Model) -> None:
 
 def test_an_image_needs_no_words_but_something_is_needed(model: Model) -> None:
     generate(model.system, [Request("", {0: picture(1)})])
-    for prompt in ("", "  \n"):
+    for prompt in ("", "  \n", ".", " . "):
         with pytest.raises(UserError, match="prompt is empty"):
             legalise(model.system, Request(prompt))
 
@@ -83,8 +86,9 @@ def test_an_image_needs_no_words_but_something_is_needed(model: Model) -> None:
     [
         ({"size": (20, 30)}, {"size": (16, 32)}, r"size 20x30 became 16x32: .*blocks of 8x8"),
         ({"size": (1, 1)}, {"size": (8, 8)}, "became 8x8"),
-        ({"num_frames": 3}, {"num_frames": 4}, r"3 frames became 4 \(0.5 s\): .*groups of 2"),
-        ({"seconds": 0.6}, {"num_frames": 6}, "5 frames became 6"),
+        ({"num_frames": 3}, {"num_frames": 4}, r"3 frames became 4 frames \(0.5 s\): .*2 at a time"),
+        ({"seconds": 0.6}, {"num_frames": 6}, r"0.6 s became 6 frames \(0.75 s\)"),
+        ({"seconds": 0.27}, {"num_frames": 2}, r"0.27 s became 2 frames \(0.25 s\): .*8 a second"),
         ({"seconds": 0.5, "fps": 4.0}, {"num_frames": 2, "fps": 4.0}, None),
         ({"num_frames": 1}, {"num_frames": 1}, None),
         ({}, {"num_frames": 4, "size": (16, 16), "fps": 8.0, "steps": 3, "guidance": 3.0, "solver": "heun"}, None),
@@ -116,6 +120,10 @@ def test_what_the_model_cannot_make_is_snapped_and_said(
         ({"seconds": float("nan")}, "length"),
         ({"seconds": float("inf")}, "length"),
         ({"fps": 0.0}, "fps"),
+        ({"fps": 0.009}, "fps must be from 0.01 to 1000"),  # as `media.encode` would say after the sampling
+        ({"fps": 1001.0}, "fps must be from 0.01 to 1000"),
+        ({"guidance_kind": "both"}, "guidance_kind: Input should be 'joint', 'text' or 'separate'"),
+        ({"known_slots": "evolving", "guidance_interval": (0.1, 1.0)}, "needs guidance at all levels"),
         ({"fps": float("nan")}, "fps"),
         ({"guidance": -1.0}, "guidance"),
         ({"guidance": float("nan")}, "guidance"),
@@ -154,10 +162,44 @@ def test_settings_make_the_same_video_again(model: Model) -> None:
     assert again.caption == "a red circle"
 
 
-@pytest.mark.parametrize("settings", [{}, {"prompt": 3, "frames": []}, {"frames": {"0": "no picture"}}])
-def test_settings_of_something_else_are_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="do not describe a generated video"):
-        request_of(settings)
+RULES: list[dict[str, Any]] = [
+    {"guidance_kind": "text"},
+    {"guidance_kind": "separate"},
+    {"guidance_kind": "separate", "image_guidance": 4.0},
+    {"known_slots": "evolving"},
+    {"renorm": False},
+    {"guidance_interval": (0.3, 0.9)},
+    {"level_shift": 3.0},
+]
+
+
+@pytest.mark.parametrize("rules", RULES, ids=str)
+def test_rules_of_sampling_are_a_models_own_and_travel_with_the_clip(
+    model: Model, tmp_path: Path, rules: dict[str, Any]
+) -> None:
+    """Made by a model of the same weights whose card says other rules, and made again by the first."""
+    request = Request("a red circle", {0: picture(1)}, seed=5)
+    other = load(save_tiny(tmp_path / "other", **rules), "cpu")
+    made, plain = other.fulfil(request), model.fulfil(request)
+    assert not torch.equal(made.pixels, plain.pixels)
+    kept = json.loads(json.dumps(made.settings))
+    again = model.fulfil(request_of(kept))
+    assert torch.equal(again.pixels, made.pixels)
+    assert again.settings == made.settings
+    told = departures(model.system.config.defaults, request_of(kept))
+    assert {line.split()[0] for line in told} == set(rules)
+    older = {name: value for name, value in kept.items() if name not in Rules.model_fields}
+    assert departures(other.system.config.defaults, request_of(older)) == []
+
+
+def test_settings_of_something_else_are_refused(model: Model) -> None:
+    good = settings_of(legalise(model.system, Request("x", {0: picture(1)})))
+    for bad in ({}, {"prompt": 3, "frames": []}, {**good, "steps": "3"}, {**good, "size": 16}, {**good, "sice": 3}):
+        with pytest.raises(UserError, match="do not describe a generated video") as caught:
+            request_of(bad)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="no picture"):
+        request_of({**good, "frames": {"0": "no picture"}})
 
 
 def test_progress_is_true_and_cancels_within_a_step(model: Model) -> None:
@@ -195,6 +237,14 @@ def test_latents_are_kept_before_they_are_decoded(
     assert latents.shape == (4, 4, 2, 2)
     assert settings["prompt"] == "a red circle"
 
+    def full(*_: Any) -> Tensor:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(model.system.tokenizer), "decode", full)
+        with pytest.raises(UserError, match=r"the memory ran out in decoding 4 frames of 16x16; .* it is kept"):
+            model.decode(path)
+
 
 def test_a_full_memory_while_decoding_decodes_fewer_frames_at_once(
     model: Model, monkeypatch: pytest.MonkeyPatch
@@ -229,8 +279,11 @@ def test_without_free_memory_it_says_what_would_fit(model: Model, monkeypatch: p
     width, height = map(int, str(e.value).split("; ")[1].split()[0].split("x"))
     assert width / height == pytest.approx(2, rel=0.1)
     assert sampling_bytes(model.system, (width, height), 4, 4, 1) <= 20 * 2**20
-    with pytest.raises(UserError, match="ask for fewer frames"):
+    with pytest.raises(UserError, match=r"; \d+ frames at 16x16 would fit") as e:
         generate(model.system, [Request("x", num_frames=100_000)])
+    most = int(str(e.value).split("; ")[1].split()[0])
+    fits, bursts = (sampling_bytes(model.system, (16, 16), length, 4, 1) for length in (most, most + 2))
+    assert fits <= 20 * 2**20 < bursts
 
 
 def test_memory_needed_grows_with_everything(model: Model) -> None:
@@ -249,8 +302,6 @@ def test_torchs_word_for_a_full_memory_is_known() -> None:
 
 
 def test_weights_that_are_no_numbers_do_not_become_a_video(model: Model, folder: Path) -> None:
-    from vitascope.sample.model import load
-
     broken = load(folder, "cpu")
     with torch.no_grad():
         broken.system.backbone.leave.bias.fill_(torch.nan)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import resource
 import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import vitascope
 from tiny import save_tiny
 from vitascope import media
 from vitascope.sample import model as models
 from vitascope.sample.latents import write_latents
+from vitascope.sample.legal import legalise, settings_of
 from vitascope.sample.model import Model, bundled, load
 from vitascope.types import Request, UserError
 
@@ -67,6 +72,42 @@ def test_latents_of_another_model_are_refused(model: Model, tmp_path: Path) -> N
         model.decode(path)
     with pytest.raises(UserError, match="could not be written"):
         write_latents(tmp_path / "absent" / "kept.safetensors", torch.zeros(1, 1, 1, 1), {})
+
+
+@pytest.mark.parametrize(
+    ("shape", "changed", "said"),
+    [
+        ((4, 4, 2, 2), {"fps": None}, "fps"),
+        ((4, 4, 2, 2), [1, 2], "no latents of a video"),
+        ((4, 5, 2, 2), {}, "latents of 5 channels and this model's have 4"),
+        ((4, 4), {}, "frames x channels x height x width"),
+        ((0, 4, 2, 2), {}, "frames x channels x height x width"),
+    ],
+)
+def test_latents_of_something_else_are_refused_in_one_line(
+    model: Model, tmp_path: Path, shape: tuple[int, ...], changed: Any, said: str
+) -> None:
+    good = settings_of(legalise(model.system, Request("x")), model.card.sha256)
+    settings = {**good, **changed} if isinstance(changed, dict) else changed
+    path = tmp_path / "odd.safetensors"
+    save_file({"latents": torch.zeros(shape)}, path, {"settings": json.dumps(settings)})
+    with pytest.raises(UserError, match=said) as caught:
+        model.decode(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_leaves_the_latents_that_were_there(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "kept.safetensors"
+    path.write_bytes(b"precious")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # a limit on the size of files fails as a full disk does
+    try:
+        with pytest.raises(UserError, match="could not be written"):
+            write_latents(path, torch.zeros(16, 4, 8, 8), {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == b"precious"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_without_a_model_it_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -67,9 +67,8 @@ Z, LEVEL = draw(2, 3, 2, 2, 2, name="z"), torch.tensor([[0.6] * 3, [0.3] * 3])
 
 @pytest.mark.parametrize("name", list(GUIDANCE))
 def test_scale_one_is_no_guidance_and_costs_one_pass(name):
-    options = {"image_scale": 1.0} if name == "separate" else {}
     model, cond = Model(), conditions()
-    guided = GUIDANCE[name](model, 1.0, **options)
+    guided = GUIDANCE[name](model, 1.0, 1.0)
     assert equal(guided(Z, LEVEL, cond), Model()(Z, LEVEL, cond))
     assert equal(renormalised(guided, model.path)(Z, LEVEL, cond), Model()(Z, LEVEL, cond))
     assert model.rows == 2 * len(Z)
@@ -78,10 +77,10 @@ def test_scale_one_is_no_guidance_and_costs_one_pass(name):
 @pytest.mark.parametrize(("name", "passes"), [("text", 2), ("joint", 2), ("separate", 3)])
 def test_passes_share_one_call_and_equal_passes_made_apart(name, passes):
     model, cond = Model(), conditions()
-    ends = renormalised(GUIDANCE[name](model, 4.0), model.path)(Z, LEVEL, cond)
+    ends = renormalised(GUIDANCE[name](model, 4.0, 1.5), model.path)(Z, LEVEL, cond)
     assert (model.calls, model.rows) == (1, passes * len(Z))
     alone = [
-        renormalised(GUIDANCE[name](Model(), 4.0), model.path)(Z[i : i + 1], LEVEL[i : i + 1], only(cond, i))
+        renormalised(GUIDANCE[name](Model(), 4.0, 1.5), model.path)(Z[i : i + 1], LEVEL[i : i + 1], only(cond, i))
         for i in range(len(Z))
     ]
     together = Estimate(torch.cat([one.clean for one in alone]), torch.cat([one.noise for one in alone]))
@@ -108,7 +107,7 @@ def test_each_guidance_is_its_formula_on_frames_to_be_made():
         "separate": nothing + 1.5 * (frames - nothing) + 4 * (full - frames),
     }
     for name, formula in expected.items():
-        found = velocity(plain.path, GUIDANCE[name](Model(), 4.0)(Z, LEVEL, cond), LEVEL)
+        found = velocity(plain.path, GUIDANCE[name](Model(), 4.0, 1.5)(Z, LEVEL, cond), LEVEL)
         assert torch.allclose(found[made], formula[made], atol=1e-4), name
 
 
@@ -129,7 +128,7 @@ def test_separate_guidance_holds_the_other_two():
 def test_guidance_without_anything_to_tell_changes_nothing(name):
     cond = conditions(known=())
     cond = replace(cond, text=cond.empty_text)
-    assert same(GUIDANCE[name](Model(), 7.5)(Z, LEVEL, cond), Model()(Z, LEVEL, cond))
+    assert same(GUIDANCE[name](Model(), 7.5, 1.5)(Z, LEVEL, cond), Model()(Z, LEVEL, cond))
 
 
 def test_known_slots_hold_the_estimate_of_the_forgetful_pass():
@@ -144,7 +143,7 @@ def test_known_slots_hold_the_estimate_of_the_forgetful_pass():
 @pytest.mark.parametrize("path", PATHS, ids=repr)
 def test_guided_ends_still_mix_to_z_on_frames_to_be_made(path, name):
     cond = conditions()
-    guided = GUIDANCE[name](Model(path), 6.0)
+    guided = GUIDANCE[name](Model(path), 6.0, 1.5)
     for ends in (guided(Z, LEVEL, cond), renormalised(guided, path)(Z, LEVEL, cond)):
         assert torch.allclose(mix(path, ends, LEVEL)[~cond.known], Z[~cond.known], atol=1e-4)
 

@@ -134,7 +134,7 @@ def test_the_training_walk(tmp_path, images, mask_share):
     assert z == velocity == latents
     assert level == (b, t)
     assert told == cond
-    assert hidden == ([visible] if mask_share else [])
+    assert hidden == [visible]
     kept = max(round(tokens * (1 - mask_share)), 1)
     ((x, signal, *_, y),) = seen["block"]
     assert x == y == (b, cubes, kept, 32)

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vitascope.conditions import MICRO, Conditions
-from vitascope.config import Config
+from vitascope.config import Config, Count, CountOrZero
 from vitascope.nn.attention import Attention
 from vitascope.nn.layers import FeedForward, NumberEmbedder, modulate, sinusoids, stateless_norm
 from vitascope.nn.positions import Turns, interpolated, rotary_1d, rotary_2d, sincos_2d
@@ -25,14 +25,14 @@ from vitascope.types import UserError
 class StivConfig(Config):
     """Sizes, and a switch for each row of the paper's ablations (its table 2 and figure 6)."""
 
-    channels: int = 8
-    text_width: int = 192
-    width: int = 192
-    heads: int = 3
-    depth: int = 8
-    tail_blocks: int = 0  # MaskDiT: blocks after the dropped tokens have come back
-    patch: tuple[int, int] = (2, 2)  # frames, rows and columns of a cube
-    grid: tuple[int, int] = (8, 4)  # token frames, token rows or columns: beyond it RoPE is interpolated
+    channels: Count = 8
+    text_width: Count = 192
+    width: Count = 192
+    heads: Count = 3
+    depth: Count = 8
+    tail_blocks: CountOrZero = 0  # MaskDiT: blocks after the dropped tokens have come back
+    patch: tuple[Count, Count] = (2, 2)  # frames, rows and columns of a cube
+    grid: tuple[Count, Count] = (8, 4)  # token frames, token rows or columns: beyond it RoPE is interpolated
     temporal: bool = True  # False: an image model without temporal attention
     causal_time: bool = False
     modulate_time: bool = False

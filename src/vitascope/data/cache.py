@@ -52,9 +52,8 @@ class LatentCache:
 
     def __init__(self, folder: Path, num_clips: int) -> None:
         shards = [_read_shard(folder, number) for number in range(num_shards(num_clips))]
-        self.latents: Float[Tensor, "n t c h w"] = torch.cat([latents for latents, _, _ in shards])[:num_clips]
-        self.captions = [said for _, captions, _ in shards for said in captions][:num_clips]
-        self.fps = shards[0][2]
+        self.latents: Float[Tensor, "n t c h w"] = torch.cat([latents for latents, _ in shards])[:num_clips]
+        self.captions = [said for _, captions in shards for said in captions][:num_clips]
 
     def batch(self, step: int, size: int, seed: int, *, images: bool = False) -> Batch:
         """The batch of one step: clips in an order shuffled anew each epoch, a caption drawn for each.
@@ -72,7 +71,7 @@ class LatentCache:
             self.captions[row][int(share * len(self.captions[row]))]
             for row, share in zip(rows, said.tolist(), strict=True)
         )
-        return Batch(clean, captions, torch.full((size,), self.fps), torch.ones(size))
+        return Batch(clean, captions, torch.ones(size))
 
 
 def _row(position: int, num_clips: int, seed: int) -> int:
@@ -129,7 +128,7 @@ def _write_shard(folder: Path, number: int, source: ClipSource, tokenizer: Encod
     fresh = folder / f".{number:05d}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({"latents": latents}, fresh, {"captions": captions, "fps": repr(clips[0].fps)})
+        save_file({"latents": latents}, fresh, {"captions": captions})
         os.replace(fresh, _shard(folder, number))
     except (OSError, SafetensorError) as error:
         with suppress(OSError):
@@ -137,11 +136,10 @@ def _write_shard(folder: Path, number: int, source: ClipSource, tokenizer: Encod
         raise UserError(f"could not write latents to '{folder}' ({error}); free some space and go on") from None
 
 
-def _read_shard(folder: Path, number: int) -> tuple[Tensor, list[list[str]], float]:
+def _read_shard(folder: Path, number: int) -> tuple[Tensor, list[list[str]]]:
     path = _shard(folder, number)
     try:
         with safe_open(path, "pt") as file:
-            notes = file.metadata()
-            return file.get_tensor("latents"), json.loads(notes["captions"]), float(notes["fps"])
+            return file.get_tensor("latents"), json.loads(file.metadata()["captions"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"'{path}' is damaged ({error}); delete it, and it is made again") from None

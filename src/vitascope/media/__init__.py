@@ -1,16 +1,38 @@
 """Read and write clips and pictures. The settings of a clip travel inside its file."""
 
-from vitascope.media.pictures import contact_sheet, filmstrip, picture_from_base64png, picture_to_base64png, resize
-from vitascope.media.reading import read_image, read_settings, read_video
-from vitascope.media.writing import check_destination, encode, replace_file, write
+from vitascope.media.pictures import (
+    contact_sheet,
+    filmstrip,
+    grid,
+    picture_from_base64png,
+    picture_to_base64png,
+    resize,
+)
+from vitascope.media.reading import read_end, read_image, read_settings, read_video
+from vitascope.media.writing import (
+    LEAST_FPS,
+    MOST_FPS,
+    check_destination,
+    check_free,
+    encode,
+    make_folder,
+    replace_file,
+    write,
+)
 
 __all__ = [
+    "LEAST_FPS",
+    "MOST_FPS",
     "check_destination",
+    "check_free",
     "contact_sheet",
     "encode",
     "filmstrip",
+    "grid",
+    "make_folder",
     "picture_from_base64png",
     "picture_to_base64png",
+    "read_end",
     "read_image",
     "read_settings",
     "read_video",

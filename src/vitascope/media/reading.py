@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from bisect import bisect
+from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -22,39 +26,69 @@ from vitascope.media.writing import EXACT, EXIF_DESCRIPTION
 from vitascope.types import Clip, UserError
 
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")  # not EPS: it would start Ghostscript
+# Of FFmpeg's, so that a play list is none, whatever its name.
+VIDEO_FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf,ivf,nut,yuv4mpegpipe"
 UNREADABLE = (av.FFmpegError, OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
 
 def read_video(path: str | Path, *, num_frames: int | None = None, size: tuple[int, int] | None = None) -> Clip:
     """Read a video, or only its first `num_frames`; `size` (width, height) crops and shrinks each, to save memory."""
-    path = _existing(path, "a video")
+    return _read(_existing(path, "a video"), num_frames, size, math.inf)
+
+
+def read_end(path: str | Path, seconds: float, size: tuple[int, int]) -> Clip:
+    """Read the last frame of a video and those of so many `seconds` before it, of `size`, in memory for no more."""
+    return _read(_existing(path, "a video"), None, size, seconds)
+
+
+def _read(path: Path, num_frames: int | None, size: tuple[int, int] | None, seconds: float) -> Clip:
     try:
         picture = Image.open(path, formats=PICTURE_FORMATS)
     except UNREADABLE:
-        return _read_container(path, num_frames, size)
+        return _read_container(path, num_frames, size, seconds)
     with picture:
-        return _read_animation(picture, path, num_frames, size)
+        clip = _read_animation(picture, path, num_frames, size)
+    return replace(clip, pixels=clip.pixels[-min(_num_kept(seconds, clip.fps), clip.num_frames) :])
 
 
-def _read_container(path: Path, num_frames: int | None, size: tuple[int, int] | None) -> Clip:
-    frames: list[UInt8[Tensor, "3 h w"]] = []
-    end = 0.0
+def _num_kept(seconds: float, fps: float) -> int:
+    return sys.maxsize if math.isinf(seconds) else 1 + math.ceil(seconds * fps)
+
+
+def _open(path: Path) -> av.container.InputContainer:
+    # FFmpeg "plays" text files as a terminal and play lists as what they point to, other files and addresses: neither
+    # is a video, whatever its name.
+    options = {"protocol_whitelist": "file", "format_whitelist": VIDEO_FORMATS}
+    container = av.open(f"file:{path}", options=options)
+    if not container.streams.video:
+        container.close()
+        raise UserError(f"'{path}' holds no video ({container.format.long_name}); give an mp4, webm or mkv")
+    return container
+
+
+def _read_container(path: Path, num_frames: int | None, size: tuple[int, int] | None, seconds: float) -> Clip:
+    end, num_read, is_end = 0.0, 0, math.isfinite(seconds)
     try:
-        with av.open(f"file:{path}", options={"protocol_whitelist": "file"}) as container:
-            # FFmpeg "plays" text files as a terminal and play lists as what they point to: neither is a video.
-            if not container.streams.video or container.format.name in ("tty", "hls", "concat"):
-                raise UserError(f"'{path}' holds no video ({container.format.long_name}); give an mp4, webm or mkv")
+        with _open(path) as container:
             stream, note = container.streams.video[0], _parse(container.metadata.get("comment"))
             stream.thread_type = "AUTO"
             fps = float(stream.average_rate or stream.guessed_rate or 25)
+            # Of an end, most frames are forgotten again: turning them into pixels costs several times their decoding.
+            late: deque[av.VideoFrame] = deque(maxlen=_num_kept(seconds, fps))
+            frames: list[UInt8[Tensor, "3 h w"]] = []
             for packet in container.demux():
                 end = max(end, ((packet.pts or 0) + (packet.duration or 0)) * float(packet.time_base or 0))
                 for frame in stream.decode(packet) if packet.stream is stream else ():
                     if frame.is_corrupt:
-                        raise UserError(f"'{path}' is damaged at frame {len(frames)}; copy or download it again")
-                    frames.append(shrink(_from_frame(frame, note), size))
-                if num_frames is not None and len(frames) >= num_frames:
+                        raise UserError(f"'{path}' is damaged at frame {num_read}; copy or download it again")
+                    if is_end:
+                        late.append(frame)
+                    else:
+                        frames.append(shrink(_from_frame(frame, note), size))
+                    num_read += 1
+                if num_frames is not None and num_read >= num_frames:
                     return _clip(frames[:num_frames], fps, note, path)
+            frames += [shrink(_from_frame(frame, note), size) for frame in late]
             # Sound counts, as it may last longer; the stated number of frames does not: editors hide frames.
             stated = (container.duration or 0) / av.time_base
     except UNREADABLE as error:
@@ -116,11 +150,11 @@ def read_settings(path: str | Path) -> dict[str, Any]:
             note = _note_of(picture)
     except UNREADABLE:
         try:
-            with av.open(f"file:{path}") as container:
+            with _open(path) as container:
                 note = _parse(container.metadata.get("comment"))
         except UNREADABLE as error:
             raise UserError(f"'{path}' is damaged or no clip ({_why(error)}); give what vitascope wrote") from error
-    if not note:
+    if not isinstance(note.get("settings"), dict):
         raise UserError(f"'{path}' holds no settings of vitascope: give a file as it wrote it, not one saved anew")
     return note["settings"]
 

@@ -21,6 +21,7 @@ from PIL import Image, PngImagePlugin
 from vitascope.media.pictures import grid, to_bytes
 from vitascope.types import Clip, UserError
 
+LEAST_FPS, MOST_FPS = 0.01, 1000  # beyond these some format loses its time
 EXIF_DESCRIPTION = 0x010E
 # Without these flags swscale takes short cuts that blur colours and differ from one processor to the next.
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
@@ -37,6 +38,12 @@ def check_destination(path: str | Path, *, force: bool = False) -> None:
     path = Path(path)
     if path.suffix.lower() not in ENCODERS:
         raise UserError(f"the ending of '{path}' must be one of {', '.join(ENCODERS)}, got '{path.suffix}'; rename it")
+    check_free(path, force=force)
+
+
+def check_free(path: str | Path, *, force: bool = False) -> None:
+    """Refuse a file that exists, unless `force`, and a folder in which nothing can be written."""
+    path = Path(path)
     if path.is_dir():
         raise UserError(f"'{path}' is a folder; name a file in it")
     if path.exists() and not force:
@@ -45,6 +52,14 @@ def check_destination(path: str | Path, *, force: bool = False) -> None:
         raise UserError(f"the folder '{path.parent}' does not exist; create it, or choose another one")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise UserError(f"nothing can be written in '{path.parent}': no permission; choose another folder")
+
+
+def make_folder(path: str | Path) -> None:
+    """A folder to write in, and those that it lies in; one that is there is left alone."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"the folder '{path}' cannot be made ({error.strerror}); choose another --out") from None
 
 
 def replace_file(path: str | Path, content: bytes) -> None:
@@ -58,15 +73,19 @@ def replace_file(path: str | Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
-        raise UserError(f"'{path}' needs {len(content):,} bytes and could not be written: {error.strerror}") from error
+        raise UserError(
+            f"'{path}' needs {len(content):,} bytes and could not be written: {error.strerror}; choose another place"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 
 
 def encode(clip: Clip, ending: str) -> bytes:
     """The file that `write` would write, for an ending such as ".mp4"."""
-    if clip.num_frames == 0 or not 0.01 <= clip.fps <= 1000:
-        raise UserError(f"a file needs frames at 0.01 to 1000 fps, got {clip.num_frames} frames at {clip.fps} fps")
+    if clip.num_frames == 0 or not LEAST_FPS <= clip.fps <= MOST_FPS:
+        raise UserError(
+            f"a file needs frames at {LEAST_FPS:g} to {MOST_FPS:g} fps, got {clip.num_frames} frames at {clip.fps} fps"
+        )
     if not bool(clip.pixels.isfinite().all()):
         raise ValueError("pixels must be finite, got NaN or infinity; what made them has diverged")
     note = {"vitascope": 1, "caption": clip.caption, "fps": clip.fps, "num_frames": clip.num_frames, "size": clip.size}

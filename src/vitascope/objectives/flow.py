@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vitascope import noise
 from vitascope.conditions import Conditions
-from vitascope.config import Config
+from vitascope.config import Amount, Config
 from vitascope.noise import Estimate
 from vitascope.protocols import Denoiser
 from vitascope.types import Loss
@@ -20,7 +18,7 @@ class FlowConfig(Config):
     """The law of the level: logit-normal (SD3, section 3.1), since STIV does not say."""
 
     mean: float = 0.0  # of the logit of the level; higher trains more on noisy videos
-    spread: float = 1.0
+    spread: Amount = 1.0
 
     def build(self) -> FlowMatching:
         return FlowMatching(self)
@@ -50,8 +48,7 @@ class FlowMatching:
         level = torch.sigmoid(drawn).to(clean.device).expand(b, t)
         ends = Estimate(clean, torch.randn(clean.shape, generator=rng).to(clean))
         z = cond.place(noise.mix(self.path, ends, level))
-        masking: dict[str, Any] = {} if visible is None else {"visible": visible}
-        error = (denoise(z, level, cond, **masking).float() - noise.velocity(self.path, ends, level)).square().mean(2)
+        error = (denoise(z, level, cond, visible).float() - noise.velocity(self.path, ends, level)).square().mean(2)
         counts = (~cond.known)[:, :, None, None].expand_as(error)
         if visible is not None:
             counts = counts & visible[:, None]

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vitascope.config import Config
+from vitascope.config import AmountOrZero, Config
 from vitascope.types import Loss, UserError
 
 
@@ -26,12 +26,12 @@ class Autoencoder(Protocol):
 class ReconstructionConfig(Config):
     """Weights of the terms; each term is a mean per element."""
 
-    l1: float = 0.05  # small: its gradient comes from every pixel alike, that of L2 from the edges that are wrong
-    l2: float = 1.0
-    kl: float = 5e-5  # keeps latents near unit scale and smooth; higher costs sharpness
-    perceptual: float = 0.0
+    l1: AmountOrZero = 0.05  # small: its gradient comes from every pixel alike, that of L2 from wrong edges
+    l2: AmountOrZero = 1.0
+    kl: AmountOrZero = 5e-5  # keeps latents near unit scale and smooth; higher costs sharpness
+    perceptual: AmountOrZero = 0.0
     perceptual_weights: str = ""  # VGG-16 `features.*` as safetensors; empty: fixed random features
-    adversarial: float = 0.0
+    adversarial: AmountOrZero = 0.0
 
     def build(self) -> Reconstruction:
         return Reconstruction(self)

@@ -26,7 +26,7 @@ def rollout(
     length, window = legal[0].num_frames, model.config.defaults.num_frames
     if length <= window:
         return sample_latents(model, legal, progress=progress)
-    shared = window // 4 if overlap is None else overlap
+    shared = max(window // 4, 1) if overlap is None else overlap
     if not 1 <= shared < window:
         raise ValueError(f"the overlap must be from 1 to {window - 1} frames, got {shared}")
     late = [number for one in legal for number in one.known if number >= window]
@@ -51,6 +51,5 @@ def rollout(
 
 
 def _window(one: Legal, number: int, num_frames: int, known: Mapping[int, Tensor]) -> Legal:
-    """The same request for one window, with a seed that is a function of the first and of the window."""
-    seed = one.request.seed if number == 0 else (one.request.seed * 1_000_003 + number) % 2**63
-    return replace(one, request=replace(one.request, seed=seed), num_frames=num_frames, known=dict(known))
+    """The same request for one window, whose number gives it a noise of its own."""
+    return replace(one, window=number, num_frames=num_frames, known=dict(known))

@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vitascope.errors import is_out_of_memory
 from vitascope.sample.chain import rollout
 from vitascope.sample.latents import Progress, write_latents
 from vitascope.sample.legal import legalise, settings_of
 from vitascope.sample.memory import (
     FRAMES_DECODED_AT_ONCE,
-    is_out_of_memory,
     refuse_what_does_not_fit,
     sampling_bytes,
     what_would_fit,
@@ -32,7 +32,7 @@ def generate(
     keep_latents: Path | None = None,
     made_by: str = "",
 ) -> list[Clip]:
-    """Clips for requests that agree in size, length, steps, guidance and solver (else ValueError), in one batch.
+    """Clips for requests that agree in size, length and all that rules the sampling (else ValueError), in one batch.
 
     What is longer than the model's own length is rolled out window by window. A sample depends on its own seed only,
     whatever shares its batch (to the rounding of the matrix products). `keep_latents`: where to write the finished
@@ -40,8 +40,8 @@ def generate(
     the clips' settings.
     """
     legal = [legalise(model, request) for request in requests]
-    if len({(one.size, one.num_frames, one.steps, one.guidance, one.solver) for one in legal}) > 1:
-        raise ValueError("requests of one batch must agree in size, length, steps, guidance and solver")
+    if len({(one.size, one.num_frames, one.steps, one.guidance, one.solver, one.rules) for one in legal}) > 1:
+        raise ValueError("requests of one batch must agree in size, length, steps, guidance, solver and rules")
     first, num = legal[0], len(legal)
     at_once = min(first.num_frames, model.config.defaults.num_frames)
     refuse_what_does_not_fit(model, first, at_once, num)

@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from vitascope import media
 from vitascope.conditions import Conditions
 from vitascope.protocols import Estimator
-from vitascope.sample.legal import Legal
+from vitascope.sample.legal import Legal, checked
 from vitascope.samplers import guidance as guide
-from vitascope.samplers.solvers import SOLVERS, integrate, levels
-from vitascope.system import Defaults, VideoModel, micro_conditions
+from vitascope.samplers.solvers import KNOWN_SLOTS, SOLVERS, integrate, levels
+from vitascope.system import Rules, VideoModel, micro_conditions
 from vitascope.types import UserError, generator_for
 
 Progress = Callable[[int, int, Tensor], None]
@@ -37,18 +38,24 @@ def sample_latents(
     first = legal[0]
     cond = conditions_of(model, legal, overlap)
     noise = torch.stack([_noise(one, cond.frames.shape[1:]) for one in legal]).to(model.device)
-    estimate = guided(model, first.guidance)
-    walk = levels(first.steps, model.config.defaults.level_shift)
-    rng = [generator_for(one.request.seed, "solver") for one in legal]
-    path = model.objective.path
+    estimate, path = guided(model, first.rules, first.guidance), model.objective.path
+    walk, keep = levels(first.steps, first.rules.level_shift), KNOWN_SLOTS[first.rules.known_slots]
+    rng = [_rng(one, "solver") for one in legal]
     try:
-        return integrate(SOLVERS[first.solver], path, estimate, noise, walk, cond, rng=rng, progress=progress)
+        return integrate(
+            SOLVERS[first.solver], path, estimate, noise, walk, cond, rng=rng, keep=keep, progress=progress
+        )
     except FloatingPointError as error:
         raise UserError(str(error)) from error
 
 
 def _noise(one: Legal, shape: torch.Size) -> Tensor:
-    return torch.randn(shape, generator=generator_for(one.request.seed, "noise"))
+    return torch.randn(shape, generator=_rng(one, "noise"))
+
+
+def _rng(one: Legal, purpose: str) -> torch.Generator:
+    """Each window has draws of its own; the first has those of a video of one window."""
+    return generator_for(one.request.seed, purpose, *([one.window] if one.window else []))
 
 
 def conditions_of(model: VideoModel, legal: Sequence[Legal], overlap: Tensor | None = None) -> Conditions:
@@ -68,34 +75,33 @@ def conditions_of(model: VideoModel, legal: Sequence[Legal], overlap: Tensor | N
     return model.conditions([one.request.prompt for one in legal], known, frames, micro)
 
 
-def guided(model: VideoModel, scale: float) -> Estimator:
-    """STIV's guidance: joint over text and frames, renormalised, within the model's interval of levels."""
-    if scale == 1:
-        return model.estimate
-    defaults: Defaults = model.config.defaults
-    estimate = guide.joint_guidance(model.estimate, scale)
-    if defaults.renorm:
+def guided(model: VideoModel, rules: Rules, scale: float) -> Estimator:
+    """The model's estimate under guidance: of the kind, the length and the interval of levels that the rules say."""
+    estimate = guide.GUIDANCE[rules.guidance_kind](model.estimate, scale, rules.image_guidance)
+    if rules.renorm:
         estimate = guide.renormalised(estimate, model.objective.path)
-    low, high = defaults.guidance_interval
+    low, high = rules.guidance_interval
     return estimate if (low, high) == (0.0, 1.0) else guide.within(estimate, model.estimate, low, high)
 
 
 def write_latents(path: Path, latents: Float[Tensor, "t c h w"], settings: Mapping[str, Any]) -> None:
-    """Finished latents of a video with its settings, so that `read_latents` can go on from there."""
-    try:
-        save_file({"latents": latents.cpu().contiguous()}, path, {"settings": json.dumps(dict(settings))})
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"the latents could not be written to '{path}' ({error}); free some space or choose another --out"
-        ) from error
+    """Finished latents of a video with its settings, whole or not at all, for `read_latents` to go on from."""
+    media.replace_file(path, save({"latents": latents.cpu().contiguous()}, {"settings": json.dumps(dict(settings))}))
 
 
 def read_latents(path: Path) -> tuple[Float[Tensor, "t c h w"], dict[str, Any]]:
-    """What `write_latents` wrote."""
+    """What `write_latents` wrote; files come from anywhere, so both parts are checked."""
     try:
         with safe_open(path, "pt") as file:
-            return file.get_tensor("latents"), json.loads(file.metadata()["settings"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            latents, settings = file.get_tensor("latents"), json.loads(file.metadata()["settings"])
+        checked(settings)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, UserError) as error:
         raise UserError(
             f"'{path}' holds no latents of a video ({error}); give the file that generate left behind"
         ) from error
+    if latents.ndim != 4 or not latents.numel() or not latents.is_floating_point():
+        raise UserError(
+            f"'{path}' must hold latents of frames x channels x height x width, got {tuple(latents.shape)} "
+            f"of {latents.dtype}; give the file that generate left behind"
+        )
+    return latents, settings

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect
+
 import torch
 
 from vitascope.doctor import available_memory
@@ -24,13 +26,28 @@ def refuse_what_does_not_fit(model: VideoModel, one: Legal, num_frames: int, num
 
 
 def what_would_fit(model: VideoModel, one: Legal, num_frames: int, num: int, free: int) -> str:
-    """The largest size of the same proportions that fits, in words."""
+    """The largest size of the same proportions that fits, else how many frames do, in words."""
     grain = model.backbone.config.patch[1] * model.tokenizer.stride[1]
-    for twentieths in range(19, 0, -1):
-        width, height = (max(side * twentieths // 20 // grain, 1) * grain for side in one.size)
+    sizes = [
+        tuple(max(side * twentieths // 20 // grain, 1) * grain for side in one.size) for twentieths in range(20, 0, -1)
+    ]
+    for width, height in sizes[1:]:
         if sampling_bytes(model, (width, height), one.num_frames, num_frames, num) <= free:
             return f"{width}x{height} would fit"
-    return "ask for fewer frames" if num == 1 else "ask for fewer at once"
+    if num > 1:
+        return "ask for fewer at once"
+    for width, height in sizes:
+        if most := most_frames(model, (width, height), one.num_frames, num_frames, free):
+            return f"{most} frames at {width}x{height} would fit"
+    return "not even one frame would fit: end other programs"
+
+
+def most_frames(model: VideoModel, size: tuple[int, int], length: int, num_frames: int, free: int) -> int:
+    """The most frames, up to `length`, of one video that `free` bytes hold; as many as the model makes at a time."""
+    lengths = range(1, length + 1)
+    most = bisect(lengths, free, key=lambda some: sampling_bytes(model, size, some, min(some, num_frames), 1))
+    cube = model.backbone.config.patch[0]
+    return most // cube * cube or min(most, 1)
 
 
 def sampling_bytes(model: VideoModel, size: tuple[int, int], length: int, num_frames: int, num: int) -> int:
@@ -53,8 +70,3 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return available_memory()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Torch's error for a full CPU memory has no class of its own."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)

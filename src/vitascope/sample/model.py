@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import vitascope
+from vitascope.errors import is_out_of_memory
 from vitascope.sample.generate import clip_of, decode, generate
 from vitascope.sample.latents import Progress, read_latents
 from vitascope.sample.legal import legalise
@@ -51,7 +52,7 @@ class Model:
         ]
 
     def batch(self, requests: Sequence[Request]) -> list[Clip]:
-        """Clips of requests that agree in size, length, steps, guidance and solver, sampled together."""
+        """Clips of requests that agree in size, length and all that rules the sampling, sampled together."""
         return generate(self.system, requests, made_by=self.card.sha256)
 
     def decode(self, latents: Path) -> Clip:
@@ -61,7 +62,22 @@ class Model:
             raise UserError(
                 f"'{latents}' was made by another model: its latents mean nothing to this one; give --model"
             )
-        return clip_of(settings, decode(self.system, kept))
+        if kept.shape[1] != self.system.tokenizer.channels:
+            raise UserError(
+                f"'{latents}' has latents of {kept.shape[1]} channels and this model's have "
+                f"{self.system.tokenizer.channels}; give the file that generate left behind"
+            )
+        try:
+            return clip_of(settings, decode(self.system, kept))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            # One frame at a time was too much already, so that another length would not help.
+            (width, height), num_frames = settings["size"], settings["num_frames"]
+            raise UserError(
+                f"the memory ran out in decoding {num_frames} frames of {width}x{height}; "
+                f"end other programs and decode '{latents}' again: it is kept"
+            ) from error
 
     def changes(self, request: Request) -> tuple[str, ...]:
         """What would be changed of a request to make it legal, in words."""

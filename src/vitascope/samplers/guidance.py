@@ -148,8 +148,8 @@ def _length(velocity: Video, known: Bool[Tensor, "b t"]) -> Float[Tensor, "b"]:
     return velocity.masked_fill(per_frame(known), 0).flatten(1).norm(dim=1)
 
 
-GUIDANCE: dict[str, Callable[[Estimator, float], GuidedEstimator]] = {
-    "joint": joint_guidance,
-    "text": text_guidance,
+GUIDANCE: dict[str, Callable[[Estimator, float, float], GuidedEstimator]] = {  # estimator, scale, scale for the frames
+    "joint": lambda estimate, scale, _: joint_guidance(estimate, scale),
+    "text": lambda estimate, scale, _: text_guidance(estimate, scale),
     "separate": separate_guidance,
 }

@@ -268,4 +268,5 @@ def _ratio(above: Tensor, below: Tensor) -> Tensor:
     return (above / below.masked_fill(still, 1)).masked_fill(still, 0)
 
 
+KNOWN_SLOTS: dict[str, Keep] = {"renoised": renoised, "evolving": evolving}
 SOLVERS: dict[str, Step] = {"euler": euler, "heun": heun, "dpmpp": dpmpp_2m, "unipc": unipc, "sde": sde}

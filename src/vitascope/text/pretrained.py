@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors import torch as safetensors_torch
 from torch import Tensor, nn
 
-from vitascope.config import Config
+from vitascope.config import Config, Count
 from vitascope.protocols import TextFeatures
 from vitascope.types import UserError
 
@@ -30,9 +30,9 @@ class PretrainedTextConfig(Config):
     source: str  # a folder, or a name whose files are in the Hugging Face cache
     subfolder: str = ""  # diffusers layout: "text_encoder"
     tokenizer_subfolder: str = ""  # diffusers layout: "tokenizer"
-    max_tokens: int = 77  # with begin and end; CLIP cannot read more
+    max_tokens: Count = 77  # with begin and end; CLIP cannot read more
     dtype: Literal["float32", "bfloat16"] = "float32"
-    batch_size: int = 1  # captions computed together: more is faster, but then the last bits depend on the company
+    batch_size: Count = 1  # captions computed together: more is faster, but then the last bits depend on the company
     cache: str | None = None  # a folder
 
     def build(self) -> PretrainedText:

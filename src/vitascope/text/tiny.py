@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from vitascope.config import Config
+from vitascope.config import Config, Count
 from vitascope.nn.attention import Attention
 from vitascope.nn.layers import FeedForward
 from vitascope.nn.positions import Turns, rotary_1d
@@ -125,10 +125,10 @@ def merge(ids: list[int], pair: Pair, new: int) -> list[int]:
 
 
 class TinyTextConfig(Config):
-    width: int = 192
-    depth: int = 2
-    heads: int = 3
-    max_tokens: int = 64  # with begin and end; captions of Toyland take 12 to 35
+    width: Count = 192
+    depth: Count = 2
+    heads: Count = 3
+    max_tokens: Count = 64  # with begin and end; captions of Toyland take 12 to 35
 
     def build(self) -> TinyText:
         return TinyText(self, Tokenizer.load())

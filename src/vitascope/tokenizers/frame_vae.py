@@ -13,14 +13,14 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitascope.config import Config
+from vitascope.config import Config, Count, CountOrZero
 
 
 class FrameVaeConfig(Config):
-    channels: int = 8  # STIV's final autoencoder; 4 is its baseline
-    widths: tuple[int, int] = (64, 128)  # at a quarter and an eighth of the resolution
-    encoder_blocks: tuple[int, int] = (1, 2)
-    decoder_blocks: tuple[int, int] = (3, 2)
+    channels: Count = 8  # STIV's final autoencoder; 4 is its baseline
+    widths: tuple[Count, Count] = (64, 128)  # at a quarter and an eighth of the resolution
+    encoder_blocks: tuple[CountOrZero, CountOrZero] = (1, 2)
+    decoder_blocks: tuple[CountOrZero, CountOrZero] = (3, 2)
 
     def build(self) -> FrameVae:
         return FrameVae(self)

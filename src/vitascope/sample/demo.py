@@ -1,0 +1,35 @@
+"""What the bundled model can do, as a folder of videos from text and from an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vitascope import media
+from vitascope.sample.files import Say, check_destinations, make
+from vitascope.sample.model import load
+from vitascope.types import Clip, Request
+
+PROMPTS = (
+    "a small red circle moves left on a black background",
+    "a large blue star spins on a beige background",
+    "a small yellow heart bounces on a navy background",
+    "a large cyan square moves up while a small orange ring moves right on a grey background",
+)
+GIVEN, MOVED = 1, "a large blue star moves right on a beige background"
+
+
+def make_demo(folder: Path, *, force: bool, say: Say) -> None:
+    """A video for each prompt, one that moves the first frame of another, and a sheet of all."""
+    videos = [folder / f"text-{number}.mp4" for number in range(len(PROMPTS))]
+    image, moved, sheet = (folder / name for name in ("image.png", "image-0.mp4", "sheet.png"))
+    if folder.exists():
+        check_destinations([*videos, image, moved, sheet], force=force)
+    model = load()
+    media.make_folder(folder)
+    wanted = [Request(prompt, seed=number) for number, prompt in enumerate(PROMPTS)]
+    clips = [make(model, request, path, say=say, force=force) for request, path in zip(wanted, videos, strict=True)]
+    given = clips[GIVEN].pixels[0]
+    media.write(Clip(given[None], caption=PROMPTS[GIVEN]), image, force=force)
+    clips.append(make(model, Request(MOVED, {0: given}, seed=9), moved, say=say, force=force))
+    media.write(Clip(media.contact_sheet(clips, columns=1)[None]), sheet, force=force)
+    say(f"{sheet}: all of them side by side")
