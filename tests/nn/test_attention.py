@@ -32,6 +32,18 @@ def test_the_core_agrees_with_torch_for_short_and_long_sequences(num, masked):
     )
 
 
+@pytest.mark.parametrize("num", [7, attention.SHORT + 1])
+@pytest.mark.parametrize("kind", ["all", "of each clip", "causal"])
+def test_the_core_agrees_with_torch_for_several_leading_dims(num, kind):
+    q, k, v = (draw(2, 3, 2, num, 16, name=name) for name in "qkv")
+    real = (torch.arange(num) <= torch.tensor([num // 2, num // 3])[:, None]).view(2, 1, 1, 1, num)
+    causal = torch.ones(num, num, dtype=torch.bool).tril()
+    mask = {"all": None, "of each clip": real, "causal": causal}[kind]
+    torch.testing.assert_close(
+        dot_product(q, k, v, mask), scaled_dot_product_attention(q, k, v, mask), atol=1e-5, rtol=1e-4
+    )
+
+
 def test_without_positions_the_order_of_tokens_does_not_matter():
     part, x = self_attention(), draw(2, 6, WIDTH)
     order = torch.tensor([3, 0, 5, 1, 4, 2])

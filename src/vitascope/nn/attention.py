@@ -23,7 +23,12 @@ SHORT = 128
 
 def dot_product(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     if q.is_cuda or q.shape[-2] > SHORT or k.shape[-2] > SHORT:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        # Four dims: given more, torch takes the kernel that keeps all weights in memory.
+        lead = q.shape[:-3]
+        if mask is not None and mask.ndim > 2:
+            mask = mask.expand(*lead, *mask.shape[-3:]).flatten(0, -4)
+        q, k, v = (x.reshape(-1, *x.shape[-3:]) for x in (q, k, v))
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).unflatten(0, lead)
     weights = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     if mask is not None:
         weights = weights.masked_fill(~mask, torch.finfo(weights.dtype).min)
