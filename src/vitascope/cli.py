@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vitascope.errors import UserError, is_out_of_memory
 from vitascope.train.stop import Stopped
+
+if TYPE_CHECKING:
+    from vitascope.train.stages import Run
 
 app = typer.Typer(
     help="Make, train and measure text-and-image-to-video models.",
@@ -28,6 +31,9 @@ DEMO_FOLDER = Path("out/demo")
 
 ModelOption = Annotated[
     Path | None, typer.Option("--model", help="Folder of a trained model; the bundled one if absent.")
+]
+ChangesOption = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting by dotted path: stages.t2v.steps=100.")
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 
@@ -219,9 +225,7 @@ def toyland(
 def train(
     recipe: Annotated[str, typer.Argument(help="laptop:stiv, ./file.py:function, or a run.json.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME if absent.")] = None,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", help="A setting by dotted path: stages.t2v.steps=100.")
-    ] = None,
+    changes: ChangesOption = None,
     minutes: Annotated[
         float | None, typer.Option(help="Time for all stages; the learning rate decays with it.")
     ] = None,
@@ -233,15 +237,9 @@ def train(
 
     from rich import print_json
 
-    from vitascope.config import override, to_json
-    from vitascope.recipes import resolve
+    from vitascope.config import to_json
 
-    run = resolve(recipe)
-    for change in changes or []:
-        path, equals, text = change.partition("=")
-        if not equals:
-            raise UserError(f"--set needs path=value, got '{change}'")
-        run = override(run, path, text)
+    run = changed(recipe, changes)
     if show_only:
         print_json(json.dumps(to_json(run)))
         return
@@ -253,6 +251,24 @@ def train(
     folder = out or Path("runs") / run.name
     fit(run, folder, resume=resume, minutes=minutes, watch=watcher(run.preview_prompts))
     say(f"{folder / 'model'}: the trained model; vitascope generate PROMPT --model {folder / 'model'}")
+
+
+@app.command()
+def plan(
+    recipe: Annotated[str, typer.Argument(help="stiv:xl_256, laptop:stiv, ./file.py:function, or a run.json.")],
+    changes: ChangesOption = None,
+    gpus: Annotated[int, typer.Option(help="How many; they split the batch.")] = 1,
+    gpu: Annotated[str, typer.Option(help="h100, h200, a100, b200, l40s, l4, rtx4090, ..., or cpu.")] = "h100",
+    price: Annotated[float | None, typer.Option(help="What one device costs an hour.")] = None,
+) -> None:
+    """Say what a run will need: parameters, FLOPs, memory, time and cost."""
+    from rich.console import Console
+
+    from vitascope.plan.devices import device
+    from vitascope.plan.report import plan as make_plan
+    from vitascope.plan.report import print_plan
+
+    print_plan(make_plan(changed(recipe, changes), device(gpu), gpus, price), Console())
 
 
 @evaluate_app.command("toyland")
@@ -325,6 +341,20 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
         return int(width), int(height)
     except ValueError:
         raise UserError(f"a size is WIDTHxHEIGHT in pixels, such as 64x64, got '{text}'") from None
+
+
+def changed(recipe: str, changes: list[str] | None) -> Run:
+    """The run of a recipe with settings changed by `path=value`."""
+    from vitascope.config import override
+    from vitascope.recipes import resolve
+
+    run = resolve(recipe)
+    for change in changes or []:
+        path, equals, text = change.partition("=")
+        if not equals:
+            raise UserError(f"--set needs path=value, got '{change}'")
+        run = override(run, path, text)
+    return run
 
 
 def one_of(option: str, value: str | None, known: tuple[str, ...]) -> Any:

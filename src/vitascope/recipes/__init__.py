@@ -24,9 +24,9 @@ def resolve(name: str) -> Run:
     file, _, function = name.partition(":")
     if file.endswith(".py"):
         return _checked(_from_file(Path(file), function or "run"), name)
-    from vitascope.recipes import laptop  # late: rooms import this package
+    from vitascope.recipes import laptop, stiv  # late: rooms import this package
 
-    rooms = {"laptop": laptop.RECIPES}
+    rooms = {"laptop": laptop.RECIPES, "stiv": stiv.RECIPES}
     known = {f"{room}:{name}": make for room, recipes in rooms.items() for name, make in recipes.items()}
     if name not in known:
         raise UserError(f"there is no recipe '{name}'; {nearest(name, list(known))}")

@@ -1,0 +1,257 @@
+"""What the stages of a run and one video need: a step of the real code, walked through without numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vitascope.conditions import MICRO, Conditions, TextFeatures
+from vitascope.noise import Estimate
+from vitascope.plan.devices import Device
+from vitascope.plan.parts import outline
+from vitascope.plan.walking import Walk, size_of, walking
+from vitascope.sample.generate import FRAMES_DECODED_AT_ONCE
+from vitascope.samplers import guidance as guide
+from vitascope.samplers.solvers import SOLVERS, integrate, levels
+from vitascope.system import Defaults, VideoModel, build, micro_conditions, tube_mask
+from vitascope.text.pretrained import PretrainedText
+from vitascope.train.optim import MovingAverage
+from vitascope.train.stages import Run, Stage, TokenizerStage, VideoStage
+from vitascope.types import Loss, UserError, generator_for
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """What one device holds in a step. `peak` is the most at any moment; the parts are not all at their most then."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    average: int
+    frozen: Mapping[str, int]  # weights of the parts that do not learn in this stage
+    activations: int  # kept from the forward pass for the backward pass
+    peak: int
+
+    @property
+    def states(self) -> int:
+        """What does not depend on the batch."""
+        return self.weights + self.gradients + self.optimizer + self.average + sum(self.frozen.values())
+
+
+@dataclass(frozen=True)
+class StageNeeds:
+    name: str
+    steps: int
+    batch: int
+    precision: str
+    step_flops: int  # of the whole batch, backward pass included, without what is frozen
+    frozen_flops: int  # of a text encoder that does not learn, for the whole batch
+    memory: Bytes  # of one device
+
+    @property
+    def flops(self) -> int:
+        return self.steps * (self.step_flops + self.frozen_flops)
+
+
+@dataclass(frozen=True)
+class SamplingNeeds:
+    """One video as the model makes it when nothing is asked, in fp32, on one device."""
+
+    num_frames: int
+    size: tuple[int, int]
+    passes: int  # of one video through the backbone; guidance asks two or three at each level
+    flops: int
+    peak: int
+
+
+@dataclass(frozen=True)
+class CacheNeeds:
+    """Latents of the clips, encoded once and kept in half precision in main memory."""
+
+    flops: int
+    size: int
+
+
+def parts(model: VideoModel) -> dict[str, nn.Module]:
+    """What has weights. A pretrained text encoder keeps its own out of sight of optimizers."""
+    text = model.text._frozen[0] if isinstance(model.text, PretrainedText) else model.text
+    return {"tokenizer": model.tokenizer, "text": text, "backbone": model.backbone}
+
+
+def parameters(run: Run) -> dict[str, int]:
+    """How many there are, by part."""
+    with walking(is_gpu=False):
+        model = outline(run.model)
+        return {name: sum(one.numel() for one in part.parameters()) for name, part in parts(model).items()}
+
+
+def stage_needs(run: Run, stage: Stage, device: Device, num_gpus: int) -> StageNeeds:
+    """Walk one step of a stage. The batch is split over the devices; each holds all weights and states."""
+    if stage.batch % num_gpus:
+        most = max(n for n in range(1, num_gpus + 1) if stage.batch % n == 0)
+        raise UserError(
+            f"stage {stage.name}: a batch of {stage.batch} cannot be split over {num_gpus} devices; take {most} of "
+            f"them or a batch of {-(-stage.batch // num_gpus) * num_gpus}"
+        )
+    precision = device.precision(run.precision)
+    share = stage.model_copy(update={"batch": stage.batch // num_gpus})
+    source = build(run.data)
+    shape, caption = tuple(source.clip(0).pixels.shape), source.captions(0)[0]
+    with walking(device.is_gpu) as walk:
+        model = outline(run.model)
+        module, loss, frozen_flops = _lesson(run, share, model, shape, caption, walk)
+        flops, held = _step(stage, model, module, loss, precision, walk)
+    return StageNeeds(stage.name, stage.steps, stage.batch, precision, flops * num_gpus, frozen_flops * num_gpus, held)
+
+
+def _step(
+    stage: Stage, model: VideoModel, module: nn.Module, loss: Callable[[], Loss], precision: str, walk: Walk
+) -> tuple[int, Bytes]:
+    """As `train.loop` takes it; FLOPs and bytes."""
+    module.train()
+    learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimizer = stage.optimizer.build(learned, stage.learning_rate)  # type: ignore[attr-defined]
+    average = MovingAverage(module, stage.ema_decay)
+    before = walk.alive
+    walk.forget_peak()
+    flops = walk.flops
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        total = loss().total
+    activations = walk.alive - before
+    total.backward()
+    flops, most_in_passes = walk.flops - flops, walk.most
+    walk.forget_peak()
+    gradients = [parameter.grad for parameter in learned if parameter.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    nn.utils.clip_grads_with_norm_(learned, stage.clip_norm, norm)
+    optimizer.step()
+    states = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]
+    kept = size_of(states)
+    held = Bytes(
+        weights=size_of(module.state_dict().values()),
+        gradients=size_of(gradients),
+        optimizer=kept,
+        average=size_of(average.weights.values()),
+        frozen={
+            name: size_of(part.state_dict().values())
+            for name, part in parts(model).items()
+            if part not in set(module.modules())
+        },
+        activations=activations,
+        # From the second step on the optimizer's states are there in the passes too.
+        peak=max(most_in_passes + kept, walk.most),
+    )
+    return flops, held
+
+
+def _lesson(
+    run: Run, stage: Stage, model: VideoModel, shape: Shape, caption: str, walk: Walk
+) -> tuple[nn.Module, Callable[[], Loss], int]:
+    """What learns in a stage, a lesson for it, and the FLOPs that no backward pass follows."""
+    rng = generator_for(run.seed, "plan")
+    if isinstance(stage, TokenizerStage):
+        reconstruction = stage.reconstruction.build()
+        pictures = torch.empty(stage.batch, *shape[1:])
+        module = nn.ModuleDict({"tokenizer": model.tokenizer, "reconstruction": reconstruction})
+        return module, lambda: reconstruction.loss(model.tokenizer, pictures, rng), 0
+    if not isinstance(stage, VideoStage):
+        raise UserError(f"stage {stage.name}: no plan is known for a {type(stage).__name__}")
+    latents = model.tokenizer.encode(torch.empty(1, *shape))
+    num_frames = 1 if stage.images else latents.shape[1]
+    clean = torch.empty(stage.batch, num_frames, *latents.shape[2:])
+    b, t, _, h, w = clean.shape
+    micro = micro_conditions((shape[-1], shape[-2]), torch.ones(b), torch.full((b,), float(t)))
+    known, captions = torch.zeros(b, t, dtype=torch.bool), [caption] * b
+    side, hidden = model.backbone.config.patch[1], stage.lesson.mask_share
+    walk.visible = max(round((1 - hidden) * (h // side) * (w // side)), 1)  # as in tube_mask
+
+    module = nn.ModuleDict({"text": model.text, "backbone": model.backbone})
+
+    def loss_of(cond: Conditions) -> Loss:
+        visible = (tube_mask(b, h, w, side, hidden, rng),) if hidden else ()
+        return model.objective.loss(model.backbone, clean, cond, rng, *visible)
+
+    if any(True for _ in model.text.parameters()):
+        return module, lambda: loss_of(model.conditions(captions, known, clean, micro)), 0
+    cond = model.conditions(captions, known, clean, micro)  # beforehand: equal captions would be counted as one
+    return module, lambda: loss_of(cond), b * _caption_flops(model, caption, walk)
+
+
+def _caption_flops(model: VideoModel, caption: str, walk: Walk) -> int:
+    before = walk.flops
+    with torch.no_grad():
+        model.text([caption])
+    return walk.flops - before
+
+
+def sampling_needs(run: Run, device: Device) -> SamplingNeeds:
+    """Words to pixels, by the model's own choices of size, length, steps, guidance and solver."""
+    defaults = run.model.defaults
+    passes = num_passes(run)
+    with walking(device.is_gpu) as walk, torch.no_grad():
+        model = outline(run.model).eval()
+        (width, height), t = defaults.size, defaults.num_frames
+        z = torch.empty_like(model.tokenizer.encode(torch.empty(1, t, 3, height, width)))
+        walk.forget_peak()
+        begun = walk.flops
+        micro = micro_conditions(defaults.size, torch.ones(1), torch.full((1,), float(t)))
+        cond = model.conditions(["a prompt"], torch.zeros(1, t, dtype=torch.bool), z, micro)
+        for part in z[0].split(FRAMES_DECODED_AT_ONCE):
+            model.tokenizer.decode(part[None])
+        around = walk.flops - begun
+        model.estimate(z, torch.ones(1, t), cond)
+        one_pass = walk.flops - begun - around
+        # All passes of a level at once: for the peak.
+        blend = guide.GUIDANCE[defaults.guidance_kind](model.estimate, defaults.guidance, defaults.image_guidance)
+        blend(z, torch.ones(1, t), cond)
+        return SamplingNeeds(t, defaults.size, passes, around + passes * one_pass, walk.most)
+
+
+def num_passes(run: Run) -> int:
+    """How often the backbone is asked for a video, found by asking the real solver and guidance with an empty one."""
+    defaults: Defaults = run.model.defaults
+    asked = 0
+
+    def estimate(z: Tensor, level: Tensor, cond: Conditions) -> Estimate:
+        nonlocal asked
+        asked += len(z)
+        return Estimate(z, z)
+
+    weaker = guide.GUIDANCE[defaults.guidance_kind](estimate, defaults.guidance, defaults.image_guidance)
+    low, high = defaults.guidance_interval
+    seen = weaker if (low, high) == (0.0, 1.0) else guide.within(weaker, estimate, low, high)
+    nothing = torch.zeros(1, 1, 1, 1, 1)
+    text = TextFeatures(torch.zeros(1, 1, 1), torch.ones(1, 1, dtype=torch.bool), torch.zeros(1, 1))
+    cond = Conditions(torch.zeros(1, 1, dtype=torch.bool), nothing, text, text, torch.zeros(1, len(MICRO)))
+    walk, path = levels(defaults.steps, defaults.level_shift), build(run.model.objective).path
+    integrate(SOLVERS[defaults.solver], path, seen, nothing, walk, cond, rng=[generator_for(0, "plan")])
+    return asked
+
+
+def cache_needs(run: Run) -> CacheNeeds | None:
+    """The encoding of the clips of the stage that has most of them; None where no stage learns from clips."""
+    most = max((stage.num_clips for stage in run.stages if isinstance(stage, VideoStage)), default=0)
+    if not most:
+        return None
+    shape = build(run.data).clip(0).pixels.shape
+    with walking(is_gpu=False) as walk, torch.no_grad():
+        latents = build(run.model.tokenizer).encode(torch.empty(1, *shape))
+        return CacheNeeds(most * walk.flops, most * latents.numel() * 2)
+
+
+def largest_batch(run: Run, stage: Stage, device: Device, whole: StageNeeds, num_gpus: int) -> int:
+    """The most that one device holds of a batch of which it does not hold its share of `whole`; 0: not even one.
+
+    By the straight line from a batch of one, which lies above the true peak: that is the larger of several lines.
+    """
+    alone = stage_needs(run, stage.model_copy(update={"batch": 1}), device, 1).memory.peak
+    share = stage.batch // num_gpus
+    if alone > device.usable_bytes:
+        return 0
+    each = (whole.memory.peak - alone) / (share - 1)
+    return 1 + int((device.usable_bytes - alone) // each)

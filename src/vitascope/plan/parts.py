@@ -1,0 +1,84 @@
+"""The model of a run without its files: pretrained text encoders are known by their sizes, and nothing is loaded."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from vitascope.config import Config
+from vitascope.recipes.stiv import TowerConfig
+from vitascope.system import ModelConfig, VideoModel
+from vitascope.text.pretrained import DTYPES, FAMILIES, PretrainedText, PretrainedTextConfig
+from vitascope.types import UserError
+
+
+class OutlineConfig(Config):
+    """A pretrained text encoder with all its layers and none of its weights; captions fill it to the last token."""
+
+    text: PretrainedTextConfig
+    settings: Any  # transformers' own
+
+    def build(self) -> PretrainedText:
+        import transformers
+
+        # Not cast afterwards: fake weights cannot be exchanged once they are watched.
+        usual = torch.get_default_dtype()
+        torch.set_default_dtype(DTYPES[self.text.dtype])
+        try:
+            encoder = getattr(transformers, FAMILIES[self.text.family].encoder)(self.settings)
+        finally:
+            torch.set_default_dtype(usual)
+        return PretrainedText(self.text, FullLength(self.text.max_tokens), encoder)
+
+
+class FullLength:
+    """A tokenizer whose every caption has all the tokens that the encoder reads."""
+
+    pad_token_id = 0
+
+    def __init__(self, max_tokens: int) -> None:
+        self.max_tokens = max_tokens
+
+    def __call__(self, caption: str, verbose: bool = False) -> Any:
+        # The empty caption is another one: equal ids would be encoded once.
+        return SimpleNamespace(input_ids=[int(not caption), *[1] * (self.max_tokens - 1)])
+
+
+def outline(config: ModelConfig) -> VideoModel:
+    """The model of these settings, its pretrained text encoder in outline. To be called where tensors are fake."""
+    return config.model_copy(update={"text": _outlined(config.text)}).build()
+
+
+def _outlined(text: Config) -> Config:
+    if not isinstance(text, (TowerConfig, PretrainedTextConfig)):
+        return text
+    try:
+        import transformers
+    except ImportError:
+        raise UserError(
+            "planning with a pretrained text encoder needs transformers: pip install 'vitascope[hf]'"
+        ) from None
+    if isinstance(text, TowerConfig):
+        settings = transformers.CLIPTextConfig(
+            hidden_size=text.width,
+            intermediate_size=4 * text.width,
+            num_hidden_layers=text.depth,
+            num_attention_heads=text.heads,
+            max_position_embeddings=text.max_tokens,
+            vocab_size=text.vocabulary,
+            bos_token_id=0,
+            eos_token_id=1,
+        )
+        clip = PretrainedTextConfig(family="clip", source="sizes only", max_tokens=text.max_tokens, dtype="bfloat16")
+        return OutlineConfig(text=clip, settings=settings)
+    try:
+        kind = getattr(transformers, FAMILIES[text.family].encoder).config_class
+        settings = kind.from_pretrained(text.source, subfolder=text.subfolder, local_files_only=True)
+    except (OSError, ValueError):
+        raise UserError(
+            f"the sizes of the text encoder '{text.source}' are not on this machine: its config.json is all that a "
+            "plan needs; copy it into a folder and give that folder as source"
+        ) from None
+    return OutlineConfig(text=text, settings=settings)

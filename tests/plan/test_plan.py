@@ -1,0 +1,286 @@
+"""Plans: exact where they can be, near what the paper prints, and near what a real step takes."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+from tiny import tiny_model, tiny_run
+from vitascope.backbones.stiv import XL, XXL, M, StivConfig
+from vitascope.config import Config
+from vitascope.plan import needs, report
+from vitascope.plan.devices import DEVICES, Device, device, gpu
+from vitascope.plan.parts import outline
+from vitascope.plan.walking import walking
+from vitascope.recipes.stiv import PRINTED, RECIPES, TowerConfig, by_rule
+from vitascope.system import Lesson, VideoModel
+from vitascope.text.pretrained import PretrainedTextConfig
+from vitascope.train.loop import fit
+from vitascope.train.muon import MuonConfig
+from vitascope.train.optim import AdafactorConfig, AdamWConfig, MovingAverage
+from vitascope.train.stages import Run, Stage, VideoStage, initialised
+from vitascope.types import Batch, UserError, generator_for
+
+H200 = DEVICES["h200"]
+PROCESSOR = Device("cpu", 8.0, 1e11, 1e11, utilisation=0.5, is_gpu=False)  # as it might be measured
+
+
+def count(config: StivConfig) -> int:
+    with walking(is_gpu=False):
+        return sum(parameter.numel() for parameter in config.build().parameters())
+
+
+@pytest.mark.parametrize(
+    ("config", "temporal", "billions"),
+    [
+        (XL, False, 0.603),
+        (XXL, False, 1.449),
+        (M, False, 7.002),
+        (XL, True, 0.751),
+        (XXL, True, 1.807),
+        (M, True, 8.739),
+    ],
+)
+def test_parameters_are_those_of_the_papers_sizes(config: StivConfig, temporal: bool, billions: float) -> None:
+    few = [config.model_copy(update={"temporal": temporal, "tail_blocks": 0, "depth": depth}) for depth in (1, 2)]
+    one, two = map(count, few)  # all blocks are alike
+    whole, width = one + (config.depth - 1) * (two - one), config.width
+    formula = (6 + (20 if temporal else 16) * config.depth) * width**2
+    assert formula / 1e9 == pytest.approx(billions, abs=0.001)
+    embedders = 4 * width**2 + (2 * 1280 + 256 + 64 * 6 + 2 * 64) * width  # and biases, of less than a hundredth
+    assert whole == pytest.approx(formula + embedders, rel=0.01)
+
+
+def altered(run: Run, **model: Config) -> Run:
+    return run.model_copy(update={"model": run.model.model_copy(update=model)})
+
+
+def shallow(run: Run, depth: int, tail_blocks: int = 1) -> Run:
+    return altered(run, backbone=run.model.backbone.model_copy(update={"depth": depth, "tail_blocks": tail_blocks}))
+
+
+def at_full_depth(run: Run, stage: Stage) -> int:
+    """FLOPs of a step of XL from three shallow ones: they grow evenly with blocks of either kind."""
+    run = altered(run, text=TowerConfig(depth=1))  # no part of the step
+    sizes = shallow(run, 1), shallow(run, 2), shallow(run, 1, tail_blocks=2)
+    one, two, three = (needs.stage_needs(small, stage, H200, 512).step_flops for small in sizes)
+    return one + 27 * (two - one) + (three - one)
+
+
+def test_flops_are_within_a_twentieth_of_those_that_the_paper_prints_where_it_tells_the_steps() -> None:
+    run = RECIPES["xl_256"]()
+    for printed in PRINTED["stiv_xl_256"][:2]:
+        stages = [stage for stage in run.stages if isinstance(stage, VideoStage) and stage.name in printed.stages]
+        assert printed.share is not None
+        rule = printed.share * sum(stage.steps * by_rule(run, stage) for stage in stages)
+        assert rule == pytest.approx(printed.flops, rel=0.05), printed.what
+        # Ours projects the text once for a clip. Once for each frame, as where time is folded into the batch:
+        frames = 1 if stages[0].images else 10
+        again = (frames - 1) * 6 * 120 * XL.width * 2 * XL.width * (XL.depth + XL.tail_blocks)
+        flops = sum(stage.steps * (at_full_depth(run, stage) + stage.batch * again) for stage in stages)
+        assert printed.share * flops == pytest.approx(printed.flops, rel=0.05), printed.what
+
+
+def test_what_the_paper_does_not_tell_is_called_an_inference() -> None:
+    run = RECIPES["xl_512"]()
+    lines = list(report.beside_paper(run, ()))
+    assert len(lines) == 5 and all("steps of" in line and line.endswith("[inferred]") for line in lines)
+
+
+def some_run(optimizer: Config, stage: dict[str, Any], **backbone: Any) -> Run:
+    """Larger than the tiniest, so that activations outweigh what every tensor costs at least."""
+    usual = {"channels": 4, "text_width": 32, "width": 64, "heads": 2, "depth": 2, "tail_blocks": 1, "patch": (2, 1)}
+    model = tiny_model().model_copy(update={"backbone": StivConfig(**{**usual, **backbone})})
+    videos = VideoStage(name="videos", steps=4, batch=8, num_clips=8, optimizer=optimizer, **stage)
+    return tiny_run(videos, precision="fp32").model_copy(update={"model": model})
+
+
+def two_steps(run: Run) -> tuple[VideoModel, torch.optim.Optimizer, MovingAverage, int]:
+    """Really taken; and the most bytes that the second one added at any moment, by the allocator's own record."""
+    (stage,) = run.stages
+    assert isinstance(stage, VideoStage)
+    model = initialised(run.model, run.seed)
+    module = nn.ModuleDict({"text": model.text, "backbone": model.backbone}).train()
+    learned = list(module.parameters())
+    optimizer = stage.optimizer.build(learned, 1e-3)  # type: ignore[attr-defined]
+    average = MovingAverage(module, 0.999)
+    latents = 1 if stage.images else 4
+    batch = Batch(
+        torch.randn(stage.batch, latents, 4, 2, 2), ("stripes number 0",) * stage.batch, torch.ones(stage.batch)
+    )
+
+    def step() -> None:
+        model.loss(batch, stage.lesson, generator_for(0, "test")).total.backward()
+        nn.utils.clip_grads_with_norm_(
+            learned, 1.0, nn.utils.get_total_norm([p.grad for p in learned if p.grad is not None])
+        )
+        optimizer.step()
+
+    step()
+    optimizer.zero_grad(set_to_none=True)
+    with torch.autograd.profiler.profile(profile_memory=True) as record:
+        step()
+    changes = [event for event in record.kineto_results.events() if event.name() == "[memory]"]
+    most = alive = 0
+    for event in sorted(changes, key=lambda event: event.start_ns()):
+        alive += event.nbytes()
+        most = max(most, alive)
+    return model, optimizer, average, most
+
+
+@pytest.mark.parametrize("optimizer", [AdamWConfig(), AdafactorConfig(), MuonConfig()])
+@pytest.mark.parametrize("stage", [{}, {"images": True}, {"lesson": Lesson(mask_share=0.5)}])
+def test_memory_is_that_of_a_real_step(optimizer: Config, stage: dict[str, Any]) -> None:
+    run = some_run(optimizer, stage)
+    held = needs.stage_needs(run, run.stages[0], PROCESSOR, 1).memory
+    model, real, average, most = two_steps(run)
+    learned = [*model.text.parameters(), *model.backbone.parameters()]
+
+    def of(tensors: Any) -> int:
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors if tensor is not None)
+
+    states = of(value for state in real.state.values() for value in state.values() if isinstance(value, torch.Tensor))
+    assert held.weights == of(learned)
+    assert held.gradients == of(parameter.grad for parameter in learned)
+    assert held.optimizer == states
+    assert held.average == of(average.weights.values())
+    before = of(learned) + of(model.tokenizer.state_dict().values()) + held.average + states
+    if isinstance(optimizer, MuonConfig):  # its steps hold more than is walked, which tells in a model so small
+        assert 0.8 * (before + most) < held.peak <= before + most
+    else:
+        assert held.peak == pytest.approx(before + most, rel=0.1)
+        assert held.peak - before == pytest.approx(most, rel=0.2)
+
+
+def test_a_fitting_run_needs_no_advice_and_the_advised_batch_fits() -> None:
+    run = some_run(AdamWConfig(), {})
+    stage = run.stages[0].model_copy(update={"batch": 128})  # so that activations are most of what it needs
+    run = run.model_copy(update={"stages": (stage,)})
+    held = needs.stage_needs(run, stage, PROCESSOR, 1).memory
+    small = replace(PROCESSOR, memory_gib=(held.states + (held.peak - held.states) / 2) / 2**30)
+    assert not report.plan(run, PROCESSOR).advice
+    (advice,) = report.plan(run, small).advice
+    batch = int(advice.rpartition("stages.videos.batch=")[2])
+    assert 1 <= batch < stage.batch
+    fitting = run.model_copy(update={"stages": (stage.model_copy(update={"batch": batch}),)})
+    assert not report.plan(fitting, small).advice
+    (hopeless,) = report.plan(run, replace(PROCESSOR, memory_gib=1e-6)).advice
+    assert "no batch is small enough" in hopeless
+
+
+@pytest.mark.parametrize(
+    ("changes", "passes"),
+    [
+        ({"solver": "euler", "guidance": 1.0}, 4),
+        ({"solver": "euler"}, 8),
+        ({"solver": "heun"}, 14),  # the last step to a clean video asks once
+        ({"solver": "euler", "guidance_kind": "separate"}, 12),
+        ({"solver": "euler", "guidance_interval": (0.4, 0.6)}, 5),  # levels 1, 0.75, 0.5, 0.25
+    ],
+)
+def test_passes_are_those_of_solver_and_guidance(changes: dict[str, Any], passes: int) -> None:
+    run = tiny_run().model_copy(update={"model": tiny_model(**{"steps": 4, "guidance": 3.0, **changes})})
+    assert needs.num_passes(run) == passes
+
+
+def test_sampling_grows_by_the_pass() -> None:
+    flops = []
+    for steps in (1, 2, 3):
+        run = tiny_run().model_copy(update={"model": tiny_model(steps=steps, solver="euler", guidance=3.0)})
+        flops.append(needs.sampling_needs(run, PROCESSOR).flops)
+    assert flops[2] - flops[1] == flops[1] - flops[0] > 0
+
+
+def test_more_devices_share_the_work_and_not_the_states() -> None:
+    run = some_run(AdamWConfig(), {})
+    one, four = (report.plan(run, H200, number) for number in (1, 4))
+    assert one.flops == pytest.approx(four.flops, rel=0.01)  # each device encodes the empty caption too
+    assert four.hours == pytest.approx(one.hours / 4, rel=0.01)
+    assert one.stages[0].memory.optimizer == four.stages[0].memory.optimizer
+    assert one.stages[0].memory.activations > 3 * four.stages[0].memory.activations
+
+
+def test_a_price_is_only_what_the_user_gives() -> None:
+    run = some_run(AdamWConfig(), {})
+    assert report.plan(run, H200).cost is None
+    priced = report.plan(run, H200, 2, 3.0)
+    assert priced.cost == pytest.approx(priced.hours * 6)
+
+
+def test_bf16_keeps_less_for_the_backward_pass() -> None:
+    run = some_run(AdamWConfig(), {})
+    big = run.stages[0].model_copy(update={"batch": 128})  # autocast keeps copies of the weights too
+    single, half = (
+        needs.stage_needs(run.model_copy(update={"precision": precision}), big, H200, 1).memory
+        for precision in ("fp32", "bf16")
+    )
+    assert single.weights == half.weights and single.optimizer == half.optimizer
+    assert half.activations < single.activations
+
+
+def test_all_of_a_plan_is_told() -> None:
+    told = io.StringIO()
+    report.print_plan(report.plan(tiny_run(), PROCESSOR), Console(file=told, width=200))
+    for word in ("autoencoder", "videos", "parameters: tokenizer", "peak", "device hours", "passes", "main memory"):
+        assert word in told.getvalue()
+
+
+def test_presets_are_whole_runs_that_nobody_can_start(tmp_path: Path) -> None:
+    assert {
+        f"{size}_{side}{frames}" for size in ("xl", "xxl", "m") for side in (256, 512) for frames in ("", "_40")
+    } == {*RECIPES}
+    for key, make in RECIPES.items():
+        run = make()
+        assert run.name == f"stiv_{key}" and len(run.stages) == 6
+    with pytest.raises(UserError, match="not public"):
+        fit(run, tmp_path / "run")
+
+
+def test_the_text_tower_is_counted_and_not_loaded() -> None:
+    run = shallow(RECIPES["xl_256"](), 1)
+    tower = 12 * 1280**2 * 32 + (32_128 + 120) * 1280
+    assert needs.parameters(run)["text"] == pytest.approx(tower, rel=0.01)
+    stage = needs.stage_needs(run, run.stages[1], H200, 512)
+    assert stage.memory.frozen["text"] == pytest.approx(2 * tower, rel=0.01)  # bf16
+    per_caption = stage.frozen_flops / stage.batch
+    assert per_caption == pytest.approx(2 * 120 * 12 * 1280**2 * 32, rel=0.05)
+
+
+def test_what_cannot_be_planned_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"'h300' is not known; known are cpu, .*h200.*did you mean"):
+        device("h300")
+    run = some_run(AdamWConfig(), {})
+    with pytest.raises(UserError, match="batch of 8 cannot be split over 3 devices; take 2 of them or a batch of 9"):
+        report.plan(run, H200, 3)
+    with pytest.raises(UserError, match="--gpus must be at least 1, got 0"):
+        report.plan(run, H200, 0)
+    with pytest.raises(UserError, match="--gpus is for GPUs"):
+        report.plan(run, PROCESSOR, 2)
+    with pytest.raises(UserError, match="--price"):
+        report.plan(run, H200, 1, -1.0)
+    text = PretrainedTextConfig(family="t5", source="no/such-encoder")
+    model = run.model.model_copy(update={"text": text})
+    with pytest.raises(UserError, match=r"config\.json is all that a plan needs"):
+        report.plan(run.model_copy(update={"model": model}), H200)
+
+
+def test_known_devices_say_what_they_are() -> None:
+    assert device("H200") == H200
+    for name in DEVICES:
+        assert device(name).name == name and device(name).rate("bf16") > device(name).rate("fp32")
+    assert gpu("one", 1.0, 2.0, 1.0).usable_bytes < 2**30
+
+
+def test_a_plan_allocates_nothing() -> None:
+    run = RECIPES["m_512_40"]()
+    with walking(is_gpu=True) as walk:
+        model = outline(shallow(run, 1).model)
+        assert walk.alive > 2**30 and isinstance(model, VideoModel)
+        assert all(parameter.untyped_storage().device.type == "meta" for parameter in model.backbone.parameters())
