@@ -10,7 +10,7 @@ from vitascope.objectives.reconstruction import Reconstruction, ReconstructionCo
 from vitascope.tokenizers.frame_vae import FrameVae, FrameVaeConfig
 from vitascope.types import Loss, UserError, generator_for
 
-ALL = {"l1": 0.0, "l2": 0.0, "kl": 0.0, "perceptual": 0.0, "adversarial": 0.0}
+ALL = {"l1": 0.0, "l2": 0.0, "kl": 0.0, "perceptual": 0.0, "adversarial": 0.0, "equivariance": 0.0}
 
 
 def parts(**weights: float) -> tuple[FrameVae, Reconstruction]:
@@ -31,7 +31,7 @@ def learns(module: torch.nn.Module) -> bool:
     return any(p.grad is not None and bool(p.grad.any()) for p in module.parameters())
 
 
-@pytest.mark.parametrize("term", ["l1", "l2", "kl", "perceptual"])
+@pytest.mark.parametrize("term", ["l1", "l2", "kl", "perceptual", "equivariance"])
 def test_a_term_alone_is_the_loss_and_the_loss_grows_with_its_weight(term):
     once, twice = (lesson(*parts(**{term: weight})) for weight in (1.0, 2.0))
     assert once.total.item() == pytest.approx(once.parts[term], rel=1e-4)
@@ -39,7 +39,7 @@ def test_a_term_alone_is_the_loss_and_the_loss_grows_with_its_weight(term):
     assert once.total.item() > 0
 
 
-@pytest.mark.parametrize("term", ["l1", "l2", "kl", "perceptual"])
+@pytest.mark.parametrize("term", ["l1", "l2", "kl", "perceptual", "equivariance"])
 def test_every_term_teaches_the_encoder(term):
     vae, reconstruction = parts(**{term: 1.0})
     lesson(vae, reconstruction).total.backward()
@@ -61,6 +61,35 @@ def test_the_divergence_is_zero_for_the_standard_normal_and_that_of_torch_elsewh
         normal = torch.distributions.Normal
         expected = torch.distributions.kl_divergence(normal(at, scale), normal(0.0, 1.0))
         assert lesson(vae, reconstruction).parts["kl"] == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_a_decoder_that_answers_evenly_is_equivariant_and_misses_only_what_the_half_picture_shows():
+    class Even(FrameVae):
+        def reconstruct(self, raw):
+            return torch.full((len(raw), 3, 8 * raw.shape[-2], 8 * raw.shape[-1]), 0.5)
+
+    _, reconstruction = parts(equivariance=1.0)
+    vae, grey = Even(FrameVaeConfig(widths=(16, 32))), torch.full((2, 3, 16, 16), 0.5)
+    assert reconstruction.loss(vae, grey, generator_for(0, "noise")).total.item() == 0
+    half = torch.nn.functional.avg_pool2d(pictures(), 2)
+    assert lesson(vae, reconstruction).total.item() == pytest.approx((half - 0.5).square().mean().item(), rel=1e-5)
+
+
+def test_latent_noise_moves_the_latents_that_the_decoder_sees_by_its_deviation_at_most():
+    class Still(FrameVae):
+        def posterior(self, pictures):
+            return torch.zeros(len(pictures), 8, 2, 2), torch.full((len(pictures), 8, 2, 2), -30.0)
+
+        def reconstruct(self, raw):
+            self.seen = raw
+            return super().reconstruct(raw)
+
+    vae, many = Still(FrameVaeConfig(widths=(16, 32))), torch.zeros(400, 3, 16, 16)
+    for deviation in (0.0, 0.4):
+        _, reconstruction = parts(l2=1.0, latent_noise=deviation)
+        reconstruction.loss(vae, many, generator_for(0, "noise"))
+        # The deviation of each picture is uniform below the limit: its mean square is a third of the limit's.
+        assert vae.seen.square().mean().sqrt().item() == pytest.approx(deviation / 3**0.5, rel=0.05, abs=1e-6)
 
 
 def test_the_same_generator_gives_the_same_loss():

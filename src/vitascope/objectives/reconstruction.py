@@ -29,6 +29,8 @@ class ReconstructionConfig(Config):
     l1: AmountOrZero = 0.05  # small: its gradient comes from every pixel alike, that of L2 from wrong edges
     l2: AmountOrZero = 1.0
     kl: AmountOrZero = 5e-5  # keeps latents near unit scale and smooth; higher costs sharpness
+    equivariance: AmountOrZero = 0.0  # EQ-VAE (Kouzelis et al. 2025): latents of half the size decode to half the size
+    latent_noise: AmountOrZero = 0.0  # up to this deviation more noise is added: what matters is told apart by much
     perceptual: AmountOrZero = 0.0
     perceptual_weights: str = ""  # VGG-16 `features.*` as safetensors; empty: fixed random features
     adversarial: AmountOrZero = 0.0
@@ -48,13 +50,19 @@ class Reconstruction(nn.Module):
 
     def loss(self, autoencoder: Autoencoder, pictures: Float[Tensor, "n 3 h w"], rng: torch.Generator) -> Loss:
         mean, log_variance = autoencoder.posterior(pictures)
-        noise = torch.randn(mean.shape, generator=rng).to(mean)
-        made = autoencoder.reconstruct(mean + torch.exp(log_variance / 2) * noise)
+        deviation = torch.exp(log_variance / 2)
+        if self.config.latent_noise:
+            more = self.config.latent_noise * torch.rand(len(mean), 1, 1, 1, generator=rng).to(mean)
+            deviation = torch.hypot(deviation, more.expand_as(deviation))
+        raw = mean + deviation * torch.randn(mean.shape, generator=rng).to(mean)
+        made = autoencoder.reconstruct(raw)
         terms = {
             "l1": F.l1_loss(made, pictures),
             "l2": F.mse_loss(made, pictures),
             "kl": 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean(),
         }
+        if self.config.equivariance:
+            terms["equivariance"] = F.mse_loss(autoencoder.reconstruct(F.avg_pool2d(raw, 2)), F.avg_pool2d(pictures, 2))
         if self.features is not None:
             terms["perceptual"] = self.features.distance(made, pictures)
         total = sum((getattr(self.config, name) * term for name, term in terms.items()), torch.zeros(()).to(mean))

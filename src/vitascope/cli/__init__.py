@@ -1,0 +1,65 @@
+"""The command line: each command reads its options, calls one function below, and says what came of it.
+
+Nothing heavy is imported before a command runs, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from vitascope.cli import evaluate, make, train
+from vitascope.cli.common import say
+from vitascope.errors import UserError, is_out_of_memory
+from vitascope.train.stop import Stopped
+
+app = typer.Typer(
+    help="Make, train and measure text-and-image-to-video models.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,  # importing rich takes as long as all else that `--help` does
+)
+
+
+def main() -> None:
+    """Run a command; what the user can mend is one line on stderr and exit code 2, and Ctrl-C one line and 130."""
+    try:
+        app()
+    except UserError as error:
+        say(f"error: {error}")
+        sys.exit(2)
+    except Stopped as stop:
+        say(str(stop))
+        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # so typer ends what Ctrl-C interrupted, without a word
+            say("stopped")
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        say("error: the memory is full; ask for less at once: a smaller --size, --num-frames, --num or batch")
+        sys.exit(2)
+
+
+def doctor() -> None:
+    """Say what this machine has, what is missing, and what to type."""
+    from vitascope.doctor import print_report
+
+    print_report()
+
+
+for command in (
+    make.demo,
+    make.generate,
+    make.decode,
+    make.show,
+    make.toyland,
+    train.train,
+    train.plan,
+    doctor,
+):
+    app.command()(command)
+app.add_typer(evaluate.app, name="evaluate")

@@ -1,0 +1,48 @@
+"""Commands that measure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vitascope.cli.common import ForceOption, ModelOption, tracker
+
+app = typer.Typer(help="Measure a model.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("toyland")
+def toyland(
+    model: ModelOption = None,
+    split: Annotated[str, typer.Option(help="seen or unseen triples of colour, shape and motion.")] = "seen",
+    kind: Annotated[str, typer.Option(help="one, two, relation, count, change, interaction, camera or style.")] = "one",
+    num: Annotated[int, typer.Option(help="How many clips.")] = 256,
+    seed: Annotated[int, typer.Option(help="Other test scenes.")] = 0,
+    captions: Annotated[str, typer.Option(help="canonical, paraphrased or both.")] = "both",
+    task: Annotated[str, typer.Option(help="text, or image: the true first frame is given.")] = "text",
+    steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale.")] = None,
+    solver: Annotated[str | None, typer.Option(help="euler, heun, dpmpp, unipc or sde.")] = None,
+    batch: Annotated[int, typer.Option(help="Clips sampled together.")] = 16,
+    out: Annotated[Path | None, typer.Option(help="Write the report here as JSON.")] = None,
+    force: ForceOption = False,
+) -> None:
+    """Ask for Toyland's test scenes and let the exact oracle judge the clips."""
+    from rich.console import Console
+
+    from vitascope import media
+    from vitascope.evaluate.toyland import evaluate
+    from vitascope.recipes.judged import Judged
+    from vitascope.sample.model import load
+
+    if out is not None:
+        media.check_free(out, force=force)
+    judged = Judged(load(model), steps, guidance, solver)
+    report = evaluate(
+        judged.generate, split=split, kind=kind, num=num, seed=seed, captions=captions, task=task, batch=batch,
+        encode_decode=judged.encode_decode, made_with=judged.made_with, progress=tracker("judging"),
+    )  # fmt: skip
+    report.print(Console())
+    if out is not None:
+        media.replace_file(out, report.to_json().encode())

@@ -1,0 +1,76 @@
+"""Commands that train a model, or say beforehand what it will cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitascope.cli.common import ChangesOption, say
+from vitascope.errors import UserError
+
+if TYPE_CHECKING:
+    from vitascope.train.stages import Run
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="laptop:stiv, ./file.py:function, or a run.json.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME if absent.")] = None,
+    changes: ChangesOption = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Time for all stages; the learning rate decays with it.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    show_only: Annotated[bool, typer.Option("--print", help="Show the whole run and stop.")] = False,
+) -> None:
+    """Train a model by a recipe."""
+    import json
+
+    from rich import print_json
+
+    from vitascope.config import to_json
+
+    run = changed(recipe, changes)
+    if show_only:
+        print_json(json.dumps(to_json(run)))
+        return
+    from vitascope.recipes.watch import watcher
+    from vitascope.train.loop import fit
+
+    if minutes is not None and not minutes > 0:
+        raise UserError(f"--minutes must be above 0, got {minutes:g}")
+    folder = out or Path("runs") / run.name
+    fit(run, folder, resume=resume, minutes=minutes, watch=watcher(run.preview_prompts))
+    say(f"{folder / 'model'}: the trained model; vitascope generate PROMPT --model {folder / 'model'}")
+
+
+def plan(
+    recipe: Annotated[str, typer.Argument(help="stiv:xl_256, laptop:stiv, ./file.py:function, or a run.json.")],
+    changes: ChangesOption = None,
+    gpus: Annotated[int, typer.Option(help="How many; they split the batch.")] = 1,
+    gpu: Annotated[str, typer.Option(help="h100, h200, a100, b200, l40s, l4, rtx4090, ..., or cpu.")] = "h100",
+    price: Annotated[float | None, typer.Option(help="What one device costs an hour.")] = None,
+) -> None:
+    """Say what a run will need: parameters, FLOPs, memory, time and cost."""
+    from rich.console import Console
+
+    from vitascope.plan.devices import device
+    from vitascope.plan.report import plan as make_plan
+    from vitascope.plan.report import print_plan
+
+    print_plan(make_plan(changed(recipe, changes), device(gpu), gpus, price), Console())
+
+
+def changed(recipe: str, changes: list[str] | None) -> Run:
+    """The run of a recipe with settings changed by `path=value`."""
+    from vitascope.config import override
+    from vitascope.recipes import resolve
+
+    run = resolve(recipe)
+    for change in changes or []:
+        path, equals, text = change.partition("=")
+        if not equals:
+            raise UserError(f"--set needs path=value, got '{change}'")
+        run = override(run, path, text)
+    return run
