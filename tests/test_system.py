@@ -137,6 +137,18 @@ def test_captions_go_to_their_own_clips():
     torch.testing.assert_close(cond.text.pooled[1:2], alone.pooled, atol=1e-5, rtol=1e-4)
 
 
+def test_what_several_clips_say_is_read_once_and_means_the_same_to_each():
+    whole, captions = model(), ["clip 1", "clip 22", "clip 1", "", "clip 22"]
+    seen = []
+    whole.text.register_forward_pre_hook(lambda _, given: seen.append(list(given[0])))
+    with torch.no_grad():
+        read, each = whole.read(captions), whole.text(captions)
+    assert seen == [["clip 1", "clip 22", ""], captions]
+    assert torch.equal(read.mask, each.mask)
+    torch.testing.assert_close(read.pooled, each.pooled, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(read.tokens[read.mask], each.tokens[each.mask], atol=1e-5, rtol=1e-4)
+
+
 def test_micro_conditions_tell_pixels_pace_and_length():
     given = batch(2, t=3)
     _, cond, _ = told(Lesson(), Batch(given.clean, given.captions, torch.tensor([1.0, 3.0])))

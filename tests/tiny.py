@@ -15,7 +15,8 @@ from vitascope.objectives.flow import FlowConfig
 from vitascope.system import Defaults, ModelConfig, save_model
 from vitascope.text.tiny import TinyTextConfig
 from vitascope.tokenizers.frame_vae import FrameVaeConfig
-from vitascope.train.stages import Run, Stage, TokenizerStage, VideoStage, initialised
+from vitascope.train.initialise import initialised
+from vitascope.train.stages import Run, Stage, TokenizerStage, VideoStage
 from vitascope.types import Clip, generator_for
 
 SIZE, NUM_FRAMES = 16, 4

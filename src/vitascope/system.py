@@ -148,7 +148,16 @@ class VideoModel(nn.Module):
         known = known.to(self.device)
         kept = frames.to(self.device) * known[:, :, None, None, None]
         empty = repeated(self.text([""]), len(captions))
-        return Conditions(known, kept, self.text(captions), empty, micro.to(self.device))
+        return Conditions(known, kept, self.read(captions), empty, micro.to(self.device))
+
+    def read(self, captions: Sequence[str]) -> TextFeatures:
+        """Features of each caption; what several clips say is read once."""
+        different = list(dict.fromkeys(captions))
+        said = self.text(different)
+        if len(different) == len(captions):
+            return said
+        rows = torch.tensor([different.index(caption) for caption in captions], device=self.device)
+        return TextFeatures(said.tokens[rows], said.mask[rows], said.pooled[rows])
 
     def estimate(self, z: Float[Tensor, "b t c h w"], level: Float[Tensor, "b t"], cond: Conditions) -> Estimate:
         """All that samplers see."""

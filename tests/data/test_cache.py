@@ -172,12 +172,20 @@ def test_every_clip_comes_with_a_caption_of_its_own_each_of_them_in_turn(latents
 
 
 def test_a_batch_of_images_holds_one_frame_of_each_clip_any_of_them(latents):
-    batch = latents.batch(0, 300, 0, images=True)
+    batch = latents.batch(0, 300, 0, pictures=1)
     assert batch.clean.shape == (300, 1, 4, 1, 1)
     order = numbers(latents, 0, 300)
     matches = (batch.clean == latents.latents[order].float()).all((2, 3, 4))
     assert matches.any(1).all()
     assert 100 < matches[:, 0].sum() < 200
+
+
+def test_several_pictures_of_a_clip_share_its_caption(latents):
+    batch = latents.batch(0, 7, 0, pictures=3)
+    first = latents.batch(0, 3, 0)
+    assert batch.captions == tuple(first.captions[clip] for clip in (0, 0, 0, 1, 1, 1, 2))
+    for picture, clip in zip(batch.clean, (0, 0, 0, 1, 1, 1, 2), strict=True):
+        assert (picture == first.clean[clip]).all((1, 2, 3)).any()
 
 
 def test_batches_are_single_precision_and_at_their_own_pace(latents):

@@ -22,10 +22,11 @@ from vitascope.plan.walking import walking
 from vitascope.recipes.stiv import PRINTED, RECIPES, TowerConfig, by_rule
 from vitascope.system import Lesson, VideoModel
 from vitascope.text.pretrained import PretrainedTextConfig
+from vitascope.train.initialise import initialised
 from vitascope.train.loop import fit
 from vitascope.train.muon import MuonConfig
 from vitascope.train.optim import AdafactorConfig, AdamWConfig, MovingAverage
-from vitascope.train.stages import Run, Stage, VideoStage, initialised
+from vitascope.train.stages import Run, Stage, VideoStage
 from vitascope.types import Batch, UserError, generator_for
 
 H200 = DEVICES["h200"]

@@ -21,8 +21,9 @@ from vitascope.recipes.watch import watcher
 from vitascope.sample.model import Model, load
 from vitascope.system import Card
 from vitascope.toyland import caption
+from vitascope.train.initialise import initialised
 from vitascope.train.loop import fit
-from vitascope.train.stages import Run, TokenizerStage, VideoStage, initialised
+from vitascope.train.stages import Run, TokenizerStage, VideoStage
 from vitascope.types import Clip, Request, UserError
 
 NAMES = [f"laptop:{name}" for name in laptop.RECIPES]

@@ -10,8 +10,8 @@ import torch
 from tiny import StripesConfig, tiny_run
 from vitascope.config import Config, override
 from vitascope.train.check import refuse_what_does_not_fit
+from vitascope.train.initialise import initialised
 from vitascope.train.loop import fit
-from vitascope.train.stages import initialised
 from vitascope.types import UserError
 
 
@@ -25,6 +25,7 @@ from vitascope.types import UserError
         ("stages.videos.lesson.mask_share", "0.5", r"stage videos: .*set backbone\.tail_blocks"),
         ("stages.videos.lesson.tasks.text", "0", "stage videos: no task has a weight above zero"),
         ("stages.videos.fresh", '["backbone.layers.*"]', "stage videos: .*'backbone.layers.*' matches no weight"),
+        ("stages.videos.frozen", '["backbone.layers.*"]', "stage videos: .*'backbone.layers.*' matches no weight"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_before_the_folder_is_made(
@@ -62,7 +63,10 @@ def test_a_rehearsal_changes_nothing() -> None:
     model = initialised(run.model, 0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     generator = torch.random.get_rng_state()
-    refuse_what_does_not_fit(run, model)
+    refuse_what_does_not_fit(run)
+    with torch.no_grad():
+        for stage in run.stages:
+            stage.rehearse(run, model)
     assert torch.equal(torch.random.get_rng_state(), generator)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())

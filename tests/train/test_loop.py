@@ -29,11 +29,12 @@ from vitascope.config import override, to_json
 from vitascope.system import VideoModel, load_model, read_card
 from vitascope.train import checkpoint, loop
 from vitascope.train.folder import differences
+from vitascope.train.initialise import initialised
 from vitascope.train.log import Log, Speed
 from vitascope.train.loop import NonFinite, autocast, culprit, fit
 from vitascope.train.muon import MuonConfig, is_hidden
 from vitascope.train.optim import AdafactorConfig
-from vitascope.train.stages import Run, Stage, TokenizerStage, VideoStage, initialised
+from vitascope.train.stages import Run, Stage, TokenizerStage, VideoStage
 from vitascope.train.stop import Stopped, StopRequest
 from vitascope.types import Loss, UserError
 

@@ -10,35 +10,9 @@ import torch
 from tiny import tiny_model, tiny_run
 from vitascope.config import from_json, override, to_json
 from vitascope.objectives.reconstruction import ReconstructionConfig
-from vitascope.train.stages import Run, TokenizerStage, VideoStage, initialised, renew
+from vitascope.train.initialise import initialised
+from vitascope.train.stages import Run, TokenizerStage, VideoStage
 from vitascope.types import UserError
-
-
-def test_first_weights_depend_on_the_seed_alone() -> None:
-    torch.manual_seed(1)
-    before = torch.random.get_rng_state()
-    one, other = initialised(tiny_model(), 5).state_dict(), initialised(tiny_model(), 6).state_dict()
-    assert torch.equal(torch.random.get_rng_state(), before)
-    torch.manual_seed(2)
-    again = initialised(tiny_model(), 5).state_dict()
-    assert all(torch.equal(one[name], again[name]) for name in one)
-    assert not torch.equal(one["backbone.enter.weight"], other["backbone.enter.weight"])
-
-
-def test_only_what_matches_begins_anew() -> None:
-    model, first = initialised(tiny_model(), 5), initialised(tiny_model(), 5).state_dict()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter += 1
-    renew(model, ("backbone.blocks.*.time.*",), 5)
-    for name, value in model.state_dict().items():
-        anew = torch.equal(value, first[name])
-        assert anew == (".time." in name or name in ("tokenizer.mean", "tokenizer.std")), name
-
-
-def test_a_pattern_that_matches_nothing_is_an_error_that_shows_a_name() -> None:
-    with pytest.raises(UserError, match=r"matches no weight.*tokenizer\."):
-        renew(initialised(tiny_model(), 0), ("backbone.layers.*",), 0)
 
 
 @pytest.mark.parametrize(

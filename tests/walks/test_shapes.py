@@ -19,7 +19,7 @@ from vitascope.system import Defaults, Lesson, ModelConfig, VideoModel
 from vitascope.tasks import TaskMix
 from vitascope.text.tiny import TinyTextConfig
 from vitascope.tokenizers.frame_vae import FrameVaeConfig
-from vitascope.train.stages import initialised
+from vitascope.train.initialise import initialised
 from vitascope.types import Clip, Request, generator_for
 
 HEIGHT, WIDTH, FRAMES = 16, 32, 6  # pixels; neither square nor a power of two, so that no two axes look alike
@@ -111,7 +111,7 @@ def test_the_training_walk(tmp_path, images, mask_share):
     cubes, tokens = -(-t // 2), ROWS * COLUMNS // 4
     with doors(model) as seen:
         cache = open_cache(tmp_path, Clips(), model.tokenizer, 4)
-        batch = cache.batch(0, b, 0, images=images)
+        batch = cache.batch(0, b, 0, pictures=int(images))
         lesson = Lesson(tasks=TaskMix(text=1, image=1), text_dropout=0.0, mask_share=mask_share)
         loss = model.loss(batch, lesson, generator_for(0))
     loss.total.backward()

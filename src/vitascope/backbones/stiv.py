@@ -7,6 +7,7 @@ nothing of this file: known frames arrive clean inside `z`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -216,6 +217,19 @@ class Stiv(nn.Module):
         if z.shape[1] == num_frames:
             return z
         return torch.cat([z[:, : num_frames - 1], z[:, num_frames - 1 :].mean(1, keepdim=True)], 1)
+
+    def inflate(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights of a model with shorter cubes, for this one's: what enters is spread over the frames, what leaves
+        is repeated (I3D's rule, Carreira and Zisserman 2017). Of frames that are alike both models make the same."""
+        given = dict(state)
+        for name, dim, wanted in (("enter.weight", 1, self.enter.weight), ("leave.weight", 0, self.leave.weight)):
+            times, rest = divmod(wanted.shape[dim], given[name].shape[dim]) if name in given else (1, 0)
+            if times > 1 and not rest:
+                given[name] = torch.cat([given[name]] * times, dim) / (times if dim == 1 else 1)
+        bias = given.get("leave.bias")
+        if bias is not None and self.leave.bias.shape[0] % bias.shape[0] == 0:
+            given["leave.bias"] = bias.repeat(self.leave.bias.shape[0] // bias.shape[0])
+        return given
 
     def grid(self, frames: int, rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Positions in time, of rows and of columns; the last two per token of a frame."""

@@ -21,6 +21,10 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(help="Time for all stages; the learning rate decays with it.")
     ] = None,
+    stage: Annotated[str | None, typer.Option(help="Only this one; --out holds those before it.")] = None,
+    begin: Annotated[
+        str | None, typer.Option("--from", help="Folder of a model to begin with, or 'bundled'; chance if absent.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     show_only: Annotated[bool, typer.Option("--print", help="Show the whole run and stop.")] = False,
 ) -> None:
@@ -32,6 +36,8 @@ def train(
     from vitascope.config import to_json
 
     run = changed(recipe, changes)
+    if begin is not None:
+        run = started(run, begin, stage)
     if show_only:
         print_json(json.dumps(to_json(run)))
         return
@@ -41,7 +47,7 @@ def train(
     if minutes is not None and not minutes > 0:
         raise UserError(f"--minutes must be above 0, got {minutes:g}")
     folder = out or Path("runs") / run.name
-    fit(run, folder, resume=resume, minutes=minutes, watch=watcher(run.preview_prompts))
+    fit(run, folder, resume=resume, only=stage, minutes=minutes, watch=watcher(run.preview_prompts))
     say(f"{folder / 'model'}: the trained model; vitascope generate PROMPT --model {folder / 'model'}")
 
 
@@ -74,3 +80,17 @@ def changed(recipe: str, changes: list[str] | None) -> Run:
             raise UserError(f"--set needs path=value, got '{change}'")
         run = override(run, path, text)
     return run
+
+
+def started(run: Run, model: str, stage: str | None) -> Run:
+    """The run whose stage, or the first one, begins with the weights of a model."""
+    from vitascope.sample.model import bundled
+    from vitascope.system import read_card
+    from vitascope.train.initialise import Origin
+    from vitascope.train.loop import chosen
+
+    folder = bundled() if model == "bundled" else Path(model).resolve()
+    read_card(folder)
+    first = chosen(run, stage)[0]
+    begun = first.model_copy(update={"begins": (Origin(of=str(folder)),)})
+    return run.model_copy(update={"stages": tuple(begun if one is first else one for one in run.stages)})

@@ -55,22 +55,25 @@ class LatentCache:
         self.latents: Float[Tensor, "n t c h w"] = torch.cat([latents for latents, _ in shards])[:num_clips]
         self.captions = [said for _, captions in shards for said in captions][:num_clips]
 
-    def batch(self, step: int, size: int, seed: int, *, images: bool = False) -> Batch:
+    def batch(self, step: int, size: int, seed: int, *, pictures: int = 0) -> Batch:
         """The batch of one step: clips in an order shuffled anew each epoch, a caption drawn for each.
 
-        A pure function of its arguments, so the data position of a run is its step. `images`: one random frame each.
+        A pure function of its arguments, so the data position of a run is its step. With `pictures` the batch holds
+        images: so many random frames of each clip, under one caption.
         """
-        rows = [_row(step * size + place, len(self.latents), seed) for place in range(size)]
+        num_clips = -(-size // max(pictures, 1))
+        rows = [_row(step * num_clips + place, len(self.latents), seed) for place in range(num_clips)]
         rng = generator_for(seed, "batch", step)
         clean = self.latents[rows].float()
-        if images:
-            frame = torch.randint(clean.shape[1], (size,), generator=rng)
-            clean = clean[torch.arange(size), frame][:, None]
-        said = torch.rand(size, generator=rng)
+        said = torch.rand(num_clips, generator=rng)
         captions = tuple(
             self.captions[row][int(share * len(self.captions[row]))]
             for row, share in zip(rows, said.tolist(), strict=True)
         )
+        if pictures:
+            clip = torch.arange(num_clips).repeat_interleave(pictures)[:size]
+            frame = torch.randint(clean.shape[1], (size,), generator=rng)
+            clean, captions = clean[clip, frame][:, None], tuple(captions[one] for one in clip.tolist())
         return Batch(clean, captions, torch.ones(size))
 
 

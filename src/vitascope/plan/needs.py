@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vitascope.conditions import MICRO, Conditions, TextFeatures
+from vitascope.config import Config
 from vitascope.noise import Estimate
 from vitascope.plan.devices import Device
 from vitascope.plan.parts import outline
@@ -18,6 +19,7 @@ from vitascope.samplers import guidance as guide
 from vitascope.samplers.solvers import SOLVERS, integrate, levels
 from vitascope.system import Defaults, VideoModel, build, micro_conditions, tube_mask
 from vitascope.text.pretrained import PretrainedText
+from vitascope.train.initialise import freeze
 from vitascope.train.optim import MovingAverage
 from vitascope.train.stages import Run, Stage, TokenizerStage, VideoStage
 from vitascope.types import Loss, UserError, generator_for
@@ -98,6 +100,7 @@ def stage_needs(run: Run, stage: Stage, device: Device, num_gpus: int) -> StageN
             f"stage {stage.name}: a batch of {stage.batch} cannot be split over {num_gpus} devices; take {most} of "
             f"them or a batch of {-(-stage.batch // num_gpus) * num_gpus}"
         )
+    run = run.at(stage)
     precision = device.precision(run.precision)
     share = stage.model_copy(update={"batch": stage.batch // num_gpus})
     source = build(run.data)
@@ -166,10 +169,13 @@ def _lesson(
     clean = torch.empty(stage.batch, num_frames, *latents.shape[2:])
     b, t, _, h, w = clean.shape
     micro = micro_conditions((shape[-1], shape[-2]), torch.ones(b), torch.full((b,), float(t)))
-    known, captions = torch.zeros(b, t, dtype=torch.bool), [caption] * b
+    known = torch.zeros(b, t, dtype=torch.bool)
+    # Captions that several pictures share are read once; blanks make the others differ, and nothing else of them.
+    captions = [caption + " " * (place // (stage.pictures if stage.images else 1)) for place in range(b)]
     side, hidden = model.backbone.config.patch[1], stage.lesson.mask_share
     walk.visible = max(round((1 - hidden) * (h // side) * (w // side)), 1)  # as in tube_mask
 
+    freeze(model, stage.frozen)
     module = nn.ModuleDict({"text": model.text, "backbone": model.backbone})
 
     def loss_of(cond: Conditions) -> Loss:
@@ -234,14 +240,21 @@ def num_passes(run: Run) -> int:
 
 
 def cache_needs(run: Run) -> CacheNeeds | None:
-    """The encoding of the clips of the stage that has most of them; None where no stage learns from clips."""
-    most = max((stage.num_clips for stage in run.stages if isinstance(stage, VideoStage)), default=0)
-    if not most:
-        return None
-    shape = build(run.data).clip(0).pixels.shape
-    with walking(is_gpu=False) as walk, torch.no_grad():
-        latents = build(run.model.tokenizer).encode(torch.empty(1, *shape))
-        return CacheNeeds(most * walk.flops, most * latents.numel() * 2)
+    """The encoding of the clips of all stages; those of one source are encoded once. None: no stage learns from
+    clips."""
+    most: dict[Config, int] = {}
+    for stage in run.stages:
+        if isinstance(stage, VideoStage):
+            data = run.at(stage).data
+            most[data] = max(most.get(data, 0), stage.num_clips)
+    needs = None
+    for data, num_clips in most.items():
+        shape = build(data).clip(0).pixels.shape
+        with walking(is_gpu=False) as walk, torch.no_grad():
+            latents = build(run.model.tokenizer).encode(torch.empty(1, *shape))
+            before = needs or CacheNeeds(0, 0)
+            needs = CacheNeeds(before.flops + num_clips * walk.flops, before.size + num_clips * latents.numel() * 2)
+    return needs
 
 
 def largest_batch(run: Run, stage: Stage, device: Device, whole: StageNeeds, num_gpus: int) -> int:

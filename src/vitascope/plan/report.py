@@ -63,14 +63,15 @@ def plan(run: Run, device: Device, num_gpus: int = 1, hourly_price: float | None
     if hourly_price is not None and not 0 <= hourly_price < float("inf"):
         raise UserError(f"--price is what one device costs an hour, a number from 0, got {hourly_price}")
     stages = tuple(stage_needs(run, stage, device, num_gpus) for stage in run.stages)
+    at_last = run.at(run.stages[-1])
     return Plan(
         run,
         device,
         num_gpus,
         hourly_price,
-        parameters(run),
+        parameters(at_last),
         stages,
-        sampling_needs(run, device),
+        sampling_needs(at_last, device),
         cache_needs(run),
         tuple(_advice(run, stages, device, num_gpus)),
         tuple(beside_paper(run, stages)),

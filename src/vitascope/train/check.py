@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from vitascope.config import from_json, nearest, to_json
 from vitascope.errors import first_line, is_out_of_memory
 from vitascope.samplers.solvers import SOLVERS
-from vitascope.system import VideoModel, build
-from vitascope.train.stages import Run
+from vitascope.system import VideoModel, build, load_model
+from vitascope.train.initialise import Origin, freeze, inherit, initialised
+from vitascope.train.stages import Run, is_folder
 from vitascope.types import UserError
 
 
@@ -29,21 +32,35 @@ def refuse_what_cannot_be_read_back(run: Run) -> None:
 
 
 @torch.no_grad()
-def refuse_what_does_not_fit(run: Run, model: VideoModel) -> None:
-    """Let the parts meet the data and each other once, in a small lesson of each stage."""
-    solver = run.model.defaults.solver
-    if solver not in SOLVERS:
-        raise UserError(f"model.defaults.solver: there is no solver '{solver}'; {nearest(solver, list(SOLVERS))}")
-    _refuse_sizes(run, model)
+def refuse_what_does_not_fit(run: Run) -> None:
+    """Let the parts meet the data, each other and the weights that they begin with once, in a small lesson of each
+    stage."""
     for stage in run.stages:
+        here = run.at(stage)
+        solver = here.model.defaults.solver
+        if solver not in SOLVERS:
+            raise UserError(f"model.defaults.solver: there is no solver '{solver}'; {nearest(solver, list(SOLVERS))}")
+        model = initialised(here.model, run.seed).to("cuda" if torch.cuda.is_available() else "cpu")
+        _refuse_sizes(here, model)
         try:
-            stage.rehearse(run, model)
+            if origins := run.origins(stage):
+                inherit(model, [(origin, _outline(run, origin)) for origin in origins], stage.fresh)
+            freeze(model, stage.frozen)
+            stage.rehearse(here, model)
         except UserError as error:
             raise UserError(f"stage {stage.name}: {error}") from error
         except (ValueError, RuntimeError) as error:
             if is_out_of_memory(error):
                 raise
             raise UserError(f"stage {stage.name}: these settings do not fit together: {first_line(error)}") from error
+
+
+def _outline(run: Run, origin: Origin) -> dict[str, Tensor]:
+    """Weights of the shapes that an origin will have."""
+    if is_folder(origin.of):
+        return load_model(Path(origin.of)).state_dict()
+    stage = next(stage for stage in run.stages if stage.name == origin.of)
+    return initialised(run.at(stage).model, run.seed).state_dict()
 
 
 def _refuse_sizes(run: Run, model: VideoModel) -> None:

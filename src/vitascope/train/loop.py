@@ -13,16 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitascope.config import to_json
+from vitascope.config import nearest, to_json
 from vitascope.errors import first_line, is_out_of_memory
-from vitascope.system import VideoModel, load_model, read_card, save_model
+from vitascope.system import CARD, VideoModel, load_model, read_card, save_model
 from vitascope.train import checkpoint
 from vitascope.train.check import refuse_what_cannot_be_read_back, refuse_what_does_not_fit
 from vitascope.train.checkpoint import Progress
 from vitascope.train.folder import RUN, claim, refuse_folder, writing
+from vitascope.train.initialise import Origin, inherit, initialised
 from vitascope.train.log import Log, Speed
 from vitascope.train.optim import MovingAverage, warmup_then_decay
-from vitascope.train.stages import Course, Run, Stage, Watch, initialised
+from vitascope.train.stages import Course, Run, Stage, Watch, is_folder
 from vitascope.train.stop import Stopped, StopRequest
 from vitascope.types import Loss, UserError
 
@@ -33,9 +34,9 @@ class NonFinite(UserError):
 
 @dataclass(frozen=True)
 class Session:
-    """What stays the same in all stages of a run."""
+    """What stays the same in a stage of a run."""
 
-    run: Run
+    run: Run  # as the stage sees it
     model: VideoModel
     folder: Path
     log: Log
@@ -51,56 +52,94 @@ def fit(
     folder: Path,
     *,
     resume: bool = False,
+    only: str | None = None,
     minutes: float | None = None,
     watch: Watch | None = None,
     cache_root: Path | None = None,
 ) -> VideoModel:
-    """Train `run` in `folder` and return the model with averaged weights, which is also in `folder/model`.
+    """Train `run` in `folder`, or one stage of it, and return the model with averaged weights, also in `folder/model`.
 
     `minutes` is the time for all stages together, all that they need included; what is left is shared by their `share`,
     and the learning rate decays with the time.
     """
     refuse_what_cannot_be_read_back(run)
     refuse_folder(folder, run, resume)
-    model = initialised(run.model, run.seed).to("cuda" if torch.cuda.is_available() else "cpu")
-    refuse_what_does_not_fit(run, model)
+    stages = chosen(run, only)
+    refuse_what_does_not_fit(run)
     claim(folder, run)
     torch.set_flush_denormal(True)  # a CPU multiplies denormal numbers many times more slowly
     try:
-        return _fit(run, model, folder, minutes, watch, cache_root or folder / "cache")
+        with Log(folder) as log:
+            return _fit(run, stages, folder, minutes, log, watch, cache_root or folder / "cache")
     finally:
         torch.set_flush_denormal(False)
 
 
+def chosen(run: Run, only: str | None) -> tuple[Stage, ...]:
+    names = [stage.name for stage in run.stages]
+    if only is not None and only not in names:
+        raise UserError(f"the run has no stage '{only}'; {nearest(only, names)}")
+    return tuple(stage for stage in run.stages if only in (None, stage.name))
+
+
 def _fit(
-    run: Run, model: VideoModel, folder: Path, minutes: float | None, watch: Watch | None, cache_root: Path
+    run: Run,
+    stages: tuple[Stage, ...],
+    folder: Path,
+    minutes: float | None,
+    log: Log,
+    watch: Watch | None,
+    cache_root: Path,
 ) -> VideoModel:
     left = math.inf if minutes is None else 60 * minutes
-    shares = sum(stage.share for stage in run.stages)
-    with Log(folder) as log:
-        session = Session(run, model, folder, log, watch)
-        for stage in run.stages:
-            share, shares = stage.share / shares, shares - stage.share
-            done = folder / "stages" / stage.name
-            if (done / "model.json").is_file():
-                log.say(f"{stage.name}: done before")
-                model.load_state_dict(load_model(done).state_dict())
-                left = max(left - read_card(done).report.get("seconds", left * share), 0)
-                continue
-            begun = time.monotonic()
-            with writing(folder):
-                course = stage.begin(run, model, cache_root, log.track)
-            prepared = time.monotonic() - begun
-            budget = prepared + max(left - prepared, 0) * share
-            average, spent = _learn(session, stage, course, budget, begun)
-            left = max(left - spent, 0)
-            course.module.load_state_dict(average.weights)
-            course.finish()
-            report = {"stage": stage.name, "seconds": round(spent, 1), "run": to_json(run)}
-            with writing(folder):
-                save_model(run.model, model.state_dict(), folder / "model", report)
-                save_model(run.model, model.state_dict(), done, report)
-    return model.eval()
+    shares = sum(stage.share for stage in stages)
+    for stage in stages:
+        share, shares = stage.share / shares, shares - stage.share
+        done = folder / "stages" / stage.name
+        if is_done(folder, stage.name):
+            log.say(f"{stage.name}: done before")
+            left = max(left - read_card(done).report.get("seconds", left * share), 0)
+            continue
+        begun = time.monotonic()
+        here = run.at(stage)
+        model = begun_model(run, stage, folder).to("cuda" if torch.cuda.is_available() else "cpu")
+        with writing(folder):
+            course = stage.begin(here, model, cache_root, log.track)
+        prepared = time.monotonic() - begun
+        budget = prepared + max(left - prepared, 0) * share
+        average, spent = _learn(Session(here, model, folder, log, watch), stage, course, budget, begun)
+        left = max(left - spent, 0)
+        course.module.load_state_dict(average.weights)
+        course.finish()
+        report = {"stage": stage.name, "seconds": round(spent, 1), "run": to_json(run)}
+        with writing(folder):
+            save_model(here.model, model.state_dict(), folder / "model", report)
+            save_model(here.model, model.state_dict(), done, report)
+    return load_model(folder / "stages" / stages[-1].name)
+
+
+def begun_model(run: Run, stage: Stage, folder: Path) -> VideoModel:
+    """The model of a stage, with the weights that it begins with."""
+    model = initialised(run.at(stage).model, run.seed)
+    origins = run.origins(stage)
+    for origin in origins:
+        if not is_folder(origin.of) and not is_done(folder, origin.of):
+            raise UserError(
+                f"stage {stage.name} begins with what stage {origin.of} has learned, and '{folder}' does not hold it; "
+                f"train that first: --stage {origin.of}"
+            )
+    if origins:
+        inherit(model, [(origin, _weights(origin, folder)) for origin in origins], stage.fresh)
+    return model
+
+
+def _weights(origin: Origin, folder: Path) -> dict[str, Tensor]:
+    home = Path(origin.of) if is_folder(origin.of) else folder / "stages" / origin.of
+    return load_model(home).state_dict()
+
+
+def is_done(folder: Path, stage: str) -> bool:
+    return (folder / "stages" / stage / CARD).is_file()
 
 
 def _learn(session: Session, stage: Stage, course: Course, budget: float, begun: float) -> tuple[MovingAverage, float]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
@@ -17,8 +15,9 @@ from vitascope.config import Amount, AmountOrZero, Config, Count, CountOrZero, S
 from vitascope.data.cache import ClipSource, open_cache
 from vitascope.objectives.reconstruction import ReconstructionConfig
 from vitascope.system import Lesson, ModelConfig, VideoModel, build
+from vitascope.train.initialise import Origin, freeze, seeded
 from vitascope.train.optim import AdamWConfig
-from vitascope.types import Batch, Loss, UserError, generator_for
+from vitascope.types import Batch, Loss, generator_for
 
 Track = Callable[[Sequence[int], str], Iterator[int]]
 
@@ -48,6 +47,11 @@ class Stage(Config):
     clip_norm: Amount = 1.0
     ema_decay: Share = 0.9999
     optimizer: Config = AdamWConfig()
+    model: ModelConfig | None = None  # the run's if absent, as are the data
+    data: Config | None = None
+    begins: tuple[Origin, ...] = ()  # of several for one weight the last counts; none: the stage before
+    fresh: tuple[str, ...] = ()  # weights matching these patterns begin anew
+    frozen: tuple[str, ...] = ()  # weights matching these patterns stay as they begin
 
     def begin(self, run: Run, model: VideoModel, cache_root: Path, track: Track) -> Course:
         """The lessons of this stage for `model`."""
@@ -76,15 +80,14 @@ class VideoStage(Stage):
     """Train text encoder and backbone on cached latents."""
 
     lesson: Lesson = Lesson()
-    images: bool = False  # one random frame of each clip
+    images: bool = False  # random frames of the clips instead of clips
+    pictures: Count = 1  # of images: so many of each clip under one caption, which is then read once
     num_clips: Count = 16384
-    fresh: tuple[str, ...] = ()  # weights matching these patterns begin anew instead of coming from the stage before
 
     def begin(self, run: Run, model: VideoModel, cache_root: Path, track: Track) -> VideoCourse:
         return VideoCourse(self, run, model, cache_root, track)
 
     def rehearse(self, run: Run, model: VideoModel) -> None:
-        matching(self.fresh, model.state_dict())
         source: ClipSource = build(run.data)
         latents = model.tokenizer.encode(source.clip(0).pixels[None].to(model.device))
         clean = latents[:, :1] if self.images else latents
@@ -113,6 +116,27 @@ class Run(Config):
         if len(set(names)) < len(names):
             raise ValueError(f"each stage needs a name of its own, got {', '.join(names)}")
         return stages
+
+    @pydantic.model_validator(mode="after")
+    def stages_begin_with_earlier_ones(self) -> Run:
+        for number, stage in enumerate(self.stages):
+            earlier = [one.name for one in self.stages[:number]]
+            for origin in stage.begins:
+                if not is_folder(origin.of) and origin.of not in earlier:
+                    raise ValueError(
+                        f"stage {stage.name} begins with '{origin.of}', which is no stage before it "
+                        f"({', '.join(earlier) or 'there is none'}) and no folder (a folder has a / in its name)"
+                    )
+        return self
+
+    def at(self, stage: Stage) -> Run:
+        """The run as this stage sees it."""
+        return self.model_copy(update={"model": stage.model or self.model, "data": stage.data or self.data})
+
+    def origins(self, stage: Stage) -> tuple[Origin, ...]:
+        """Where the weights of a stage come from; nowhere: they begin by chance."""
+        number = self.stages.index(stage)
+        return stage.begins or ((Origin(of=self.stages[number - 1].name),) if number else ())
 
 
 @runtime_checkable
@@ -166,45 +190,20 @@ class VideoCourse:
     def __init__(self, stage: VideoStage, run: Run, model: VideoModel, cache_root: Path, track: Track) -> None:
         self.stage, self.run, self.model = stage, run, model
         self.cache = open_cache(cache_root, build(run.data), model.tokenizer, stage.num_clips, track)
+        freeze(model, stage.frozen)
         self.module: nn.Module = nn.ModuleDict({"text": model.text, "backbone": model.backbone})
-        renew(model, stage.fresh, run.seed)
         self.blocks: Sequence[nn.Module] = tuple(model.backbone.blocks)
         self.unit = "pictures" if stage.images else "clips"
 
     def loss(self, step: int) -> Loss:
-        batch = self.cache.batch(step, self.stage.batch, self.run.seed, images=self.stage.images)
-        return self.model.loss(batch, self.stage.lesson, generator_for(self.run.seed, "lesson", self.stage.name, step))
+        stage = self.stage
+        batch = self.cache.batch(step, stage.batch, self.run.seed, pictures=stage.pictures if stage.images else 0)
+        return self.model.loss(batch, stage.lesson, generator_for(self.run.seed, "lesson", stage.name, step))
 
     def finish(self) -> None:
         """Nothing: the averaged weights are the result."""
 
 
-def renew(model: VideoModel, patterns: tuple[str, ...], seed: int) -> None:
-    """Give weights whose names match a pattern their first values again (T2V from T2I: all but temporal attention)."""
-    if not patterns:
-        return
-    initial = initialised(model.config, seed).state_dict()
-    model.load_state_dict({name: initial[name] for name in matching(patterns, initial)}, strict=False)
-
-
-def matching(patterns: tuple[str, ...], names: Collection[str]) -> list[str]:
-    """The names that match a pattern; a pattern without any is an error."""
-    found = {pattern: fnmatch.filter(names, pattern) for pattern in patterns}
-    for pattern, matched in found.items():
-        if not matched:
-            raise UserError(f"the pattern '{pattern}' matches no weight; names look like '{next(iter(names))}'")
-    return [name for matched in found.values() for name in matched]
-
-
-def initialised(config: ModelConfig, seed: int) -> VideoModel:
-    """A new model whose weights depend on the seed alone."""
-    with seeded(seed, "initialise"):
-        return config.build()
-
-
-@contextmanager
-def seeded(seed: int, purpose: str) -> Iterator[None]:
-    """Layers draw their first weights from torch's global generator: lend it to one purpose, then put it back."""
-    with torch.random.fork_rng():
-        torch.manual_seed(generator_for(seed, purpose).initial_seed() % 2**63)
-        yield
+def is_folder(origin: str) -> bool:
+    """Whether an origin is a folder; names of stages have no slash."""
+    return "/" in origin

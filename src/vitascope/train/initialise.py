@@ -1,0 +1,111 @@
+"""What the weights of a stage begin as: chance, or what an earlier stage or another model has learned.
+
+The rules are those of STIV's progressive training (figure 4 and appendix B): T2V from T2I all but temporal attention,
+the cube embedding inflated in time, high resolution from two models at once.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from vitascope.config import Config
+from vitascope.system import ModelConfig, VideoModel
+from vitascope.types import UserError, generator_for
+
+
+class Origin(Config):
+    """Where weights come from."""
+
+    of: str  # an earlier stage of the run, or the folder of a model
+    weights: tuple[str, ...] = ("*",)  # those whose names match a pattern
+
+
+@runtime_checkable
+class Inflatable(Protocol):
+    """A backbone that can take the weights of one whose cubes are shorter."""
+
+    def inflate(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
+
+
+def initialised(config: ModelConfig, seed: int) -> VideoModel:
+    """A new model whose weights depend on the seed alone."""
+    with seeded(seed, "initialise"):
+        return config.build()
+
+
+@contextmanager
+def seeded(seed: int, purpose: str) -> Iterator[None]:
+    """Layers draw their first weights from torch's global generator: lend it to one purpose, then put it back."""
+    with torch.random.fork_rng():
+        torch.manual_seed(generator_for(seed, purpose).initial_seed() % 2**63)
+        yield
+
+
+def inherit(
+    model: VideoModel,
+    origins: Collection[tuple[Origin, Mapping[str, Tensor]]],
+    fresh: tuple[str, ...],
+) -> None:
+    """Give `model` the weights of its origins, a later one before an earlier one; those that match `fresh` stay.
+
+    Every weight must find its origin, every pattern its weights: what does not is named, all of it, and nothing is
+    loaded.
+    """
+    wanted = model.state_dict()
+    kept = matching(fresh, wanted)
+    needed = {name: value for name, value in wanted.items() if name not in kept}
+    found: dict[str, Tensor] = {}
+    sources: dict[str, str] = {}
+    for origin, state in origins:
+        given = inflated(model, state)
+        for name in matching(origin.weights, given):
+            found[name], sources[name] = given[name], origin.of
+    names = " and ".join(f"'{origin.of}'" for origin, _ in origins)
+    missing = [name for name in needed if name not in found]
+    if missing:
+        raise UserError(
+            f"{names} lacks {len(missing)} of the weights that begin from there: {', '.join(missing)}; a pattern in "
+            "`fresh` lets weights begin anew"
+        )
+    if unlike := [
+        f"{name} ({'x'.join(map(str, found[name].shape))} in '{sources[name]}', {'x'.join(map(str, value.shape))} here)"
+        for name, value in needed.items()
+        if found[name].shape != value.shape
+    ]:
+        raise UserError(f"{len(unlike)} weights have another shape than those they begin from: {', '.join(unlike)}")
+    if unused := [name for name in found if name not in wanted]:
+        raise UserError(
+            f"{names} has {len(unused)} weights that this model does not have: {', '.join(unused)}; name those that "
+            "are to be taken in `weights`"
+        )
+    model.load_state_dict({name: found[name] for name in needed}, strict=False)
+
+
+def inflated(model: VideoModel, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`state` with its backbone's cubes as long as those of `model`."""
+    if not isinstance(model.backbone, Inflatable):
+        return dict(state)
+    prefix = "backbone."
+    backbone = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    return {**state, **{prefix + name: value for name, value in model.backbone.inflate(backbone).items()}}
+
+
+def freeze(model: VideoModel, patterns: tuple[str, ...]) -> None:
+    """Weights whose names match a pattern learn nothing."""
+    for name in matching(patterns, dict(model.named_parameters())):
+        model.get_parameter(name).requires_grad_(False)
+
+
+def matching(patterns: tuple[str, ...], names: Collection[str]) -> set[str]:
+    """The names that match a pattern; a pattern without any is an error."""
+    found = {pattern: fnmatch.filter(names, pattern) for pattern in patterns}
+    for pattern, matched in found.items():
+        if not matched:
+            raise UserError(f"the pattern '{pattern}' matches no weight; names look like '{next(iter(names))}'")
+    return {name for matched in found.values() for name in matched}
