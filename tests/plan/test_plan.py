@@ -110,7 +110,7 @@ def two_steps(run: Run) -> tuple[VideoModel, torch.optim.Optimizer, MovingAverag
     model = initialised(run.model, run.seed)
     module = nn.ModuleDict({"text": model.text, "backbone": model.backbone}).train()
     learned = list(module.parameters())
-    optimizer = stage.optimizer.build(learned, 1e-3)  # type: ignore[attr-defined]
+    optimizer = stage.optimizer.build(module, 1e-3)  # type: ignore[attr-defined]
     average = MovingAverage(module, 0.999)
     latents = 1 if stage.images else 4
     batch = Batch(

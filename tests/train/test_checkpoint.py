@@ -23,7 +23,7 @@ class Killed(BaseException):
 def save(folder: Path, step: int) -> None:
     module = nn.Linear(50, 50)
     nn.init.constant_(module.weight, float(step))
-    optimizer = AdamWConfig().build(module.parameters(), 0.1)
+    optimizer = AdamWConfig().build(module, 0.1)
     module(torch.ones(50)).sum().backward()
     optimizer.step()
     checkpoint.save(folder, Progress("only", step, 1.5), module, MovingAverage(module, 0.9), optimizer, {"name": "x"})
@@ -37,7 +37,7 @@ def step_of(folder: Path) -> int | None:
 def test_what_was_saved_comes_back_exactly(tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = nn.Linear(3, 3)
-    optimizer, average = AdamWConfig().build(module.parameters(), 0.1), MovingAverage(module, 0.5)
+    optimizer, average = AdamWConfig().build(module, 0.1), MovingAverage(module, 0.5)
     module(torch.ones(3)).sum().backward()
     optimizer.step()
     average.update(module)
@@ -47,7 +47,7 @@ def test_what_was_saved_comes_back_exactly(tmp_path: Path) -> None:
     assert state["run"] == {"seed": 0}
 
     other = nn.Linear(3, 3)
-    other_optimizer, other_average = AdamWConfig().build(other.parameters(), 0.3), MovingAverage(other, 0.5)
+    other_optimizer, other_average = AdamWConfig().build(other, 0.3), MovingAverage(other, 0.5)
     assert checkpoint.restore(state, other, other_average, other_optimizer) == Progress("only", 7, 2.5)
     assert torch.equal(other.weight, module.weight)
     assert torch.equal(other_average.weights["weight"], average.weights["weight"])

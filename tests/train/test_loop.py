@@ -32,7 +32,7 @@ from vitascope.train.folder import differences
 from vitascope.train.initialise import initialised
 from vitascope.train.log import Log, Speed
 from vitascope.train.loop import NonFinite, autocast, culprit, fit
-from vitascope.train.muon import MuonConfig, is_hidden
+from vitascope.train.muon import MuonConfig, hidden_matrices
 from vitascope.train.optim import AdafactorConfig
 from vitascope.train.stages import Run, Stage, TokenizerStage, VideoStage
 from vitascope.train.stop import Stopped, StopRequest
@@ -137,7 +137,7 @@ def test_without_a_checkpoint_since_a_stage_begins_anew(tmp_path: Path, cache: P
 
 def test_training_changes_what_it_should_and_learns(straight: Path) -> None:
     model = initialised(whole_run().model, 0)
-    assert any(map(is_hidden, model.backbone.parameters()))
+    assert any(hidden_matrices(model.backbone))
     first, last = model.state_dict(), states(straight)
     assert not torch.equal(first["tokenizer.std"], last["tokenizer.std"])
     assert all(not torch.equal(first[n], last[n]) for n in first if n.startswith("backbone.leave.weight"))

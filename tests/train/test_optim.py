@@ -43,7 +43,7 @@ def exact(weight: Tensor, steps: list[Tensor], rate: float, config: AdafactorCon
 def test_the_first_step_is_that_of_torchs_adafactor(shape: tuple[int, ...]) -> None:
     ours, theirs, steps = parameter(*shape), parameter(*shape), gradients(*shape, steps=1)
     config = AdafactorConfig(beta1=0.0, scale_by_parameter=True)
-    got = descend(config.build([ours], 0.01), ours, steps)
+    got = descend(config.build(nn.ParameterList([ours]), 0.01), ours, steps)
     wanted = descend(torch.optim.Adafactor([theirs], lr=0.01, weight_decay=0.0), theirs, steps)
     torch.testing.assert_close(got, wanted)
 
@@ -56,12 +56,12 @@ def test_the_second_moment_is_exact_for_vectors_and_for_gradients_of_rank_one(sh
     )  # the same in all steps, as sums of rank one are not of rank one
     steps = gradients(*shape) if len(shape) == 1 else [sign * rank_one for sign in (1.0, -0.5, 2.0)]
     wanted = exact(weight.detach().clone(), steps, 0.1, config)
-    torch.testing.assert_close(descend(config.build([weight], 0.1), weight, steps), wanted)
+    torch.testing.assert_close(descend(config.build(nn.ParameterList([weight]), 0.1), weight, steps), wanted)
 
 
 def test_memory_of_a_matrix_is_a_row_and_a_column() -> None:
     weight = parameter(40, 60)
-    optimizer = AdafactorConfig().build([weight], 0.1)
+    optimizer = AdafactorConfig().build(nn.ParameterList([weight]), 0.1)
     descend(optimizer, weight, gradients(40, 60, steps=1))
     state = optimizer.state[weight]
     assert state["row"].numel() + state["column"].numel() == 100
@@ -73,7 +73,7 @@ def test_no_update_is_longer_than_the_clip(clip: float) -> None:
     before = weight.detach().clone()
     config = AdafactorConfig(beta1=0.0, clip_update=clip)
     calm = [0.01 * gradient for gradient in gradients(20, 30, steps=20)]
-    optimizer = config.build([weight], 1.0)
+    optimizer = config.build(nn.ParameterList([weight]), 1.0)
     before = descend(optimizer, weight, calm).clone()
     after = descend(optimizer, weight, [torch.full((20, 30), 1e4)])  # a shock
     assert (after - before).square().mean().sqrt() <= clip * 1.0001
@@ -86,11 +86,11 @@ def test_a_restored_optimizer_goes_on_bit_for_bit(
 ) -> None:
     steps = gradients(*shape, steps=6)
     whole = parameter(*shape)
-    wanted = descend(config.build([whole], 0.1), whole, steps)
+    wanted = descend(config.build(nn.ParameterList([whole]), 0.1), whole, steps)
     half = parameter(*shape)
-    first = config.build([half], 0.1)
+    first = config.build(nn.ParameterList([half]), 0.1)
     descend(first, half, steps[:3])
-    second = config.build([half], 0.1)
+    second = config.build(nn.ParameterList([half]), 0.1)
     second.load_state_dict(first.state_dict())
     assert torch.equal(descend(second, half, steps[3:]), wanted)
 
@@ -98,7 +98,7 @@ def test_a_restored_optimizer_goes_on_bit_for_bit(
 def test_weights_without_gradient_stay() -> None:
     weight = parameter(3, 3)
     before = weight.detach().clone()
-    AdafactorConfig().build([weight], 1.0).step()
+    AdafactorConfig().build(nn.ParameterList([weight]), 1.0).step()
     assert torch.equal(weight, before)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vitascope.conditions import MICRO, Conditions
 from vitascope.config import Config, Count, CountOrZero
 from vitascope.nn.attention import Attention
-from vitascope.nn.layers import FeedForward, NumberEmbedder, modulate, sinusoids, stateless_norm
+from vitascope.nn.layers import FeedForward, NumberEmbedder, ResidualBlock, modulate, sinusoids, stateless_norm
 from vitascope.nn.positions import Turns, interpolated, rotary_1d, rotary_2d, sincos_2d
 from vitascope.types import UserError
 
@@ -71,7 +71,7 @@ class Modulation(nn.Module):
         return self.layers(signal)[:, :, None].chunk(self.count, -1)
 
 
-class Block(nn.Module):
+class Block(ResidualBlock):
     """Space, then time, then text, then the feed-forward layer, each added to the stream."""
 
     def __init__(self, config: StivConfig) -> None:

@@ -61,6 +61,11 @@ class Attention(nn.Module):
         self.leave = nn.Linear(width, width)
         self.qk_scale = nn.Parameter(torch.ones(2, width // heads)) if qk_norm else None
 
+    @property
+    def num_fused(self) -> int:
+        """How many matrices stand one above another in `enter`: queries, keys and values, or the last two."""
+        return self.enter.out_features // self.leave.in_features
+
     def forward(
         self,
         x: Float[Tensor, "... n d"],

@@ -12,6 +12,11 @@ from torch import Tensor, nn
 EPSILON = 1e-6
 
 
+class ResidualBlock(nn.Module):
+    """A part that adds to the stream it stands in. Its matrices lead from inside the network to inside the network,
+    which is what some optimizers want to know."""
+
+
 def stateless_norm(x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
     """Layer norm without learned scale or shift (STIV, section 2.1)."""
     return F.layer_norm(x, x.shape[-1:], eps=EPSILON)

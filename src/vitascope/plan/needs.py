@@ -20,7 +20,7 @@ from vitascope.samplers.solvers import SOLVERS, integrate, levels
 from vitascope.system import Defaults, VideoModel, build, micro_conditions, tube_mask
 from vitascope.text.pretrained import PretrainedText
 from vitascope.train.initialise import freeze
-from vitascope.train.optim import MovingAverage
+from vitascope.train.optim import MovingAverage, learned
 from vitascope.train.stages import Run, Stage, TokenizerStage, VideoStage
 from vitascope.types import Loss, UserError, generator_for
 
@@ -117,8 +117,8 @@ def _step(
 ) -> tuple[int, Bytes]:
     """As `train.loop` takes it; FLOPs and bytes."""
     module.train()
-    learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    optimizer = stage.optimizer.build(learned, stage.learning_rate)  # type: ignore[attr-defined]
+    parameters = learned(module)
+    optimizer = stage.optimizer.build(module, stage.learning_rate)  # type: ignore[attr-defined]
     average = MovingAverage(module, stage.ema_decay)
     before = walk.alive
     walk.forget_peak()
@@ -129,9 +129,9 @@ def _step(
     total.backward()
     flops, most_in_passes = walk.flops - flops, walk.most
     walk.forget_peak()
-    gradients = [parameter.grad for parameter in learned if parameter.grad is not None]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
-    nn.utils.clip_grads_with_norm_(learned, stage.clip_norm, norm)
+    nn.utils.clip_grads_with_norm_(parameters, stage.clip_norm, norm)
     optimizer.step()
     states = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]
     kept = size_of(states)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vitascope.config import Config, Count
 from vitascope.nn.attention import Attention
-from vitascope.nn.layers import FeedForward
+from vitascope.nn.layers import FeedForward, ResidualBlock
 from vitascope.nn.positions import Turns, rotary_1d
 from vitascope.protocols import TextFeatures
 from vitascope.types import UserError
@@ -134,7 +134,7 @@ class TinyTextConfig(Config):
         return TinyText(self, Tokenizer.load())
 
 
-class Layer(nn.Module):
+class Layer(ResidualBlock):
     """Attention, then the feed-forward layer, each normed before and added to the stream."""
 
     def __init__(self, width: int, heads: int) -> None:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitascope.config import Config, Count, CountOrZero
+from vitascope.nn.layers import ResidualBlock
 
 
 class FrameVaeConfig(Config):
@@ -26,7 +27,7 @@ class FrameVaeConfig(Config):
         return FrameVae(self)
 
 
-class Residual(nn.Module):
+class Residual(ResidualBlock):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1)

@@ -22,7 +22,7 @@ from vitascope.train.checkpoint import Progress
 from vitascope.train.folder import RUN, claim, refuse_folder, writing
 from vitascope.train.initialise import Origin, inherit, initialised
 from vitascope.train.log import Log, Speed
-from vitascope.train.optim import MovingAverage, warmup_then_decay
+from vitascope.train.optim import MovingAverage, learned, warmup_then_decay
 from vitascope.train.stages import Course, Run, Stage, Watch, is_folder
 from vitascope.train.stop import Stopped, StopRequest
 from vitascope.types import Loss, UserError
@@ -148,8 +148,8 @@ def _learn(session: Session, stage: Stage, course: Course, budget: float, begun:
     Returns the averaged weights and the seconds spent. `begun` is when the preparations of the stage began.
     """
     run, log, module = session.run, session.log, course.module.train()
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    optimizer = stage.optimizer.build(parameters, stage.learning_rate)  # type: ignore[attr-defined]
+    parameters = learned(module)
+    optimizer = stage.optimizer.build(module, stage.learning_rate)  # type: ignore[attr-defined]
     average = MovingAverage(module, stage.ema_decay)
     step, earlier = 0, 0.0
     state = checkpoint.load(session.checkpoints, log.say)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitascope.config import AmountOrZero, Config, Decay
+from vitascope.nn.attention import Attention
+from vitascope.nn.layers import ResidualBlock
+from vitascope.train.optim import learned
 
-NARROWEST, LONGEST = 64, 4
-"""A hidden matrix is at least so wide and at most so many times as long. Others lead into or out of the network, or are
-embeddings or modulations: their directions are not alike."""
+LONGEST = 4
+"""A hidden matrix is at most so many times as long as it is wide; others are modulations and scales."""
 
 
 class MuonConfig(Config):
@@ -23,22 +25,23 @@ class MuonConfig(Config):
     beta1: Decay = 0.9
     beta2: Decay = 0.99
 
-    def build(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-        return Muon(parameters, learning_rate, self)
+    def build(self, module: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+        return Muon(module, learning_rate, self)
 
 
 class Muon(torch.optim.Optimizer):
-    """Jordan et al. 2024 (kellerjordan.github.io/posts/muon): far fewer steps than AdamW, each a little dearer.
+    """Jordan et al. 2024 (kellerjordan.github.io/posts/muon): far fewer steps than AdamW, each dearer.
 
+    Hidden are the matrices of residual blocks; what leads into or out of the network moves as by Adam, as there.
     torch's own Muon computes in bf16, which CPUs without bf16 instructions emulate, and refuses convolutions.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float, config: MuonConfig) -> None:
+    def __init__(self, module: nn.Module, learning_rate: float, config: MuonConfig) -> None:
         self.config = config
-        given = list(parameters)
+        self.parts = {weight: parts for weight, parts in hidden_matrices(module) if weight.requires_grad}
         groups = [
-            {"params": [parameter for parameter in given if is_hidden(parameter)], "hidden": True},
-            {"params": [parameter for parameter in given if not is_hidden(parameter)], "hidden": False},
+            {"params": list(self.parts), "hidden": True},
+            {"params": [weight for weight in learned(module) if weight not in self.parts], "hidden": False},
         ]
         super().__init__([group for group in groups if group["params"]], {"lr": learning_rate})
 
@@ -54,15 +57,18 @@ class Muon(torch.optim.Optimizer):
 
     def _turn(self, given: list[nn.Parameter], learning_rate: float) -> None:
         """Move along orthogonal updates; matrices of one shape are made orthogonal together, which is faster."""
-        by_shape: dict[torch.Size, list[nn.Parameter]] = {}
+        by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
         for parameter in given:
-            by_shape.setdefault(parameter.shape, []).append(parameter)
+            parts = self.parts[parameter]
+            aims = self._ahead(parameter).chunk(parts)
+            for weight, aim in zip(parameter.chunk(parts), aims, strict=True):
+                by_shape.setdefault(weight.shape, []).append((weight, aim))
         for shape, alike in by_shape.items():
-            updates = orthogonal(torch.stack([self._ahead(parameter).flatten(1) for parameter in alike]))
+            updates = orthogonal(torch.stack([aim.flatten(1) for _, aim in alike]))
             # Tall matrices step further, so that outputs change by as much.
             taller = max(1.0, updates.shape[-2] / updates.shape[-1]) ** 0.5
-            for parameter, update in zip(alike, updates, strict=True):
-                parameter.add_(update.view(shape), alpha=-learning_rate * taller)
+            for (weight, _), update in zip(alike, updates, strict=True):
+                weight.add_(update.view(shape), alpha=-learning_rate * taller)
 
     def _ahead(self, parameter: nn.Parameter) -> Tensor:
         """Nesterov momentum."""
@@ -86,20 +92,25 @@ class Muon(torch.optim.Optimizer):
         return mean / (square.sqrt() + 1e-8)
 
 
-def is_hidden(parameter: nn.Parameter) -> bool:
-    """A matrix, or a convolution read as one by its output and input channels, from inside the network."""
-    if parameter.ndim < 2:
-        return False
-    narrow, long = sorted(parameter.shape[:2])
-    return narrow >= NARROWEST and long <= LONGEST * narrow
+def hidden_matrices(module: nn.Module) -> Iterator[tuple[nn.Parameter, int]]:
+    """Matrices of residual blocks, convolutions read as such by their output and input channels; and of how many each
+    is made, one above another: queries, keys and values are matrices of their own."""
+    fused = {part.enter.weight: part.num_fused for part in module.modules() if isinstance(part, Attention)}
+    blocks = (part for part in module.modules() if isinstance(part, ResidualBlock))
+    for weight in dict.fromkeys(weight for block in blocks for weight in block.parameters()):
+        if weight.ndim > 1:
+            parts = fused.get(weight, 1)
+            narrow, long = sorted((weight.shape[0] // parts, weight.shape[1]))
+            if long <= LONGEST * narrow:
+                yield weight, parts
 
 
-def orthogonal(matrix: Float[Tensor, "*batch n m"], steps: int = 5) -> Float[Tensor, "*batch n m"]:
-    """About U V^T of `matrix` = U S V^T, by Newton-Schulz iterations of fifth order (Jordan et al. 2024)."""
+def orthogonal(matrix: Float[Tensor, "n rows columns"], steps: int = 5) -> Float[Tensor, "n rows columns"]:
+    """About U V^T of each `matrix` = U S V^T, by Newton-Schulz iterations of fifth order (Jordan et al. 2024)."""
     is_tall = matrix.shape[-2] > matrix.shape[-1]
     x = matrix.mT if is_tall else matrix
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT
-        x = 3.4445 * x + (-4.775 * gram + 2.0315 * gram @ gram) @ x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=-4.775, alpha=2.0315), x, beta=3.4445)
     return x.mT if is_tall else x

@@ -10,14 +10,19 @@ from torch import Tensor, nn
 from vitascope.config import Amount, AmountOrZero, Config, Decay
 
 
+def learned(module: nn.Module) -> list[nn.Parameter]:
+    """The weights that learn."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
 class AdamWConfig(Config):
     beta1: Decay = 0.9
     beta2: Decay = 0.99
     weight_decay: AmountOrZero = 0.0
 
-    def build(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+    def build(self, module: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
         betas = (self.beta1, self.beta2)
-        return torch.optim.AdamW(parameters, learning_rate, betas, weight_decay=self.weight_decay, foreach=True)
+        return torch.optim.AdamW(learned(module), learning_rate, betas, weight_decay=self.weight_decay, foreach=True)
 
 
 class AdafactorConfig(Config):
@@ -28,8 +33,8 @@ class AdafactorConfig(Config):
     clip_update: Amount = 1.0
     scale_by_parameter: bool = False  # axlearn offers it; a fixed learning rate then means a relative one
 
-    def build(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-        return Adafactor(parameters, learning_rate, self)
+    def build(self, module: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+        return Adafactor(learned(module), learning_rate, self)
 
 
 class Adafactor(torch.optim.Optimizer):
