@@ -48,6 +48,17 @@ def test_a_setting_is_changed_by_its_path_and_nothing_else_is(path, text, value)
     assert differences(before, after) == {canonical(path): value}
 
 
+def test_a_group_becomes_another_one_by_the_name_of_its_class():
+    class Owner(Config):
+        part: Config = Part()
+
+    assert override(Owner(), "part", "vitascope.tasks:TaskMix").part == TaskMix()
+    with pytest.raises(UserError, match=r"name another group, such as .*:Part"):
+        override(Owner(), "part", "8")
+    with pytest.raises(UserError, match=r"'part' cannot be 'vitascope.tasks:TaskMix'"):
+        override(Whole(), "part", "vitascope.tasks:TaskMix")
+
+
 def canonical(path: str) -> str:
     return path.replace("second", "1")
 

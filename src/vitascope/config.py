@@ -42,16 +42,22 @@ def nearest(name: str, known: list[str]) -> str:
 def override(config: Tree, path: str, text: str) -> Tree:
     """A copy of `config` with the field at dotted `path` set to `text`, read as JSON where that is possible.
 
-    Members of tuples are named by number or by their `name` field: `stages.t2v.steps`.
+    Members of tuples are named by number or by their `name` field: `stages.t2v.steps`. A group of settings becomes
+    another one by the name of its class: `stages.t2v.optimizer=vitascope.train.optim:AdafactorConfig`.
     """
     return _replace(config, path.split("."), text, path)
 
 
 def _replace(node: Any, names: list[str], text: str, path: str) -> Any:
     if not names:
+        if isinstance(node, Config) and ":" in text:
+            return from_json({"class": text})
         if isinstance(node, Config):
             members = ", ".join(f"{path}.{name}" for name in type(node).model_fields)
-            raise UserError(f"'{path}' is a group of settings; set one of: {members}")
+            raise UserError(
+                f"'{path}' is a group of settings; set one of: {members}. Or name another group, such as "
+                f"{type(node).__module__}:{type(node).__name__}"
+            )
         return text if isinstance(node, str) else _parse(text)
     name, rest = names[0], names[1:]
     if isinstance(node, tuple):

@@ -74,9 +74,15 @@ def _processor() -> Iterator[Finding]:
     useful = ("avx2", "avx512_f", "avx512_bf16", "avx512_fp16", "amx_bf16", "neon", "sve", "bf16")
     present = [name for name in useful if capabilities.get(name)]
     yield Finding("processor", f"{capabilities.get('cpu_name', platform.processor())}: {' '.join(present) or 'plain'}")
-    single, half = _matrix_speed(torch.float32), _matrix_speed(torch.bfloat16)
+    yield Finding("matrix products", compared(_matrix_speed(torch.float32), _matrix_speed(torch.bfloat16)))
+    if shutil.which(os.environ.get("CXX", "c++")) is None:
+        yield Finding("compiler", "none", "training with compile=true needs a C++ compiler: install g++ or clang")
+
+
+def compared(single: float, half: float) -> str:
+    """Which of two speeds of matrix products, in FLOP/s, to compute with."""
     better = f"bf16 pays: {half / single:.1f}x" if half > 1.1 * single else "bf16 does not pay: compute in fp32"
-    yield Finding("matrix products", f"fp32 {single / 1e9:.0f}, bf16 {half / 1e9:.0f} GFLOP/s; {better}")
+    return f"fp32 {single / 1e9:.0f}, bf16 {half / 1e9:.0f} GFLOP/s; {better}"
 
 
 def _memory() -> Iterator[Finding]:

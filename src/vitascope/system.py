@@ -38,6 +38,13 @@ class Rules(Config):
     level_shift: Amount = 1.0  # above 1: more steps at high levels (SD3, equation 23)
 
     @model_validator(mode="after")
+    def _interval_is_one(self) -> Rules:
+        low, high = self.guidance_interval
+        if low > high:
+            raise ValueError(f"guidance_interval must name the lower level first, got ({low:g}, {high:g})")
+        return self
+
+    @model_validator(mode="after")
     def _slots_evolve_only_under_guidance(self) -> Rules:
         if self.known_slots == "evolving" and self.guidance_interval != (0.0, 1.0):
             raise ValueError("known_slots 'evolving' needs guidance at all levels: guidance_interval (0, 1)")

@@ -362,8 +362,8 @@ def test_time_that_is_up_ends_a_run_cleanly_with_the_rate_decayed(
         VideoStage(name=name, steps=10**6, batch=1, num_clips=8, warmup_steps=0, decay_share=1.0, share=share)
         for name, share in (("first", 2.0), ("second", 1.0))
     ]
-    run = tiny_run(*stages, checkpoint_seconds=1000.0)
-    fit(run, tmp_path, minutes=0.2, cache_root=cache)
+    run = tiny_run(*stages, checkpoint_seconds=1000.0, minutes=0.2)
+    fit(run, tmp_path, cache_root=cache)
     assert next(clock) == pytest.approx(12, rel=0.1)
     num_steps = {}
     for name in ("first", "second"):
@@ -373,22 +373,28 @@ def test_time_that_is_up_ends_a_run_cleanly_with_the_rate_decayed(
         num_steps[name] = len(rates)
     assert num_steps["first"] == pytest.approx(2 * num_steps["second"], abs=5)
     before = (tmp_path / "log.jsonl").read_bytes()
-    fit(run, tmp_path, minutes=0.2, resume=True, cache_root=cache)  # nothing is left to do
+    fit(run, tmp_path, resume=True, cache_root=cache)  # nothing is left to do
     assert (tmp_path / "log.jsonl").read_bytes() == before
 
 
 def test_time_spent_before_an_interruption_counts(tmp_path: Path, cache: Path) -> None:
-    run = tiny_run(TokenizerStage(name="autoencoder", steps=10**6, batch=1))
+    run = tiny_run(TokenizerStage(name="autoencoder", steps=10**6, batch=1), minutes=1.0)
     with pytest.raises(Killed):
-        fit(run, tmp_path, minutes=1000.0, watch=at("autoencoder-000003"))
+        fit(run, tmp_path, watch=at("autoencoder-000003"))
     path = tmp_path / "checkpoints" / "last.pt"
     state = checkpoint.load(path.parent)
     assert state is not None
     state["progress"]["seconds"] = 59.99
     torch.save(state, path)
-    fit(run, tmp_path, minutes=1.0, resume=True)
+    fit(run, tmp_path, resume=True)
     assert len(lines(tmp_path)) <= 4
     assert read_card(tmp_path / "model").report["seconds"] >= 59.9
+
+
+def test_a_stage_whose_time_is_over_at_once_is_no_success(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"autoencoder: its share of 1e-05 minutes was over before its first step"):
+        fit(tiny_run(minutes=1e-5), tmp_path)
+    assert not (tmp_path / "model").exists()
 
 
 # The folder.

@@ -62,6 +62,8 @@ def test_a_lesson_is_a_function_of_its_step(stage: TokenizerStage | VideoStage, 
         ("model.defaults.size", "[0, 16]"),
         ("model.defaults.fps", "0"),
         ("model.defaults.guidance_interval", "[0, 2]"),
+        ("model.defaults.guidance_interval", "[0.8, 0.2]"),
+        ("minutes", "0"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(path: str, text: str) -> None:

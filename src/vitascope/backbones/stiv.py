@@ -170,7 +170,7 @@ class Stiv(nn.Module):
         x, rows, columns = self.cubify(z)  # b s n d, s cubes in time
         signal = self.singleton(level, cond)  # b s d
         shared = self.modulation(signal) if self.modulation else ()
-        text, text_mask = self.text(cond.text.tokens), cond.text.mask
+        text, text_mask = self.text(cond.text.tokens.to(self.text.weight.dtype)), cond.text.mask
         places = self.places(x.shape[1], rows, columns, z.device)
         fixed = self.fixed_places(x.shape[1], rows, columns, z.device).to(x.dtype)  # zero with rotary positions
         x = x + fixed
@@ -193,7 +193,7 @@ class Stiv(nn.Module):
         frames = self.config.patch[0]
         last = level[:, -1:].expand(-1, -level.shape[1] % frames)  # a repeated frame has its own level
         per_cube = torch.cat([level, last], 1).unflatten(1, (-1, frames)).mean(-1)
-        signal = norm(self.level(per_cube)) + norm(self.pooled(cond.text.pooled))[:, None]
+        signal = norm(self.level(per_cube)) + norm(self.pooled(cond.text.pooled.to(self.pooled.weight.dtype)))[:, None]
         if self.config.micro_conditions:
             numbers = sinusoids(cond.micro, 64).flatten(1).to(signal.dtype)
             signal = signal + norm(self.micro(numbers))[:, None]

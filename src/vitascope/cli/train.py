@@ -36,6 +36,10 @@ def train(
     from vitascope.config import to_json
 
     run = changed(recipe, changes)
+    if minutes is not None:
+        if not minutes > 0:
+            raise UserError(f"--minutes must be above 0, got {minutes:g}")
+        run = run.model_copy(update={"minutes": minutes})
     if begin is not None:
         run = started(run, begin, stage)
     if show_only:
@@ -44,10 +48,8 @@ def train(
     from vitascope.recipes.watch import watcher
     from vitascope.train.loop import fit
 
-    if minutes is not None and not minutes > 0:
-        raise UserError(f"--minutes must be above 0, got {minutes:g}")
     folder = out or Path("runs") / run.name
-    fit(run, folder, resume=resume, only=stage, minutes=minutes, watch=watcher(run.preview_prompts))
+    fit(run, folder, resume=resume, only=stage, watch=watcher(run.preview_prompts))
     say(f"{folder / 'model'}: the trained model; vitascope generate PROMPT --model {folder / 'model'}")
 
 

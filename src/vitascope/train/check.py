@@ -35,6 +35,8 @@ def refuse_what_cannot_be_read_back(run: Run) -> None:
 def refuse_what_does_not_fit(run: Run) -> None:
     """Let the parts meet the data, each other and the weights that they begin with once, in a small lesson of each
     stage."""
+    if run.compile:
+        _refuse_without_compiler()
     for stage in run.stages:
         here = run.at(stage)
         solver = here.model.defaults.solver
@@ -53,6 +55,17 @@ def refuse_what_does_not_fit(run: Run) -> None:
             if is_out_of_memory(error):
                 raise
             raise UserError(f"stage {stage.name}: these settings do not fit together: {first_line(error)}") from error
+
+
+def _refuse_without_compiler() -> None:
+    """Blocks are first compiled in the second stage, after the autoencoder's hours."""
+    try:
+        torch.compile(torch.sin)(torch.zeros(8))
+    except RuntimeError as error:
+        raise UserError(
+            f"compile: this machine cannot compile ({first_line(error)}); install a C++ compiler (g++ or clang), or "
+            "set compile=false"
+        ) from error
 
 
 def _outline(run: Run, origin: Origin) -> dict[str, Tensor]:

@@ -53,14 +53,12 @@ def fit(
     *,
     resume: bool = False,
     only: str | None = None,
-    minutes: float | None = None,
     watch: Watch | None = None,
     cache_root: Path | None = None,
 ) -> VideoModel:
     """Train `run` in `folder`, or one stage of it, and return the model with averaged weights, also in `folder/model`.
 
-    `minutes` is the time for all stages together, all that they need included; what is left is shared by their `share`,
-    and the learning rate decays with the time.
+    The minutes of a run are for all that its stages need; what is left is shared by their `share`.
     """
     refuse_what_cannot_be_read_back(run)
     refuse_folder(folder, run, resume)
@@ -70,7 +68,7 @@ def fit(
     torch.set_flush_denormal(True)  # a CPU multiplies denormal numbers many times more slowly
     try:
         with Log(folder) as log:
-            return _fit(run, stages, folder, minutes, log, watch, cache_root or folder / "cache")
+            return _fit(run, stages, folder, log, watch, cache_root or folder / "cache")
     finally:
         torch.set_flush_denormal(False)
 
@@ -86,12 +84,11 @@ def _fit(
     run: Run,
     stages: tuple[Stage, ...],
     folder: Path,
-    minutes: float | None,
     log: Log,
     watch: Watch | None,
     cache_root: Path,
 ) -> VideoModel:
-    left = math.inf if minutes is None else 60 * minutes
+    left = math.inf if run.minutes is None else 60 * run.minutes
     shares = sum(stage.share for stage in stages)
     for stage in stages:
         share, shares = stage.share / shares, shares - stage.share
@@ -207,6 +204,11 @@ def _learn(session: Session, stage: Stage, course: Course, budget: float, begun:
                 saved = time.monotonic()
             if session.watch is not None and step % run.preview_steps == 0:
                 _look(session, stage, course, average, step, session.watch)
+    if step == 0:
+        raise UserError(
+            f"{stage.name}: its share of {run.minutes:g} minutes was over before its first step; give the run more "
+            f"minutes in {way_on(session.folder)}"
+        )
     save()
     log.say(f"{stage.name}: {step - first} steps in {(spent() - earlier) / 60:.1f} min")
     return average, spent()

@@ -103,6 +103,7 @@ class Run(Config):
     data: Config
     stages: Annotated[tuple[Stage, ...], pydantic.Field(min_length=1)]
     seed: int = 0
+    minutes: Amount | None = None  # for all stages together; the learning rate then decays in time
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False  # torch.compile on each block: pays for runs of more than a few minutes
     checkpoint_seconds: AmountOrZero = 120.0
