@@ -9,6 +9,7 @@ from vitascope.system import Defaults, Lesson, ModelConfig
 from vitascope.tasks import TaskMix
 from vitascope.text.tiny import TinyTextConfig
 from vitascope.tokenizers.frame_vae import FrameVaeConfig
+from vitascope.train.initialise import Origin
 from vitascope.train.muon import MuonConfig
 from vitascope.train.stages import Run, TokenizerStage, VideoStage
 
@@ -88,4 +89,63 @@ def stiv() -> Run:
     )
 
 
-RECIPES = {"stiv": stiv}
+def ladder() -> Run:
+    """STIV's progressive training (its figure 4): T2I-64, T2V-64, T2I-128, T2V-128 from both, TI2V-128, 32 frames.
+
+    vitascope train laptop:ladder
+
+    Image models have cubes of one frame and no temporal attention. The first video model inflates those cubes; the
+    second takes its temporal attention from the first and all else from the larger images.
+    """
+    width, time = 128, "backbone.blocks.*.time.*"
+    base = stiv()
+    autoencoder, *_, ti2v = base.stages
+    assert isinstance(ti2v, VideoStage)
+    videos = StivConfig(width=width, heads=2, depth=8, text_width=width)
+    images = videos.model_copy(update={"patch": (1, 2), "temporal": False})
+    text = TinyTextConfig(width=width, heads=2)
+
+    def at(name: str, backbone: StivConfig, size: int, num_frames: int = 16, **changes: object) -> VideoStage:
+        """A stage that learns from text alone unless `changes` say otherwise."""
+        defaults = base.model.defaults.model_copy(update={"size": (size, size), "num_frames": num_frames})
+        parts = {"text": text, "backbone": backbone, "defaults": defaults}
+        places = {
+            "name": name,
+            "images": backbone is images,
+            "model": base.model.model_copy(update=parts),
+            "data": ToylandConfig(size=size, num_frames=num_frames),
+        }
+        return ti2v.model_copy(update={"lesson": Lesson(), "decay_share": 0.3, **places, **changes})
+
+    pictures = Origin(of=autoencoder.name, weights=("tokenizer.*",))
+    both = Origin(of="t2i_128"), Origin(of="t2v_64", weights=(time,))
+    small = at("t2v_64", videos, 64, steps=800, batch=32, share=20, fresh=(time,))
+    assert small.model is not None
+    return base.model_copy(
+        update={
+            "name": "ladder",
+            "model": small.model,
+            "stages": (
+                autoencoder,
+                at(
+                    "t2i_64",
+                    images,
+                    64,
+                    steps=1600,
+                    batch=192,
+                    pictures=4,
+                    share=25,
+                    begins=(pictures,),
+                    fresh=("text.*", "backbone.*"),
+                ),
+                small,
+                at("t2i_128", images, 128, steps=500, batch=96, pictures=4, share=15, begins=(Origin(of="t2i_64"),)),
+                at("t2v_128", videos, 128, steps=250, batch=16, share=20, begins=both),
+                at("ti2v_128", videos, 128, steps=250, batch=16, share=20, lesson=ti2v.lesson),
+                at("ti2v_128_32", videos, 128, 32, steps=80, batch=8, share=12, lesson=ti2v.lesson),
+            ),
+        }
+    )
+
+
+RECIPES = {"stiv": stiv, "ladder": ladder}
