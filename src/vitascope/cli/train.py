@@ -87,12 +87,11 @@ def changed(recipe: str, changes: list[str] | None) -> Run:
 def started(run: Run, model: str, stage: str | None) -> Run:
     """The run whose stage, or the first one, begins with the weights of a model."""
     from vitascope.sample.model import bundled
-    from vitascope.system import read_card
-    from vitascope.train.initialise import Origin
+    from vitascope.train.initialise import Origin, weights_of
     from vitascope.train.loop import chosen
 
     folder = bundled() if model == "bundled" else Path(model).resolve()
-    read_card(folder)
+    weights_of(folder)  # here, so that a folder without any is the first thing said
     first = chosen(run, stage)[0]
     begun = first.model_copy(update={"begins": (Origin(of=str(folder)),)})
     return run.model_copy(update={"stages": tuple(begun if one is first else one for one in run.stages)})

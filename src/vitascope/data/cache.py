@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from vitascope.types import Batch, Clip, UserError, generator_for
 
@@ -123,7 +123,7 @@ def _shard(folder: Path, number: int) -> Path:
 
 @torch.no_grad()
 def _write_shard(folder: Path, number: int, source: ClipSource, tokenizer: Encoder) -> None:
-    device = next(tokenizer.parameters()).device if isinstance(tokenizer, nn.Module) else torch.device("cpu")
+    device = next((value.device for value in tokenizer.state_dict().values()), torch.device("cpu"))
     indices = range(number * CLIPS_PER_SHARD, (number + 1) * CLIPS_PER_SHARD)
     clips = [source.clip(index) for index in indices]
     latents = torch.cat([tokenizer.encode(clip.pixels[None].to(device)).half().cpu() for clip in clips])

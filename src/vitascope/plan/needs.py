@@ -81,7 +81,7 @@ class CacheNeeds:
 
 def parts(model: VideoModel) -> dict[str, nn.Module]:
     """What has weights. A pretrained text encoder keeps its own out of sight of optimizers."""
-    text = model.text._frozen[0] if isinstance(model.text, PretrainedText) else model.text
+    text = model.text.encoder.network if isinstance(model.text, PretrainedText) else model.text
     return {"tokenizer": model.tokenizer, "text": text, "backbone": model.backbone}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from safetensors import torch as safetensors_torch
 from torch import Tensor, nn
 
 from vitascope.config import Config, Count
+from vitascope.nn.frozen import Frozen, digest_of
 from vitascope.protocols import TextFeatures
 from vitascope.types import UserError
 
@@ -84,9 +84,7 @@ class PretrainedText(nn.Module):
         self.config, self.tokenizer = config, tokenizer
         self.width, self.max_tokens = encoder.config.hidden_size, config.max_tokens
         self.cache = FeatureCache(Path(config.cache)) if config.cache else None
-        # In a tuple, so that optimizers, averages and checkpoints do not carry gigabytes that never change.
-        self._frozen: tuple[nn.Module] = (encoder.eval().requires_grad_(False),)
-        self._fingerprint: str | None = None
+        self.encoder = Frozen(encoder)
 
     def forward(self, captions: Sequence[str]) -> TextFeatures:
         rows = [self.ids(caption) for caption in captions]
@@ -111,7 +109,7 @@ class PretrainedText(nn.Module):
         mask = torch.arange(length, device=self.device) < lengths[:, None]  # b l
         # Without autocast: what is kept must not depend on who asked for it first.
         with torch.autocast(self.device.type, enabled=False):
-            hidden = self._frozen[0](input_ids=ids, attention_mask=mask.long()).last_hidden_state  # b l d
+            hidden = self.encoder.network(input_ids=ids, attention_mask=mask.long()).last_hidden_state  # b l d
         pooled = FAMILIES[self.config.family].pool(hidden, mask)
         return [Feature(hidden[row, : len(ids)], pooled[row]) for row, ids in enumerate(rows)]
 
@@ -138,22 +136,15 @@ class PretrainedText(nn.Module):
         Token ids stand for the caption, the tokenizer and its settings: where those differ and the ids do not, the
         features are the same.
         """
-        if self._fingerprint is None:
-            self._fingerprint = fingerprint(self._frozen[0])
         import transformers
 
-        of = (self._fingerprint, self.config.family, transformers.__version__, torch.__version__.split("+")[0], ids)
+        versions = transformers.__version__, torch.__version__.split("+")[0]
+        of = (self.encoder.fingerprint, self.config.family, *versions, ids)
         return hashlib.blake2b(repr(of).encode(), digest_size=20).hexdigest()
 
     @property
     def device(self) -> torch.device:
-        return next(self._frozen[0].parameters()).device
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PretrainedText:
-        """Moving or casting this module moves the encoder too, though it is not registered."""
-        self._frozen[0]._apply(fn, recurse)
-        self._fingerprint = None
-        return super()._apply(fn, recurse)
+        return self.encoder.device
 
 
 def join(features: Iterable[Feature]) -> TextFeatures:
@@ -193,20 +184,6 @@ class FeatureCache:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
-
-
-def digest_of(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.blake2b(digest_size=20)
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def fingerprint(encoder: Any) -> str:
-    """A digest of the weights and of the settings that shape the forward pass."""
-    settings = {name: value for name, value in encoder.config.to_dict().items() if not name.startswith("_")}
-    return digest_of(encoder.state_dict()) + json.dumps(settings, sort_keys=True, default=str)
 
 
 def end_token(hidden: Float[Tensor, "b l d"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b d"]:

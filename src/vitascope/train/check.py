@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -11,8 +12,8 @@ from torch import Tensor
 from vitascope.config import from_json, nearest, to_json
 from vitascope.errors import first_line, is_out_of_memory
 from vitascope.samplers.solvers import SOLVERS
-from vitascope.system import VideoModel, build, load_model
-from vitascope.train.initialise import Origin, freeze, inherit, initialised
+from vitascope.system import VideoModel, build
+from vitascope.train.initialise import Origin, freeze, inherit, initialised, weights_of
 from vitascope.train.stages import Run, is_folder
 from vitascope.types import UserError
 
@@ -68,10 +69,10 @@ def _refuse_without_compiler() -> None:
         ) from error
 
 
-def _outline(run: Run, origin: Origin) -> dict[str, Tensor]:
+def _outline(run: Run, origin: Origin) -> Mapping[str, Tensor]:
     """Weights of the shapes that an origin will have."""
     if is_folder(origin.of):
-        return load_model(Path(origin.of)).state_dict()
+        return weights_of(Path(origin.of))
     stage = next(stage for stage in run.stages if stage.name == origin.of)
     return initialised(run.at(stage).model, run.seed).state_dict()
 

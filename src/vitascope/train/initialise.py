@@ -9,20 +9,22 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from vitascope.config import Config
-from vitascope.system import ModelConfig, VideoModel
+from vitascope.system import ModelConfig, VideoModel, load_model
+from vitascope.train.pixart import is_pixart, read_pixart
 from vitascope.types import UserError, generator_for
 
 
 class Origin(Config):
     """Where weights come from."""
 
-    of: str  # an earlier stage of the run, or the folder of a model
+    of: str  # an earlier stage of the run, or the folder of a model (ours, or a PixArt transformer)
     weights: tuple[str, ...] = ("*",)  # those whose names match a pattern
 
 
@@ -31,6 +33,11 @@ class Inflatable(Protocol):
     """A backbone that can take the weights of one whose cubes are shorter."""
 
     def inflate(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
+
+
+def weights_of(folder: Path) -> Mapping[str, Tensor]:
+    """What a model has learned: one of ours, or the transformer of a PixArt."""
+    return read_pixart(folder) if is_pixart(folder) else load_model(folder).state_dict()
 
 
 def initialised(config: ModelConfig, seed: int) -> VideoModel:

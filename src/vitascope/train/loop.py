@@ -20,7 +20,7 @@ from vitascope.train import checkpoint
 from vitascope.train.check import refuse_what_cannot_be_read_back, refuse_what_does_not_fit
 from vitascope.train.checkpoint import Progress
 from vitascope.train.folder import RUN, claim, refuse_folder, writing
-from vitascope.train.initialise import Origin, inherit, initialised
+from vitascope.train.initialise import inherit, initialised, weights_of
 from vitascope.train.log import Log, Speed
 from vitascope.train.optim import MovingAverage, learned, warmup_then_decay
 from vitascope.train.stages import Course, Run, Stage, Watch, is_folder
@@ -126,13 +126,9 @@ def begun_model(run: Run, stage: Stage, folder: Path) -> VideoModel:
                 f"train that first: --stage {origin.of}"
             )
     if origins:
-        inherit(model, [(origin, _weights(origin, folder)) for origin in origins], stage.fresh)
+        homes = [Path(one.of) if is_folder(one.of) else folder / "stages" / one.of for one in origins]
+        inherit(model, [(one, weights_of(home)) for one, home in zip(origins, homes, strict=True)], stage.fresh)
     return model
-
-
-def _weights(origin: Origin, folder: Path) -> dict[str, Tensor]:
-    home = Path(origin.of) if is_folder(origin.of) else folder / "stages" / origin.of
-    return load_model(home).state_dict()
 
 
 def is_done(folder: Path, stage: str) -> bool:

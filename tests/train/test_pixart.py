@@ -1,0 +1,107 @@
+"""Laws of beginning with a PixArt: its blocks compute the same in ours, and nothing is left out in silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tiny import tiny_model, tiny_run
+from vitascope.backbones.stiv import StivConfig
+from vitascope.nn.positions import rotary_2d
+from vitascope.train.initialise import Origin, inherit, initialised, weights_of
+from vitascope.train.loop import fit
+from vitascope.train.pixart import TAKEN, is_pixart
+from vitascope.train.stages import VideoStage
+from vitascope.types import UserError
+
+diffusers = pytest.importorskip("diffusers")
+WIDTH, HEADS = 32, 2
+
+
+def pixart(folder: Path) -> Any:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = diffusers.PixArtTransformer2DModel(
+            num_attention_heads=HEADS,
+            attention_head_dim=WIDTH // HEADS,
+            in_channels=4,
+            out_channels=8,
+            num_layers=2,
+            cross_attention_dim=WIDTH,
+            sample_size=8,
+            patch_size=2,
+            caption_channels=12,
+        )
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+    network.save_pretrained(folder)
+    return network.eval()
+
+
+def model_config(**changes: object) -> Any:
+    backbone = {"channels": 4, "text_width": 32, "width": WIDTH, "heads": HEADS, "depth": 2, "qk_norm": False}
+    return tiny_model().model_copy(update={"backbone": StivConfig(**{**backbone, "patch": (2, 1), **changes})})
+
+
+def fresh(config: Any) -> tuple[str, ...]:
+    names = initialised(config, 0).state_dict()
+    taken = ("space.enter", "space.leave", "text.query", "text.enter", "text.leave", "mlp.")
+    return tuple(name for name in names if not any(f".{part}" in name and "blocks" in name for part in taken))
+
+
+def test_attention_and_feed_forward_compute_what_they_did(tmp_path: Path) -> None:
+    theirs, config = pixart(tmp_path), model_config()
+    ours = initialised(config, 1)
+    inherit(ours, [(Origin(of="pixart/", weights=TAKEN), weights_of(tmp_path))], fresh(config))
+    rng = torch.Generator().manual_seed(1)
+    x, text = (torch.randn(2, length, WIDTH, generator=rng) for length in (9, 5))
+    for block, block_of_theirs in zip(ours.backbone.blocks, theirs.transformer_blocks, strict=True):
+        with torch.no_grad():
+            torch.testing.assert_close(block.space(x), block_of_theirs.attn1(x), rtol=1e-4, atol=1e-4)
+            told = block.text(x, context=text, mask=torch.ones(2, 5, dtype=torch.bool))
+            torch.testing.assert_close(told, block_of_theirs.attn2(x, text), rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(block.mlp(x), block_of_theirs.ff(x), rtol=1e-4, atol=1e-4)
+            turns = rotary_2d(torch.arange(9.0), torch.arange(9.0), WIDTH // HEADS)
+            assert not torch.allclose(block.space(x, turns=turns), block.space(x))  # positions are ours
+
+
+def test_a_stage_can_begin_with_it(tmp_path: Path, cache: Path) -> None:
+    pixart(tmp_path / "pixart")
+    config = model_config()
+    origin = Origin(of=str(tmp_path / "pixart"), weights=TAKEN)
+    stage = VideoStage(
+        name="videos", steps=1, batch=2, num_clips=8, begins=(origin,), fresh=fresh(config), learning_rate=1e-12
+    )
+    run = tiny_run(stage, preview_steps=100).model_copy(update={"model": config})
+    trained = fit(run, tmp_path / "run", cache_root=cache).state_dict()
+    for name, value in weights_of(tmp_path / "pixart").items():
+        torch.testing.assert_close(trained[name], value, rtol=0, atol=1e-8)
+
+
+def test_names_are_matched_completely_or_it_is_refused(tmp_path: Path) -> None:
+    pixart(tmp_path)
+    assert is_pixart(tmp_path)
+    file = tmp_path / "diffusion_pytorch_model.safetensors"
+    whole = load_file(file)
+    lacking = "transformer_blocks.1.attn2.to_k.bias"
+    save_file({name: value for name, value in whole.items() if name != lacking}, file)
+    with pytest.raises(UserError, match=rf"it lacks {lacking}"):
+        weights_of(tmp_path)
+    save_file({**whole, "transformer_blocks.0.attn3.to_q.weight": torch.zeros(2)}, file)
+    with pytest.raises(UserError, match=r"it also has transformer_blocks\.0\.attn3\.to_q\.weight"):
+        weights_of(tmp_path)
+    file.write_bytes(b"no weights")
+    with pytest.raises(UserError, match="no readable weights"):
+        weights_of(tmp_path)
+
+
+def test_another_depth_or_width_names_what_does_not_fit(tmp_path: Path) -> None:
+    pixart(tmp_path)
+    for changes, said in (({"depth": 3}, "lacks 14 of the weights"), ({"width": 64}, "another shape")):
+        config = model_config(**changes)
+        with pytest.raises(UserError, match=said):
+            inherit(initialised(config, 0), [(Origin(of="p/", weights=TAKEN), weights_of(tmp_path))], fresh(config))
