@@ -105,3 +105,14 @@ def test_another_depth_or_width_names_what_does_not_fit(tmp_path: Path) -> None:
         config = model_config(**changes)
         with pytest.raises(UserError, match=said):
             inherit(initialised(config, 0), [(Origin(of="p/", weights=TAKEN), weights_of(tmp_path))], fresh(config))
+
+
+def test_the_command_begins_with_it_and_says_what_begins_anew(tmp_path: Path) -> None:
+    from vitascope.cli.train import started
+
+    pixart(tmp_path)
+    stage = VideoStage(name="videos", steps=1, batch=2, num_clips=8)
+    run = started(tiny_run(stage).model_copy(update={"model": model_config()}), str(tmp_path), None)
+    (begun,) = run.stages
+    assert set(begun.fresh) == set(fresh(model_config()))
+    assert begun.begins == (Origin(of=str(tmp_path), weights=TAKEN),)

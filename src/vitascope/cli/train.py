@@ -23,7 +23,7 @@ def train(
     ] = None,
     stage: Annotated[str | None, typer.Option(help="Only this one; --out holds those before it.")] = None,
     begin: Annotated[
-        str | None, typer.Option("--from", help="Folder of a model to begin with, or 'bundled'; chance if absent.")
+        str | None, typer.Option("--from", help="Folder of a model or of a PixArt to begin with, or 'bundled'.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     show_only: Annotated[bool, typer.Option("--print", help="Show the whole run and stop.")] = False,
@@ -87,11 +87,17 @@ def changed(recipe: str, changes: list[str] | None) -> Run:
 def started(run: Run, model: str, stage: str | None) -> Run:
     """The run whose stage, or the first one, begins with the weights of a model."""
     from vitascope.sample.model import bundled
-    from vitascope.train.initialise import Origin, weights_of
+    from vitascope.train.initialise import Origin, initialised, matching, weights_of
     from vitascope.train.loop import chosen
+    from vitascope.train.pixart import TAKEN, is_pixart
 
     folder = bundled() if model == "bundled" else Path(model).resolve()
     weights_of(folder)  # here, so that a folder without any is the first thing said
     first = chosen(run, stage)[0]
-    begun = first.model_copy(update={"begins": (Origin(of=str(folder)),)})
+    begins: dict[str, object] = {"begins": (Origin(of=str(folder)),)}
+    if is_pixart(folder):
+        names = initialised(run.at(first).model, run.seed).state_dict()
+        anew = tuple(name for name in names if name not in matching(TAKEN, names))
+        begins = {"begins": (Origin(of=str(folder), weights=TAKEN),), "fresh": anew}
+    begun = first.model_copy(update=begins)
     return run.model_copy(update={"stages": tuple(begun if one is first else one for one in run.stages)})
