@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
+import warnings
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, runtime_checkable
 from typing import Protocol as Interface
 
 import torch
@@ -22,13 +25,14 @@ from vitascope.evaluate.protocol import Prepare
 from vitascope.types import UserError, generator_for
 
 
+@runtime_checkable
 class Reader(Interface):
     """What is read off clips. `identity` names all that the numbers follow from, but the clip: part of their key."""
 
     @property
     def identity(self) -> Mapping[str, Any]: ...
 
-    def __call__(self, clips: Sequence[UInt8[Tensor, "t 3 h w"]]) -> Float[Tensor, "n d"]:
+    def __call__(self, clips: Sequence[UInt8[Tensor, "_t 3 _h _w"]]) -> Float[Tensor, "n d"]:
         """Rows for each clip, in their order: one for networks of video, one a frame for those of pictures."""
         ...
 
@@ -47,7 +51,7 @@ class ClipReader:
         return {**self.about, "prepare": self.prepare.model_dump(mode="json")}
 
     @torch.inference_mode()
-    def __call__(self, clips: Sequence[UInt8[Tensor, "t 3 h w"]]) -> Float[Tensor, "n d"]:
+    def __call__(self, clips: Sequence[UInt8[Tensor, "_t 3 _h _w"]]) -> Float[Tensor, "n d"]:
         ready = [prepared(clip, self.prepare) for clip in clips]
         rows: list[Float[Tensor, "_b d"]] = []
         for start in range(0, len(ready), self.batch):
@@ -74,7 +78,7 @@ class FrameReader:
         return {**self.about, **which, "prepare": self.prepare.model_dump(mode="json")}
 
     @torch.inference_mode()
-    def __call__(self, clips: Sequence[UInt8[Tensor, "t 3 h w"]]) -> Float[Tensor, "n d"]:
+    def __call__(self, clips: Sequence[UInt8[Tensor, "_t 3 _h _w"]]) -> Float[Tensor, "n d"]:
         frames = torch.cat([prepared(self._chosen(clip), self.prepare) for clip in clips])
         return torch.cat([self.network(part) for part in frames.split(self.batch)]).float()
 
@@ -123,7 +127,7 @@ class ScriptedVideo(nn.Module):
         self.script = script
 
     def forward(self, clips: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b d"]:
-        return self.script(channels_first(clips)).flatten(1)
+        return self.script(channels_first(clips).contiguous()).flatten(1)
 
 
 class ScriptedI3d(nn.Module):
@@ -192,16 +196,38 @@ def _first_word(path: Path) -> str | None:
     return words[0] if words else None
 
 
-def load_script(path: Path) -> nn.Module:
+def load_weights(path: Path, plain: Callable[[], nn.Module] | None = None) -> nn.Module:
+    """A TorchScript file, or a state dict of what `plain` builds."""
     try:
-        return torch.jit.load(str(path), map_location="cpu").eval()
-    except (RuntimeError, ValueError, OSError) as error:
-        raise UserError(f"'{path}' cannot be loaded as TorchScript ({first_line(error)}); fetch it again") from None
+        if zipfile.is_zipfile(path) and any("/code/" in name for name in zipfile.ZipFile(path).namelist()):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # torch would have such files replaced; they exist
+                return torch.jit.load(str(path), map_location="cpu").eval()
+        if plain is None:
+            raise UserError(f"'{path}' must be a TorchScript file and is none; save the network with torch.jit.save")
+        network = plain()
+        network.load_state_dict(load_state(path))
+        return network.eval().requires_grad_(False)
+    except (RuntimeError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"'{path}' cannot be loaded ({first_line(error)}); fetch it again") from None
+
+
+def load_state(path: Path) -> dict[str, Tensor]:
+    """A state dict; nothing else that a file may hold is run."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, ValueError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(f"'{path}' holds no weights ({first_line(error)}); fetch it again") from None
+    if not isinstance(state, dict):
+        raise UserError(f"'{path}' must hold a state dict, got {type(state).__name__}; fetch it again")
+    return state
 
 
 SOURCES: dict[str, Source] = {
     "i3d": Source(
-        "i3d_torchscript.pt", "Hugging Face flateon/FVD-I3D-torchscript (or dropbox.com/s/ge9e5ujwgetktms)",
+        "i3d_torchscript.pt, or i3d_pretrained_400.pt for all protocols but styleganv",
+        "Hugging Face flateon/FVD-I3D-torchscript (or dropbox.com/s/ge9e5ujwgetktms); "
+        "github.com/songweige/TATS tats/fvd/",
         "DeepMind I3D, Apache-2.0", "hf download flateon/FVD-I3D-torchscript --local-dir i3d",
     ),
     "inception": Source(

@@ -8,11 +8,12 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vitascope.evaluate import frechet
 from vitascope.evaluate.features import Reader
+from vitascope.evaluate.inception_score import SPLITS, inception_scores, shuffled
 from vitascope.evaluate.intervals import resamples
 from vitascope.evaluate.kernel import Kernel, kernel_distances
 from vitascope.evaluate.measured import Features, Measured
@@ -114,19 +115,46 @@ class KernelDistance:
 
 @dataclass(frozen=True, eq=False)
 class VideoMetric:
-    """A mean over videos of a score that each has by itself, or with its caption; long videos weigh no more than short."""
+    """A mean over videos of a score that each has, by itself or with its caption; none weighs more for its length."""
 
     name: str
     reader: Reader
     score: Score
     convention: str
     needs_caption: bool = False
-    beside: Callable[[Features], Mapping[str, Any]] = lambda _: {}
+    beside: Callable[[Features, float], Mapping[str, Any]] = lambda *_: {}
 
     def measure(self, made: Features, protocol: Protocol, bootstrap: Bootstrap) -> Measured:
         scores = [self.score(rows, caption) for rows, caption in zip(made.of_each(), made.captions, strict=True)]
         record = record_of(protocol, self.reader.identity, {"convention": self.convention})
-        return mean_of(self.name, made.names, scores, record, bootstrap, self.beside(made))
+        mean = sum(scores) / len(scores)
+        return mean_of(self.name, made.names, scores, record, bootstrap, self.beside(made, mean))
+
+
+@dataclass(frozen=True, eq=False)
+class InceptionScore:
+    """Of probabilities of classes: the mean over ten splits of the shuffled clips. It looks at no real video."""
+
+    name: str
+    reader: Reader
+
+    def measure(self, made: Features, protocol: Protocol, bootstrap: Bootstrap) -> Measured:
+        if len(made.rows) < SPLITS:
+            raise UserError(f"needs {SPLITS} clips at least, one for each split, got {len(made.rows)}")
+        if not torch.allclose(made.rows.sum(1), torch.ones(len(made.rows)), atol=1e-3):
+            raise UserError("needs probabilities of classes, and what the network gives does not sum to 1")
+        scores = torch.tensor(inception_scores(made.rows, shuffled(len(made.rows))))
+        weights = made.spread(resamples(len(made.names), bootstrap.times, bootstrap.seed, "made")).long()
+        replicates = [self._resampled(made.rows, row) for row in weights if row.sum() >= SPLITS]
+        record = record_of(protocol, self.reader.identity, {"splits": SPLITS, "num_made": len(made.names)})
+        beside = {"std over splits": scores.std(correction=0).item()}
+        return Measured(self.name, scores.mean().item(), len(made.names), record, replicates, beside)
+
+    @staticmethod
+    def _resampled(rows: Float[Tensor, "n d"], times: Int[Tensor, "n"]) -> float:
+        drawn = rows.repeat_interleave(times, 0)
+        scores = inception_scores(drawn, shuffled(len(drawn)))
+        return sum(scores) / len(scores)
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,4 +196,4 @@ def record_of(protocol: Protocol, identity: Mapping[str, Any], more: Mapping[str
     return {**taken, **identity, **more, "vitascope": version("vitascope")}
 
 
-Metric = SetMetric | VideoMetric | PairMetric
+Metric = SetMetric | VideoMetric | PairMetric | InceptionScore

@@ -113,7 +113,7 @@ class FlickerReader:
 
     identity: Mapping[str, Any] = field(default_factory=lambda: {"measure": "temporal flickering"})
 
-    def __call__(self, clips: Sequence[UInt8[Tensor, "t 3 h w"]]) -> Float[Tensor, "n 1"]:
+    def __call__(self, clips: Sequence[UInt8[Tensor, "_t 3 _h _w"]]) -> Float[Tensor, "n 1"]:
         for clip in clips:
             if len(clip) < 2:
                 raise UserError(f"flickering needs 2 frames at least, got {len(clip)}")

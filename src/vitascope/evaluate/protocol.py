@@ -32,19 +32,27 @@ class Protocol(Config):
     """What is taken of each video, and the conventions of the Fréchet distance.
 
     One clip of `frames` frames, each `stride`th of the video; `clip` says where it begins: "all" takes every clip that
-    does not overlap another. `resolution` is the stage before any network: short side scaled with antialias, middle cut
-    out. `divisor` is that of the covariance. `prepare` is for the video network of the distance; networks of other
-    metrics have conventions of their own.
+    does not overlap another. `made_clip` is for the videos made, where their rule is another. `resolution` is the stage
+    before any network: short side scaled with antialias, middle cut out. `divisor` is that of the covariance.
+    `prepare` is for the video network of the distance; networks of other metrics have conventions of their own.
     """
 
     name: str = "vitascope"
     frames: Count = 16
     stride: Count = 1
     clip: Choice = "first"
+    made_clip: Choice | None = None
     resolution: Count | None = None
     prepare: Prepare = Prepare()
     divisor: Literal["n", "n-1"] = "n-1"
     seed: CountOrZero = 0
+
+    def of_made(self) -> Protocol:
+        """As it reads to the videos made."""
+        return self if self.made_clip is None else self.model_copy(update={"clip": self.made_clip, "made_clip": None})
+
+    def of_real(self) -> Protocol:
+        return self.model_copy(update={"made_clip": None})
 
     @property
     def span(self) -> int:
@@ -59,7 +67,11 @@ def protocol_named(name: str) -> Protocol:
 
 
 _STYLEGANV = Protocol(
-    name="styleganv", clip="random", divisor="n", prepare=Prepare(resize="none", filter="bilinear", range=(0.0, 255.0))
+    name="styleganv",
+    clip="random",
+    made_clip="first",
+    divisor="n",
+    prepare=Prepare(resize="none", filter="bilinear", range=(0.0, 255.0)),
 )
 """The TorchScript file squashes the frames itself."""
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from vitascope.errors import first_line, is_out_of_memory
 from vitascope.evaluate.features import Reader
 from vitascope.evaluate.measured import Features, Measured, Report, Unusable
-from vitascope.evaluate.metrics import Bootstrap, Metric, PairMetric, SetMetric
+from vitascope.evaluate.metrics import Bootstrap, Metric, PairMetric, SetMetric, VideoMetric
 from vitascope.evaluate.paired import PairReader
 from vitascope.evaluate.protocol import Protocol
 from vitascope.evaluate.store import Store, key_of
@@ -57,14 +57,13 @@ class Column:
     rows: dict[str, Float[Tensor, "_n d"]] = field(default_factory=dict)
     videos: dict[str, Video] = field(default_factory=dict)
 
-    def key(self, item: Item, taken: Mapping[str, object]) -> str:
+    def key(self, item: Item, protocol: Protocol) -> str:
         digests = item.digests(self.which)
         # One video is read alike in either set.
         videos = digests if self.which == PAIR else {"video": digests[self.which]}
-        return key_of(reader=self.reader.identity, taken=taken, videos=videos)
+        return key_of(reader=self.reader.identity, taken=_taken(self.which, protocol), videos=videos)
 
-    def features(self) -> Features:
-        names = sorted(self.rows)
+    def features(self, names: Sequence[str]) -> Features:
         digests = [self.videos[name].digest for name in names]
         counts = torch.tensor([len(self.rows[name]) for name in names])
         return Features(
@@ -94,6 +93,7 @@ def evaluate(
 
     `paired`: videos of one name belong together. `written` is handed the report each time a number is added to it.
     """
+    _check_needs(metrics, protocol, has_real=real is not None, paired=paired)
     store, bootstrap = store or Store(None), bootstrap or Bootstrap(seed=protocol.seed)
     columns = _columns(metrics)
     items = _items(made, real or (), paired)
@@ -108,7 +108,9 @@ def evaluate(
     report = replace(report, unusable=tuple(unusable), notes=_notes(made, real or (), uneven))
     for metric in metrics:
         try:
-            report = replace(report, measured=(*report.measured, _measure(metric, columns, protocol, bootstrap)))
+            measured, left_out = _measure(metric, columns, protocol, bootstrap)
+            unusable = [*report.unusable, *left_out]
+            report = replace(report, measured=(*report.measured, measured), unusable=tuple(unusable))
         except UserError as error:
             report = replace(report, missing={**report.missing, metric.name: str(error)})
         if written is not None:
@@ -117,6 +119,31 @@ def evaluate(
     if written is not None:
         written(report)
     return report
+
+
+def _check_needs(metrics: Sequence[Metric], protocol: Protocol, *, has_real: bool, paired: bool) -> None:
+    for metric in metrics:
+        if isinstance(metric, SetMetric) and not has_real:
+            raise UserError(f"'{metric.name}' compares with real videos; give them with --real")
+        if isinstance(metric, PairMetric) and not paired:
+            raise UserError(
+                f"'{metric.name}' compares videos of one name; pass --paired, and the true ones with --real"
+            )
+    if paired and (protocol.made_clip or protocol.clip not in ("first", "all")):
+        raise UserError(
+            f"pairs are compared frame by frame, and protocol '{protocol.name}' takes its clips elsewhere in each; "
+            "choose another protocol"
+        )
+
+
+def _taken(which: str, protocol: Protocol) -> dict[str, object]:
+    """The protocol as far as it says which pixels are read."""
+    own = _own(which, protocol)
+    return own.model_dump(mode="json", exclude={"name", "prepare", "divisor", "made_clip"})
+
+
+def _own(which: str, protocol: Protocol) -> Protocol:
+    return protocol.of_made() if which == MADE else protocol.of_real()
 
 
 def _columns(metrics: Sequence[Metric]) -> dict[tuple[str, str], Column]:
@@ -166,7 +193,6 @@ def _read(
     items: Sequence[Item], columns: Mapping[tuple[str, str], Column], protocol: Protocol, store: Store, workers: int
 ) -> Iterator[Read]:
     """Rows of every item into the columns: those kept in the store, the others off videos decoded in the background."""
-    taken = protocol.model_dump(mode="json", exclude={"name", "prepare", "divisor"})
     waiting: deque[tuple[Item, dict[str, Column], dict[str, Future[Taken]]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for item in items:
@@ -174,7 +200,7 @@ def _read(
             for column in columns.values():
                 if not item.has(column.which):
                     continue
-                key = column.key(item, taken)
+                key = column.key(item, protocol)
                 if (kept := store.get(key)) is None:
                     missing[key] = column
                 else:
@@ -184,19 +210,19 @@ def _read(
                 for which in item.videos
                 if any(which in item.digests(column.which) for column in missing.values())
             ]
-            decoding = {which: pool.submit(item.videos[which].take, protocol) for which in wanted}
+            decoding = {which: pool.submit(item.videos[which].take, _own(which, protocol)) for which in wanted}
             waiting.append((item, missing, decoding))
             if len(waiting) >= AHEAD:
-                yield _finish(*waiting.popleft(), taken, store)
+                yield _finish(*waiting.popleft(), protocol, store)
         while waiting:
-            yield _finish(*waiting.popleft(), taken, store)
+            yield _finish(*waiting.popleft(), protocol, store)
 
 
 def _finish(
     item: Item,
     missing: Mapping[str, Column],
     decoding: Mapping[str, Future[Taken]],
-    taken: Mapping[str, object],
+    protocol: Protocol,
     store: Store,
 ) -> Read:
     decoded: dict[str, Taken] = {}
@@ -207,7 +233,7 @@ def _finish(
         except UserError as error:
             read.unusable.append(Unusable(which, item.name, "all", str(error)))
     for which in item.videos:
-        key = key_of(measure="unevenness", taken=taken, video=item.videos[which].digest)
+        key = key_of(measure="unevenness", taken=_taken(which, protocol), video=item.videos[which].digest)
         if which in decoded:
             store.put(key, torch.tensor([[decoded[which].unevenness]]))
         if (unevenness := store.get(key)) is not None and unevenness.item() > UNEVEN:
@@ -249,17 +275,25 @@ def _keep(column: Column, item: Item, rows: Float[Tensor, "n d"]) -> None:
 
 def _measure(
     metric: Metric, columns: Mapping[tuple[str, str], Column], protocol: Protocol, bootstrap: Bootstrap
-) -> Measured:
-    read = {which: columns[which, key_of(reader=metric.reader.identity)] for which in _sets(metric)}
-    for which, column in read.items():
-        if not column.rows:
+) -> tuple[Measured, list[Unusable]]:
+    """The number, and the videos that it leaves out for want of a caption."""
+    features: dict[str, Features] = {}
+    left_out: list[Unusable] = []
+    for which in _sets(metric):
+        column = columns[which, key_of(reader=metric.reader.identity)]
+        names = sorted(column.rows)
+        if isinstance(metric, VideoMetric) and metric.needs_caption:
+            mute = [name for name in names if not column.videos[name].caption.strip()]
+            left_out = [Unusable(which, name, metric.name, f"'{name}' has no caption") for name in mute]
+            names = [name for name in names if name not in set(mute)]
+        if not names:
             what = {MADE: "video made", REAL: "real video", PAIR: "pair"}[which]
-            raise UserError(f"no {what} could be used")
-    features = {which: column.features() for which, column in read.items()}
+            raise UserError(f"no {what} could be used" + (": none has a caption; give --captions" if left_out else ""))
+        features[which] = column.features(names)
     if isinstance(metric, SetMetric):
-        return metric.measure(features[MADE], features[REAL], protocol, bootstrap)
+        return metric.measure(features[MADE], features[REAL], protocol, bootstrap), left_out
     (one,) = features.values()
-    return metric.measure(one, protocol, bootstrap)
+    return metric.measure(one, protocol, bootstrap), left_out
 
 
 def _notes(made: Sequence[Video], real: Sequence[Video], uneven: Sequence[str]) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Protocol as Interface
 
 import torch
 from jaxtyping import UInt8
@@ -30,31 +29,14 @@ ENDINGS = (
 class Taken:
     """What the protocol takes of a video. `unevenness`: its longest frame by its usual one, 1 at a steady rate."""
 
-    clips: list[UInt8[Tensor, "t 3 h w"]]
+    clips: list[UInt8[Tensor, "_t 3 _h _w"]]
     unevenness: float = 1.0
-
-
-class Video(Interface):
-    """A video that is not in memory yet."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def digest(self) -> str:
-        """Changes whenever the pixels would."""
-        ...
-
-    @property
-    def caption(self) -> str: ...
-
-    def take(self, protocol: Protocol) -> Taken:
-        """What the protocol takes of it; UserError where there is too little, or nothing that can be read."""
-        ...
 
 
 @dataclass(frozen=True)
 class VideoFile:
+    """A video that is not in memory yet. `digest` changes whenever the pixels would."""
+
     path: Path
     name: str
     given_caption: str | None = None
@@ -73,6 +55,7 @@ class VideoFile:
         return str(first.note.get("caption", "")) if first else ""
 
     def take(self, protocol: Protocol) -> Taken:
+        """What the protocol takes of it; UserError where there is too little, or nothing that can be read."""
         counted, start = 0, 0
         for _ in range(2):
             if protocol.clip in ("middle", "random"):
@@ -88,8 +71,8 @@ class VideoFile:
 
     def _read(self, start: int, protocol: Protocol) -> tuple[Taken, int]:
         """Clips from frame `start` on, and how many frames were decoded."""
-        windows: list[UInt8[Tensor, "t 3 h w"]] = []
-        frames: list[UInt8[Tensor, "3 h w"]] = []
+        windows: list[UInt8[Tensor, "_t 3 _h _w"]] = []
+        frames: list[UInt8[Tensor, "3 _h _w"]] = []
         times: list[float] = []
         num_read, span = 0, protocol.span
         stop = None if protocol.clip == "all" else start + span
@@ -139,6 +122,9 @@ class MadeVideo:
         else:
             starts = [_start(num, protocol, self.digest)]
         return Taken([_stacked(list(frames[at : at + span : protocol.stride]), protocol, self.name) for at in starts])
+
+
+Video = VideoFile | MadeVideo
 
 
 def find_videos(place: Path, captions: dict[str, str] | None = None) -> list[VideoFile]:
@@ -194,7 +180,7 @@ def _too_short(name: str, num: int, protocol: Protocol) -> UserError:
     return UserError(f"'{name}' has {num} frames and the protocol takes {protocol.frames}{every}")
 
 
-def _stacked(frames: list[UInt8[Tensor, "3 h w"]], protocol: Protocol, name: str) -> UInt8[Tensor, "t 3 h w"]:
+def _stacked(frames: list[UInt8[Tensor, "3 _h _w"]], protocol: Protocol, name: str) -> UInt8[Tensor, "t 3 h w"]:
     if len({frame.shape for frame in frames}) > 1:
         raise UserError(f"'{name}' changes its size midway; cut it where it does")
     clip = torch.stack(frames)
