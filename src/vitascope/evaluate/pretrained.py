@@ -13,13 +13,16 @@ from vitascope.errors import first_line
 from vitascope.types import UserError
 
 
-def load_pretrained(name: str, folder: Path, kind: str) -> Any:
-    """A model of one of transformers' classes, whole and in evaluation mode."""
+def load_pretrained(name: str, folder: Path, kind: str, family: str | None = None) -> Any:
+    """A model of one of transformers' classes, whole and in evaluation mode; its config must name the `family`."""
     try:
         import transformers
     except ImportError:
         raise UserError(f"the network '{name}' needs transformers: pip install 'vitascope[hf]'") from None
     try:
+        settings, _ = transformers.PreTrainedConfig.get_config_dict(folder, local_files_only=True)
+        if family is not None and settings.get("model_type") != family:
+            raise UserError(f"'{folder}' is no {family}: its config says '{settings.get('model_type')}'")
         model, loading = getattr(transformers, kind).from_pretrained(
             folder, local_files_only=True, output_loading_info=True
         )
@@ -35,7 +38,7 @@ class ClipNetwork:
     """Both halves of a CLIP: pictures and texts to vectors of unit length."""
 
     def __init__(self, folder: Path) -> None:
-        self.model = load_pretrained("clip", folder, "CLIPModel")
+        self.model = load_pretrained("clip", folder, "CLIPModel", "clip")
         import transformers
 
         try:
@@ -74,7 +77,7 @@ class VideoMaeNetwork:
     """The norm of the mean over tokens of a VideoMAE that was fine-tuned to classify: what its classifier reads."""
 
     def __init__(self, folder: Path) -> None:
-        self.model = load_pretrained("videomae", folder, "VideoMAEForVideoClassification")
+        self.model = load_pretrained("videomae", folder, "VideoMAEForVideoClassification", "videomae")
         if self.model.fc_norm is None:
             raise UserError(f"'{folder}' was fine-tuned without a mean over tokens; use one with use_mean_pooling")
 
