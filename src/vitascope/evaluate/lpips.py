@@ -16,6 +16,9 @@ TAPS = (1, 4, 7, 9, 11)
 class Lpips(nn.Module):
     """The distance of each pair of frames in [0, 1]; it is scaled here, which v0.0 did not do."""
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self, alexnet: Mapping[str, Tensor], linear: Mapping[str, Tensor]) -> None:
         """State dicts: torchvision's AlexNet, of which `features` are used, and the learned weights of the layers."""
         super().__init__()

@@ -41,7 +41,8 @@ class Features:
 class Measured:
     """One number. `n` counts videos. `replicates` are its values on resampled sets: what a comparison is made of.
 
-    `beside` holds what belongs to the number but is not it: a floor, an extrapolation, another convention's value.
+    `beside` holds what belongs to the number but is not it: a floor, an extrapolation, another convention's value;
+    `least` is what no such number can fall below.
     """
 
     metric: str
@@ -51,10 +52,14 @@ class Measured:
     replicates: Sequence[float] = ()
     beside: Mapping[str, Any] = field(default_factory=dict)
     videos: Mapping[str, float] = field(default_factory=dict)
+    least: float | None = None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        return bootstrap_interval(self.value, self.replicates)
+        interval = bootstrap_interval(self.value, self.replicates)
+        if interval is None or self.least is None:
+            return interval
+        return max(interval[0], self.least), interval[1]
 
     def told(self) -> dict[str, Any]:
         return {**asdict(self), "interval": self.interval}
@@ -91,7 +96,9 @@ class Report:
         table = Table("metric", "value", "95 % interval", "n", "beside")
         for one in self.measured:
             interval = "" if one.interval is None else " .. ".join(f"{end:.4g}" for end in one.interval)
-            beside = ", ".join(f"{name} {_short(value)}" for name, value in one.beside.items())
+            beside = ", ".join(
+                f"{name} {_short(value)}" for name, value in one.beside.items() if not isinstance(value, dict)
+            )
             table.add_row(one.metric, f"{one.value:.5g}", interval, str(one.n), beside)
         console.print(table)
         for name, reason in self.missing.items():
