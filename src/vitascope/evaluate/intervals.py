@@ -1,9 +1,16 @@
-"""How sure a rate is."""
+"""How sure a rate is, or any number that follows from a set of videos."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vitascope.types import generator_for
 
 Z = 1.959964
 """Standard deviations of a normal distribution that hold 95 %."""
@@ -32,3 +39,25 @@ class Rate:
         middle = (self.value + spread / 2) / (1 + spread)
         half = Z / (1 + spread) * math.sqrt(self.value * (1 - self.value) / self.count + spread / (4 * self.count))
         return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def resamples(num: int, times: int, seed: int, *purpose: str) -> Float[Tensor, "times num"]:
+    """How often each of `num` things occurs in each of `times` draws of `num` with replacement (Efron 1979).
+
+    The same seed and purpose give the same draws, so that two values of the same things are resampled together.
+    """
+    drawn = torch.randint(num, (times, num), generator=generator_for(seed, "resamples", *purpose))
+    return torch.zeros(times, num).scatter_add_(1, drawn, torch.ones(times, num))
+
+
+def bootstrap_interval(value: float, replicates: Sequence[float]) -> tuple[float, float] | None:
+    """95 % interval: the spread of the replicates about their own mean, laid around the value.
+
+    About their own mean, because a resample repeats the bias that the value has already: a Fréchet distance of
+    resampled sets lies above that of the sets. The interval is of the value at this n, not of one without bias.
+    """
+    if len(replicates) < 2:
+        return None
+    values = torch.tensor(replicates, dtype=torch.float64)
+    low, high = torch.quantile(values - values.mean(), torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return value + low, value + high

@@ -8,7 +8,7 @@ from vitascope.media.pictures import (
     picture_to_base64png,
     resize,
 )
-from vitascope.media.reading import read_end, read_image, read_settings, read_video
+from vitascope.media.reading import count_frames, read_end, read_frames, read_image, read_settings, read_video
 from vitascope.media.writing import (
     LEAST_FPS,
     MOST_FPS,
@@ -26,6 +26,7 @@ __all__ = [
     "check_destination",
     "check_free",
     "contact_sheet",
+    "count_frames",
     "encode",
     "filmstrip",
     "grid",
@@ -33,6 +34,7 @@ __all__ = [
     "picture_from_base64png",
     "picture_to_base64png",
     "read_end",
+    "read_frames",
     "read_image",
     "read_settings",
     "read_video",

@@ -7,8 +7,9 @@ import math
 import sys
 from bisect import bisect
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -66,36 +67,94 @@ def _open(path: Path) -> av.container.InputContainer:
     return container
 
 
-def _read_container(path: Path, num_frames: int | None, size: tuple[int, int] | None, seconds: float) -> Clip:
-    end, num_read, is_end = 0.0, 0, math.isfinite(seconds)
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One frame of a video while it is read; turning it into pixels costs several times its decoding."""
+
+    picture: av.VideoFrame | UInt8[Tensor, "3 h w"]
+    note: Mapping[str, Any]
+    fps: float
+    seconds: float | None  # when it is shown, if the file says so
+    path: Path
+
+    def pixels(self) -> UInt8[Tensor, "3 h w"]:
+        try:
+            return self.picture if isinstance(self.picture, Tensor) else _from_frame(self.picture, self.note)
+        except UNREADABLE as error:
+            raise UserError(f"'{self.path}' has colours that cannot be read ({_why(error)}); convert it") from error
+
+
+def read_frames(path: str | Path) -> Iterator[Frame]:
+    """The frames of a video one after the other, for what is too long for memory. Damage is told where it is met."""
+    path = _existing(path, "a video")
+    if not _is_picture(path):
+        yield from _container_frames(path)
+        return
+    clip = read_video(path)
+    note = {"caption": clip.caption}
+    for number, pixels in enumerate(clip.pixels):
+        yield Frame((pixels * 255).round().to(torch.uint8), note, clip.fps, number / clip.fps, path)
+
+
+def count_frames(path: str | Path) -> int:
+    """How many frames a video seems to hold, without decoding it: `read_frames` may find fewer."""
+    path = _existing(path, "a video")
+    try:
+        if _is_picture(path):
+            with Image.open(path, formats=PICTURE_FORMATS) as picture:
+                return max(int(getattr(picture, "n_frames", 1)), _note_of(picture).get("num_frames", 1))
+        with _open(path) as container:
+            return sum(bool(packet.size) for packet in container.demux(container.streams.video[0]))
+    except UNREADABLE as error:
+        raise UserError(f"'{path}' is damaged or no video ({_why(error)}); give an mp4, webm or mkv") from error
+
+
+def _is_picture(path: Path) -> bool:
+    try:
+        Image.open(path, formats=PICTURE_FORMATS).close()
+    except UNREADABLE:
+        return False
+    return True
+
+
+def _container_frames(path: Path) -> Generator[Frame, None, None]:
+    end, num_read = 0.0, 0
     try:
         with _open(path) as container:
             stream, note = container.streams.video[0], _parse(container.metadata.get("comment"))
             stream.thread_type = "AUTO"
             fps = float(stream.average_rate or stream.guessed_rate or 25)
-            # Of an end, most frames are forgotten again: turning them into pixels costs several times their decoding.
-            late: deque[av.VideoFrame] = deque(maxlen=_num_kept(seconds, fps))
-            frames: list[UInt8[Tensor, "3 h w"]] = []
             for packet in container.demux():
                 end = max(end, ((packet.pts or 0) + (packet.duration or 0)) * float(packet.time_base or 0))
                 for frame in stream.decode(packet) if packet.stream is stream else ():
                     if frame.is_corrupt:
                         raise UserError(f"'{path}' is damaged at frame {num_read}; copy or download it again")
-                    if is_end:
-                        late.append(frame)
-                    else:
-                        frames.append(shrink(_from_frame(frame, note), size))
+                    yield Frame(frame, note, fps, frame.time, path)
                     num_read += 1
-                if num_frames is not None and num_read >= num_frames:
-                    return _clip(frames[:num_frames], fps, note, path)
-            frames += [shrink(_from_frame(frame, note), size) for frame in late]
             # Sound counts, as it may last longer; the stated number of frames does not: editors hide frames.
             stated = (container.duration or 0) / av.time_base
     except UNREADABLE as error:
         raise UserError(f"'{path}' is damaged or no video ({_why(error)}); give an mp4, webm or mkv") from error
     if end < stated - 1.5 / fps:
         raise UserError(f"'{path}' ends after {end:.2f} of {stated:.2f} seconds; copy or download it again")
-    return _clip(frames, fps, note, path)
+
+
+def _read_container(path: Path, num_frames: int | None, size: tuple[int, int] | None, seconds: float) -> Clip:
+    frames: list[UInt8[Tensor, "3 h w"]] = []
+    late: deque[Frame] = deque()  # of an end, most frames are forgotten again and never turned into pixels
+    last: Frame | None = None
+    with closing(_container_frames(path)) as every:
+        for last in every:
+            if math.isfinite(seconds):
+                late.append(last)
+                if len(late) > _num_kept(seconds, last.fps):
+                    late.popleft()
+            else:
+                frames.append(shrink(last.pixels(), size))
+            if num_frames is not None and len(frames) >= num_frames:
+                break
+    frames += [shrink(frame.pixels(), size) for frame in late]
+    return _clip(frames, last.fps if last else 25.0, last.note if last else {}, path)
 
 
 def _from_frame(frame: av.VideoFrame, note: Mapping[str, Any]) -> UInt8[Tensor, "3 h w"]:

@@ -1,0 +1,111 @@
+"""Commands that measure videos, whoever made them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vitascope.cli.common import ForceOption, say, tracker
+from vitascope.errors import UserError
+
+
+def videos(
+    made: Annotated[Path, typer.Argument(help="Folder of the videos to measure, or one video.")],
+    real: Annotated[Path | None, typer.Option(help="Folder of real videos, for distances and pairs.")] = None,
+    metrics: Annotated[
+        list[str] | None, typer.Option("--metric", help="Repeatable; --list names all. What needs no file, if absent.")
+    ] = None,
+    paired: Annotated[bool, typer.Option("--paired", help="Videos of one name belong together: PSNR, SSIM.")] = False,
+    protocol: Annotated[
+        str, typer.Option(help="vitascope, styleganv, styleganv_128, styleganv_stride8, videogpt, tats, tfhub or cd.")
+    ] = "vitascope",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change the protocol: frames=8, stride=2, clip=random, seed=1.")
+    ] = None,
+    networks: Annotated[
+        list[str] | None, typer.Option("--network", help="A network's file: i3d=i3d_torchscript.pt. Repeatable.")
+    ] = None,
+    captions: Annotated[
+        Path | None, typer.Option(help="Lines of name, tab, caption; else what the files themselves say.")
+    ] = None,
+    resamples: Annotated[int, typer.Option(help="For the intervals; 0 for none.")] = 200,
+    cache: Annotated[
+        Path | None, typer.Option(help="Where features are kept; features.sqlite beside --out if absent.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the report here as JSON.")] = None,
+    force: ForceOption = False,
+    list_all: Annotated[bool, typer.Option("--list", help="Name the metrics and networks, and stop.")] = False,
+) -> None:
+    """Measure a folder of videos, each number with its protocol and its error bar."""
+    from rich.console import Console
+
+    from vitascope import media
+    from vitascope.config import override
+    from vitascope.evaluate.catalogue import PAIRED, WITHOUT_FILES, Networks, metrics_named, print_catalogue
+    from vitascope.evaluate.metrics import Bootstrap
+    from vitascope.evaluate.protocol import protocol_named
+    from vitascope.evaluate.run import evaluate
+    from vitascope.evaluate.store import Store
+    from vitascope.evaluate.videos import find_videos, read_captions
+
+    if list_all:
+        print_catalogue(Console())
+        return
+    if paired and real is None:
+        raise UserError("--paired compares with the videos of --real; give that folder")
+    if resamples < 0:
+        raise UserError(f"--resamples must be 0 or more, got {resamples}")
+    if out is not None:
+        media.check_free(out, force=force)
+    wanted = protocol_named(protocol)
+    for change in changes or ():
+        name, equals, text = change.partition("=")
+        if not equals:
+            raise UserError(f"--set needs name=value, got '{change}'")
+        wanted = override(wanted, name, text)
+    paths = dict(_named(text) for text in networks or ())
+    usual = [name for name in WITHOUT_FILES if real is not None or name == "flicker"]
+    chosen = metrics_named(metrics or [*usual, *(PAIRED if paired else ())], Networks(paths, wanted))
+    given = read_captions(captions) if captions else None
+    report = evaluate(
+        find_videos(made, given),
+        None if real is None else find_videos(real),
+        chosen,
+        wanted,
+        store=Store(cache or (out.parent / "features.sqlite" if out else None)),
+        paired=paired,
+        bootstrap=Bootstrap(resamples, wanted.seed),
+        labels=(str(made), None if real is None else str(real)),
+        progress=tracker("reading videos"),
+        written=None if out is None else lambda report: media.replace_file(out, report.to_json().encode()),
+    )
+    report.print(Console())
+    if out is not None:
+        say(f"{out}: the report; compare it with another: vitascope evaluate compare {out} OTHER.json")
+    if report.missing and not report.measured:
+        raise UserError("nothing could be measured; the reasons are above")
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="A report of `evaluate videos`.")],
+    second: Annotated[Path, typer.Argument(help="Another.")],
+    metrics: Annotated[list[str] | None, typer.Option("--metric", help="Only these.")] = None,
+) -> None:
+    """Say whether two reports differ by more than chance; refuse if they were not measured alike."""
+    from rich.console import Console
+
+    from vitascope.evaluate.compare import compare as differences_of
+    from vitascope.evaluate.compare import print_differences
+    from vitascope.evaluate.measured import read_report
+
+    one, other = read_report(first), read_report(second)
+    print_differences(differences_of(one, other, metrics or ()), (str(first), str(second)), Console())
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if not equals:
+        raise UserError(f"--network needs NAME=PATH, such as i3d=i3d_torchscript.pt, got '{text}'")
+    return name, Path(path)

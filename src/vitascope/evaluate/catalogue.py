@@ -1,0 +1,215 @@
+"""Metrics by name, with the networks that they need: the one place where names become things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from vitascope.config import nearest
+from vitascope.evaluate.alignment import CLIPSCORE_PREFIX, conventions, cosine_with_caption, frame_consistency
+from vitascope.evaluate.features import (
+    SOURCES,
+    ClipReader,
+    FrameReader,
+    RandomNetwork,
+    Reader,
+    ScriptedI3d,
+    ScriptedVideo,
+    checked,
+    load_state,
+    load_weights,
+)
+from vitascope.evaluate.i3d import I3d
+from vitascope.evaluate.inception_v3 import InceptionV3
+from vitascope.evaluate.kernel import JEDI, KVD
+from vitascope.evaluate.lpips import Lpips
+from vitascope.evaluate.metrics import (
+    Frechet,
+    InceptionScore,
+    KernelDistance,
+    Metric,
+    PairMetric,
+    SetMetric,
+    VideoMetric,
+)
+from vitascope.evaluate.paired import PSNR, PSNR_OF_CLIP, SSIM, FlickerReader, PairReader
+from vitascope.evaluate.pretrained import ClipNetwork, DinoNetwork, VideoMaeNetwork
+from vitascope.evaluate.protocol import Prepare, Protocol
+from vitascope.types import UserError
+
+UNIT = (0.0, 1.0)
+IMAGENET = Prepare(range=UNIT, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+BYTES = Prepare(resize="none", range=(0.0, 255.0))
+FID_CLEAN = Prepare(size=299, filter="pillow")
+FID_LEGACY = Prepare(size=299)
+
+
+class Networks:
+    """The user's files by name, each loaded once and only when a metric asks for it."""
+
+    def __init__(self, paths: Mapping[str, Path], protocol: Protocol) -> None:
+        for name in paths:
+            if name not in SOURCES:
+                raise UserError(f"there is no network '{name}'; {nearest(name, list(SOURCES))}")
+        self.paths, self.protocol = paths, protocol
+
+    def _about(self, name: str) -> dict[str, str]:
+        return checked(name, self.paths.get(name))
+
+    @cached_property
+    def random(self) -> Reader:
+        about = {"network": "random, untrained", "network_seed": 0}
+        return ClipReader(RandomNetwork(0), about, Prepare(size=64, antialias=True))
+
+    @cached_property
+    def i3d(self) -> Reader:
+        about, how = self._about("i3d"), self.protocol.prepare
+        network, inside = load_weights(self.paths["i3d"], I3d), how.resize == "none"
+        if isinstance(network, I3d):
+            if inside:
+                raise UserError(
+                    f"protocol {self.protocol.name} resizes inside i3d_torchscript.pt, and '{self.paths['i3d']}' is a "
+                    "state dict; give that file, or choose videogpt, tats or tfhub"
+                )
+            return ClipReader(network, about, how)
+        return ClipReader(ScriptedI3d(network, inside), about, how)
+
+    @cached_property
+    def vjepa(self) -> Reader:
+        about = self._about("vjepa")
+        return ClipReader(ScriptedVideo(load_weights(self.paths["vjepa"])), about, IMAGENET)
+
+    @cached_property
+    def toyland(self) -> Reader:
+        about = self._about("toyland")
+        return ClipReader(ScriptedVideo(load_weights(self.paths["toyland"])), about, Prepare(resize="none"))
+
+    @cached_property
+    def c3d(self) -> Reader:
+        about = self._about("c3d")
+        return ClipReader(ScriptedVideo(load_weights(self.paths["c3d"])), about, BYTES)
+
+    @cached_property
+    def videomae(self) -> Reader:
+        about = self._about("videomae")
+        return ClipReader(VideoMaeNetwork(self.paths["videomae"]).clips, about, Prepare(range=UNIT))
+
+    @cached_property
+    def inception(self) -> nn.Module:
+        return load_weights(self.paths["inception"], InceptionV3)
+
+    @cached_property
+    def clip(self) -> ClipNetwork:
+        self._about("clip")
+        return ClipNetwork(self.paths["clip"])
+
+    @cached_property
+    def clip_frames(self) -> Reader:
+        about = self._about("clip")
+        how = Prepare(
+            resize="cut", size=self.clip.size, filter="bicubic", antialias=True, range=UNIT,
+            mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711),
+        )  # fmt: skip
+        return FrameReader(self.clip.pictures, about, how)
+
+    @cached_property
+    def dino_frames(self) -> Reader:
+        about = self._about("dino")
+        how = IMAGENET.model_copy(update={"resize": "cut", "filter": "bicubic", "antialias": True})
+        return FrameReader(DinoNetwork(self.paths["dino"]).pictures, about, how)
+
+    @cached_property
+    def lpips(self) -> PairReader:
+        backbone, linear = self._about("alexnet"), self._about("lpips")
+        network = Lpips(load_state(self.paths["alexnet"]), load_state(self.paths["lpips"]))
+        about = {"measure": "LPIPS", "version": "0.1", "net": "alex", "backbone": backbone, "linear": linear}
+        return PairReader(network, about, higher_is_better=False)
+
+
+def metrics_named(names: Sequence[str], networks: Networks) -> list[Metric]:
+    for name in names:
+        if name not in METRICS:
+            raise UserError(f"there is no metric '{name}'; {nearest(name, list(METRICS))}")
+    return [METRICS[name](name, networks) for name in dict.fromkeys(names)]
+
+
+def distance(read: Callable[[Networks], Reader], how: Frechet | KernelDistance) -> Callable[[str, Networks], Metric]:
+    return lambda name, networks: SetMetric(name, read(networks), how)
+
+
+def fid(how: Prepare) -> Callable[[str, Networks], Metric]:
+    def build(name: str, networks: Networks) -> Metric:
+        about = checked("inception", networks.paths.get("inception"))
+        reader = FrameReader(networks.inception, about, how, one=True, seed=networks.protocol.seed)
+        return SetMetric(name, reader, Frechet())
+
+    return build
+
+
+def beside_caption(prefix: str) -> Callable[[str, Networks], Metric]:
+    def build(name: str, networks: Networks) -> Metric:
+        reader, clip = networks.clip_frames, networks.clip
+        convention = f"mean over frames of the cosine with '{prefix}CAPTION'"
+        score = cosine_with_caption(clip, prefix)
+        return VideoMetric(name, reader, score, convention, True, partial(conventions, clip, prefix))
+
+    return build
+
+
+def consistency(read: Callable[[Networks], Reader]) -> Callable[[str, Networks], Metric]:
+    def build(name: str, networks: Networks) -> Metric:
+        score = frame_consistency(networks.protocol.frames)
+        return VideoMetric(name, read(networks), score, "mean cosine of successive frames")
+
+    return build
+
+
+def flicker(name: str, networks: Networks) -> Metric:
+    del networks
+    return VideoMetric(name, FlickerReader(), lambda rows, _: rows.double().mean().item(), "1 is still")
+
+
+def print_catalogue(console: Console) -> None:
+    """All metrics, and where the networks come from."""
+    console.print("metrics: " + ", ".join(METRICS), highlight=False)
+    table = Table(
+        "network", "file", "source", "licence", "sha256", title="networks: fetch the file, pass --network NAME=PATH"
+    )
+    for name, row in SOURCES.items():
+        table.add_row(
+            name, row.file, row.source, row.licence, row.sha256 or "not known; the report states that of your file"
+        )
+    console.print(table)
+
+
+METRICS: dict[str, Callable[[str, Networks], Metric]] = {
+    "frechet-random": distance(lambda networks: networks.random, Frechet()),
+    "kernel-random": distance(lambda networks: networks.random, KernelDistance(KVD)),
+    "frechet-toyland": distance(lambda networks: networks.toyland, Frechet()),
+    "kernel-toyland": distance(lambda networks: networks.toyland, KernelDistance(KVD)),
+    "fvd": distance(lambda networks: networks.i3d, Frechet()),
+    "cd-fvd": distance(lambda networks: networks.videomae, Frechet()),
+    "kvd": distance(lambda networks: networks.i3d, KernelDistance(KVD)),
+    "jedi": distance(lambda networks: networks.vjepa, KernelDistance(JEDI)),
+    "fid": fid(FID_CLEAN),
+    "fid-legacy": fid(FID_LEGACY),
+    "inception-score": lambda name, networks: InceptionScore(name, networks.c3d),
+    "clipsim": beside_caption(""),
+    "clipscore": beside_caption(CLIPSCORE_PREFIX),
+    "clip-consistency": consistency(lambda networks: networks.clip_frames),
+    "dino-consistency": consistency(lambda networks: networks.dino_frames),
+    "flicker": flicker,
+    "psnr": lambda name, _: PairMetric(name, PSNR),
+    "psnr-clip": lambda name, _: PairMetric(name, PSNR_OF_CLIP),
+    "ssim": lambda name, _: PairMetric(name, SSIM),
+    "lpips": lambda name, networks: PairMetric(name, networks.lpips),
+}
+"""`NAME-random` and `NAME-toyland` are no FVD or KVD: their networks are not the field's."""
+
+WITHOUT_FILES = ("frechet-random", "kernel-random", "flicker")
+PAIRED = ("psnr", "ssim")

@@ -1,0 +1,273 @@
+"""Networks that turn clips into numbers: the user's files behind one small interface, and one that needs no file."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, runtime_checkable
+from typing import Protocol as Interface
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from vitascope.config import nearest
+from vitascope.errors import first_line
+from vitascope.evaluate.prepare import channels_first, prepared
+from vitascope.evaluate.protocol import Prepare
+from vitascope.types import UserError, generator_for
+
+
+@runtime_checkable
+class Reader(Interface):
+    """What is read off clips. `identity` names all that the numbers follow from, but the clip: part of their key."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]: ...
+
+    def __call__(self, clips: Sequence[UInt8[Tensor, "_t 3 _h _w"]]) -> Float[Tensor, "n d"]:
+        """Rows for each clip, in their order: one for networks of video, one a frame for those of pictures."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ClipReader:
+    """Features of whole clips. Clips of one size go through the network together, at most `batch` of them."""
+
+    network: Callable[[Float[Tensor, "b t 3 h w"]], Float[Tensor, "b d"]]
+    about: Mapping[str, Any]
+    prepare: Prepare
+    batch: int = 8
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return {**self.about, "prepare": self.prepare.model_dump(mode="json")}
+
+    @torch.inference_mode()
+    def __call__(self, clips: Sequence[UInt8[Tensor, "_t 3 _h _w"]]) -> Float[Tensor, "n d"]:
+        ready = [prepared(clip, self.prepare) for clip in clips]
+        rows: list[Float[Tensor, "_b d"]] = []
+        for start in range(0, len(ready), self.batch):
+            together = ready[start : start + self.batch]
+            alike = len({clip.shape for clip in together}) == 1
+            rows += [self.network(part) for part in ([torch.stack(together)] if alike else [c[None] for c in together])]
+        return torch.cat(rows).float()
+
+
+@dataclass(frozen=True, eq=False)
+class FrameReader:
+    """Features of single frames. `one`: of one frame drawn from each clip, so that the rows are independent."""
+
+    network: Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b d"]]
+    about: Mapping[str, Any]
+    prepare: Prepare
+    one: bool = False
+    seed: int = 0
+    batch: int = 32
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        which = {"frame": "one at random", "frame_seed": self.seed} if self.one else {"frame": "all"}
+        return {**self.about, **which, "prepare": self.prepare.model_dump(mode="json")}
+
+    @torch.inference_mode()
+    def __call__(self, clips: Sequence[UInt8[Tensor, "_t 3 _h _w"]]) -> Float[Tensor, "n d"]:
+        frames = torch.cat([prepared(self._chosen(clip), self.prepare) for clip in clips])
+        return torch.cat([self.network(part) for part in frames.split(self.batch)]).float()
+
+    def _chosen(self, clip: UInt8[Tensor, "t 3 h w"]) -> UInt8[Tensor, "_n 3 h w"]:
+        if not self.one:
+            return clip
+        digest = hashlib.blake2b(clip.numpy().tobytes(), digest_size=8).hexdigest()
+        number = int(torch.randint(len(clip), (), generator=generator_for(self.seed, "frame", digest)))
+        return clip[number : number + 1]
+
+
+class RandomNetwork(nn.Module):
+    """Three random 3-D convolutions; features are means and deviations of their channels over time and space.
+
+    It sees colour, texture and motion a little, and has learned nothing: good for tests and for noticing that two sets
+    differ, no measure of quality.
+    """
+
+    def __init__(self, seed: int = 0, width: int = 16) -> None:
+        super().__init__()
+        widths = (3, width, 2 * width, 2 * width)
+        self.layers = nn.ModuleList(
+            nn.Conv3d(one, other, 3, stride=(1 if number else 2, 2, 2), padding=1)
+            for number, (one, other) in enumerate(pairwise(widths))
+        )
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                spread = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1
+                parameter.copy_(torch.randn(parameter.shape, generator=generator_for(seed, name)) * spread * 2)
+        self.requires_grad_(False)
+
+    def forward(self, clips: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b d"]:
+        hidden, seen = channels_first(clips), []
+        for layer in self.layers:
+            hidden = torch.nn.functional.gelu(layer(hidden))
+            flat = rearrange(hidden, "b c t h w -> b c (t h w)")
+            seen += [flat.mean(2), flat.std(2)]
+        return torch.cat(seen, 1)
+
+
+class ScriptedVideo(nn.Module):
+    """A TorchScript file that maps `b 3 t h w` to features; frames are prepared outside."""
+
+    def __init__(self, script: nn.Module) -> None:
+        super().__init__()
+        self.script = script
+
+    def forward(self, clips: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b d"]:
+        return self.script(channels_first(clips).contiguous()).flatten(1)
+
+
+class ScriptedI3d(nn.Module):
+    """`i3d_torchscript.pt`: the 400 logits, before softmax. `inside`: it squashes and scales bytes by itself."""
+
+    def __init__(self, script: nn.Module, inside: bool) -> None:
+        super().__init__()
+        self.script, self.inside = script, inside
+
+    def forward(self, clips: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b d"]:
+        read = channels_first(clips).contiguous()
+        return self.script(read, rescale=self.inside, resize=self.inside, return_features=True)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network that users bring: where its file comes from, and under what licence. Nothing is downloaded.
+
+    `sha256`: what the file must be, or the beginning of it, where that is known.
+    """
+
+    file: str
+    source: str
+    licence: str
+    fetch: str
+    sha256: str | None = None
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file, or of all files of a folder by name."""
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts):
+            with file.open("rb") as opened:
+                one = hashlib.file_digest(opened, "sha256")
+            if path.is_file():
+                return one.hexdigest()
+            digest.update(f"{file.relative_to(path).as_posix()} {one.hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def checked(name: str, path: Path | None) -> dict[str, str]:
+    """File name and sha256 of a user's file; what is missing, or not what it should be, says where it comes from."""
+    row = SOURCES.get(name)
+    if row is None:
+        raise UserError(f"there is no network '{name}'; {nearest(name, list(SOURCES))}")
+    where = f"'{name}' is {row.file} ({row.licence}), from {row.source}; fetch it with: {row.fetch}"
+    if path is None:
+        raise UserError(f"the network {where} and pass --network {name}=PATH")
+    if not path.exists():
+        raise UserError(f"there is nothing at '{path}'. The network {where}")
+    found = sha256_of(path)
+    beside = path.with_name(path.name + ".sha256")
+    for wanted in filter(None, (row.sha256, _first_word(beside))):
+        if not found.startswith(wanted.lower()):
+            raise UserError(
+                f"'{path}' is not the file it should be: its sha256 is {found} and must begin with {wanted}. "
+                f"The network {where}"
+            )
+    return {"network": name, "file": path.name, "sha256": found}
+
+
+def _first_word(path: Path) -> str | None:
+    """The digest in a file as `sha256sum` writes it."""
+    words = path.read_text(errors="replace").split() if path.is_file() else []
+    return words[0] if words else None
+
+
+def load_weights(path: Path, plain: Callable[[], nn.Module] | None = None) -> nn.Module:
+    """A TorchScript file, or a state dict of what `plain` builds."""
+    try:
+        if zipfile.is_zipfile(path) and any("/code/" in name for name in zipfile.ZipFile(path).namelist()):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # torch would have such files replaced; they exist
+                return torch.jit.load(str(path), map_location="cpu").eval()
+        if plain is None:
+            raise UserError(f"'{path}' must be a TorchScript file and is none; save the network with torch.jit.save")
+        network = plain()
+        network.load_state_dict(load_state(path))
+        return network.eval().requires_grad_(False)
+    except (RuntimeError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"'{path}' cannot be loaded ({first_line(error)}); fetch it again") from None
+
+
+def load_state(path: Path) -> dict[str, Tensor]:
+    """A state dict; nothing else that a file may hold is run."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, ValueError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(f"'{path}' holds no weights ({first_line(error)}); fetch it again") from None
+    if not isinstance(state, dict):
+        raise UserError(f"'{path}' must hold a state dict, got {type(state).__name__}; fetch it again")
+    return state
+
+
+SOURCES: dict[str, Source] = {
+    "i3d": Source(
+        "i3d_torchscript.pt, or i3d_pretrained_400.pt for all protocols but styleganv",
+        "Hugging Face flateon/FVD-I3D-torchscript (or dropbox.com/s/ge9e5ujwgetktms); "
+        "github.com/songweige/TATS tats/fvd/",
+        "DeepMind I3D, Apache-2.0", "hf download flateon/FVD-I3D-torchscript --local-dir i3d",
+    ),
+    "inception": Source(
+        "pt_inception-2015-12-05-6726825d.pth", "the releases of github.com/mseitzer/pytorch-fid", "Apache-2.0",
+        "curl -LO https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+        "pt_inception-2015-12-05-6726825d.pth",
+    ),
+    "c3d": Source(
+        "c3d_ucf101.pt", "dropbox.com/s/jxpu7avzdc9n97q", "for research",
+        "curl -L -o c3d_ucf101.pt 'https://www.dropbox.com/s/jxpu7avzdc9n97q/c3d_ucf101.pt?dl=1'",
+    ),
+    "clip": Source(
+        "the folder of openai/clip-vit-base-patch32", "Hugging Face openai/clip-vit-base-patch32", "MIT",
+        "hf download openai/clip-vit-base-patch32 --local-dir clip",
+    ),
+    "dino": Source(
+        "the folder of facebook/dino-vitb16", "Hugging Face facebook/dino-vitb16", "Apache-2.0",
+        "hf download facebook/dino-vitb16 --local-dir dino",
+    ),
+    "videomae": Source(
+        "vit_g_hybrid_pt_1200e_ssv2_ft.pth, converted to a folder that transformers reads",
+        "Hugging Face OpenGVLab/InternVideoMAE_models", "asks for a questionnaire",
+        "hf download OpenGVLab/InternVideoMAE_models vit_g_hybrid_pt_1200e_ssv2_ft.pth",
+    ),
+    "vjepa": Source(
+        "V-JEPA ViT-H/16 with its SSv2 probe, as TorchScript from 'b 3 t h w' to 1280 features",
+        "dl.fbaipublicfiles.com/jepa/vith16/", "see its repository",
+        "curl -LO https://dl.fbaipublicfiles.com/jepa/vith16/vith16.pth.tar",
+    ),
+    "alexnet": Source(
+        "alexnet-owt-7be5be79.pth", "download.pytorch.org/models", "BSD-3-Clause",
+        "curl -LO https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+    ),
+    "lpips": Source(
+        "alex.pth of LPIPS v0.1, the learned weights of its layers", "github.com/richzhang/PerceptualSimilarity",
+        "BSD-2-Clause",
+        "curl -LO https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/alex.pth",
+    ),
+    "toyland": Source(
+        "a network trained on Toyland, as TorchScript from 'b 3 t h w' in [-1, 1] to features", "your own training",
+        "yours", "train one and save it with torch.jit.save",
+    ),
+}  # fmt: skip

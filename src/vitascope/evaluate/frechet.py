@@ -1,0 +1,179 @@
+"""The Fréchet distance between two clouds of features, taken as Gaussians; of I3D logits it is the FVD."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vitascope.types import generator_for
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Count, mean and scatter (sum of outer products of deviations) in float64; parts merge to the whole.
+
+    Not raw second moments: where the mean is far from zero, those lose the digits in which two sets differ.
+    """
+
+    count: float
+    mean: Float[Tensor, "d"]
+    scatter: Float[Tensor, "d d"]
+
+    @classmethod
+    def of(cls, rows: Float[Tensor, "n d"], weights: Float[Tensor, "n"] | None = None) -> Moments:
+        """`weights`: how often each row counts."""
+        values = rows.double()
+        if weights is None:
+            mean, count = values.mean(0), float(len(values))
+            spread = values - mean
+        else:
+            values, weights = values[weights > 0], weights[weights > 0].double()
+            count = float(weights.sum())
+            mean = weights @ values / count
+            spread = (values - mean) * weights[:, None].sqrt()
+        return cls(count, mean, spread.T @ spread)
+
+    def merge(self, other: Moments) -> Moments:
+        """Chan, Golub, LeVeque 1983."""
+        count = self.count + other.count
+        away = other.mean - self.mean
+        scatter = self.scatter + other.scatter + torch.outer(away, away) * (self.count * other.count / count)
+        return Moments(count, self.mean + away * (other.count / count), scatter)
+
+    def covariance(self, ddof: int) -> Float[Tensor, "d d"]:
+        return self.scatter / (self.count - ddof)
+
+
+def frechet_distance(real: Moments, made: Moments, ddof: int = 1) -> float:
+    """|difference of means|^2 + tr(C_r + C_m - 2 (C_r C_m)^(1/2)). `ddof`: covariances are divided by n - ddof."""
+    first, second = real.covariance(ddof), made.covariance(ddof)
+    means = (real.mean - made.mean).square().sum()
+    return (means + first.trace() + second.trace()).item() - 2 * trace_of_root(first, second)
+
+
+def trace_of_root(first: Float[Tensor, "d d"], second: Float[Tensor, "d d"]) -> float:
+    """tr (first second)^(1/2) of two covariances.
+
+    With first = A A' and second = B B' it is the sum of the singular values of A' B: real by construction, and several
+    times cheaper than a matrix root. Directions in which a covariance is zero to rounding are left out.
+    """
+    return sum_of_singular_values(_factor(first).T @ _factor(second))
+
+
+def sum_of_singular_values(matrix: Float[Tensor, "n m"]) -> float:
+    square = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+    return torch.linalg.eigvalsh(square).clamp_min(0).sqrt().sum().item()
+
+
+def _factor(covariance: Float[Tensor, "d d"]) -> Float[Tensor, "d k"]:
+    """A with A A' = covariance: Cholesky's where it is safe, else by eigenvectors."""
+    lower, failed = torch.linalg.cholesky_ex(covariance)
+    least = len(covariance) * torch.finfo(covariance.dtype).eps
+    if not failed and (diagonal := lower.diagonal()).min() > least**0.5 * diagonal.max():
+        return lower
+    values, vectors = torch.linalg.eigh(covariance)
+    kept = values > least * values[-1].clamp_min(0)
+    return vectors[:, kept] * values[kept].sqrt()
+
+
+def resampled_distances(
+    real: Float[Tensor, "n d"],
+    made: Float[Tensor, "m d"],
+    weights: Iterator[tuple[Float[Tensor, "n"], Float[Tensor, "m"]]],
+    ddof: int,
+) -> list[float]:
+    """The distance for each pair of weights, by whichever way is cheaper: d x d matrices, or n x m ones."""
+    if min(len(real), len(made)) > real.shape[1]:
+        return [frechet_distance(Moments.of(real, one), Moments.of(made, other), ddof) for one, other in weights]
+    centre = real.double().mean(0)
+    first, second = real.double() - centre, made.double() - centre
+    inner = first @ second.T
+    squares = first.square().sum(1), second.square().sum(1)
+    return [
+        _distance_of_few(first, second, inner, squares, one.double(), other.double(), ddof) for one, other in weights
+    ]
+
+
+def _distance_of_few(
+    first: Float[Tensor, "n d"],
+    second: Float[Tensor, "m d"],
+    inner: Float[Tensor, "n m"],
+    squares: tuple[Float[Tensor, "n"], Float[Tensor, "m"]],
+    one: Float[Tensor, "n"],
+    other: Float[Tensor, "m"],
+    ddof: int,
+) -> float:
+    """Of fewer rows than features: the singular values are those of the rows' inner products, which never change."""
+    counts = one.sum(), other.sum()
+    means = one @ first / counts[0], other @ second / counts[1]
+    traces = sum(
+        (weight @ square - count * mean.square().sum()) / (count - ddof)
+        for weight, square, count, mean in zip((one, other), squares, counts, means, strict=True)
+    )
+    rows, columns = one > 0, other > 0
+    centred = (
+        inner[rows][:, columns]
+        - (first[rows] @ means[1])[:, None]
+        - (second[columns] @ means[0])[None]
+        + means[0] @ means[1]
+    )
+    scaled = one[rows].sqrt()[:, None] * centred * other[columns].sqrt()[None]
+    root = sum_of_singular_values(scaled) / ((counts[0] - ddof) * (counts[1] - ddof)).sqrt()
+    return ((means[0] - means[1]).square().sum() + traces - 2 * root).item()
+
+
+def distance_of_rows(real: Float[Tensor, "n d"], made: Float[Tensor, "m d"], ddof: int) -> float:
+    every = torch.ones(len(real)), torch.ones(len(made))
+    return resampled_distances(real, made, iter([every]), ddof)[0]
+
+
+@dataclass(frozen=True)
+class Extrapolation:
+    """The distance at several shares of the sets, and the value to which a line in 1/n leads for n without end."""
+
+    at_infinity: float
+    counts: tuple[int, ...]  # rows of the smaller set
+    distances: tuple[float, ...]
+
+
+def extrapolated(real: Float[Tensor, "n d"], made: Float[Tensor, "m d"], ddof: int, seed: int) -> Extrapolation | None:
+    """The bias of the distance falls like 1/n: disjoint halves, thirds and quarters of both sets show how steeply."""
+    if min(len(real), len(made)) < 16:
+        return None
+    orders = [
+        torch.randperm(len(rows), generator=generator_for(seed, "parts", which))
+        for rows, which in ((real, "real"), (made, "made"))
+    ]
+    shares, counts, distances = (1, 2, 3, 4), [], []
+    for parts in shares:
+        sizes = len(real) // parts, len(made) // parts
+        drawn = [
+            distance_of_rows(
+                real[orders[0][part * sizes[0] : (part + 1) * sizes[0]]],
+                made[orders[1][part * sizes[1] : (part + 1) * sizes[1]]],
+                ddof,
+            )
+            for part in range(parts)
+        ]
+        counts.append(min(sizes))
+        distances.append(sum(drawn) / parts)
+    # Each point is a mean over as many parts as it has, of which none repeats a row: they weigh alike.
+    _slope, intercept = np.polyfit([1 / count for count in counts], distances, 1)
+    return Extrapolation(float(intercept), tuple(counts), tuple(distances))
+
+
+def floor_of(real: Float[Tensor, "n d"], num: int, ddof: int, seed: int, draws: int = 3) -> tuple[float, int] | None:
+    """The distance between two disjoint parts of the real set, `num` rows each if there are so many, and their size."""
+    size = min(num, len(real) // 2)
+    if size < 2:
+        return None
+    values = []
+    for draw in range(draws):
+        order = torch.randperm(len(real), generator=generator_for(seed, "floor", draw))
+        values.append(distance_of_rows(real[order[:size]], real[order[size : 2 * size]], ddof))
+    return sum(values) / draws, size

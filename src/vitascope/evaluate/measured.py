@@ -1,0 +1,140 @@
+"""What a measurement gives: the number, how sure it is, and all that another number must share to be compared."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from vitascope.evaluate.intervals import bootstrap_interval
+from vitascope.types import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What was read off a set of videos: the rows of one video follow each other. Videos are sorted by name."""
+
+    names: tuple[str, ...]
+    captions: tuple[str, ...]
+    digest: str  # of the contents of all videos
+    rows: Float[Tensor, "n d"]
+    video: Int[Tensor, "n"]  # the number of the video that a row is of
+
+    def of_each(self) -> list[Float[Tensor, "_n d"]]:
+        return list(self.rows.split(torch.bincount(self.video, minlength=len(self.names)).tolist()))
+
+    def spread(self, weights: Float[Tensor, "b v"]) -> Float[Tensor, "b n"]:
+        """Weights of videos as weights of rows: rows of one video are no independent draws."""
+        return weights[:, self.video]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One number. `n` counts videos. `replicates` are its values on resampled sets: what a comparison is made of.
+
+    `beside` holds what belongs to the number but is not it: a floor, an extrapolation, another convention's value;
+    `least` is what no such number can fall below.
+    """
+
+    metric: str
+    value: float
+    n: int
+    protocol: Mapping[str, Any]
+    replicates: Sequence[float] = ()
+    beside: Mapping[str, Any] = field(default_factory=dict)
+    videos: Mapping[str, float] = field(default_factory=dict)
+    least: float | None = None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        interval = bootstrap_interval(self.value, self.replicates)
+        if interval is None or self.least is None:
+            return interval
+        return max(interval[0], self.least), interval[1]
+
+    def told(self) -> dict[str, Any]:
+        return {**asdict(self), "interval": self.interval}
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """A video that a metric could not take, and why."""
+
+    set: str
+    name: str
+    metric: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """All numbers of one evaluation. `missing` names metrics that gave none, with the reason."""
+
+    made: str
+    real: str | None
+    version: str
+    measured: tuple[Measured, ...] = ()
+    unusable: tuple[Unusable, ...] = ()
+    notes: tuple[str, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
+    complete: bool = False
+
+    def to_json(self) -> str:
+        told = {**asdict(self), "vitascope": self.version, "measured": [one.told() for one in self.measured]}
+        return json.dumps(told, indent=1, allow_nan=False)
+
+    def print(self, console: Console) -> None:
+        table = Table("metric", "value", "95 % interval", "n", "beside")
+        for one in self.measured:
+            interval = "" if one.interval is None else " .. ".join(f"{end:.4g}" for end in one.interval)
+            beside = ", ".join(
+                f"{name} {_short(value)}" for name, value in one.beside.items() if not isinstance(value, dict)
+            )
+            table.add_row(one.metric, f"{one.value:.5g}", interval, str(one.n), beside)
+        console.print(table)
+        for name, reason in self.missing.items():
+            console.print(f"{name}: no value: {reason}", markup=False, highlight=False)
+        by_reason: dict[str, int] = {}
+        for bad in self.unusable:
+            by_reason[bad.metric] = by_reason.get(bad.metric, 0) + 1
+        for metric, count in by_reason.items():
+            examples = [bad for bad in self.unusable if bad.metric == metric]
+            console.print(f"{metric}: {count} videos not counted, such as: {examples[0].reason}", markup=False)
+        for note in self.notes:
+            console.print(f"note: {note}", markup=False, highlight=False)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def read_report(path: Path) -> Report:
+    """A report that was written by `to_json`."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        measured = tuple(
+            Measured(**{key: value for key, value in one.items() if key != "interval"}) for one in data["measured"]
+        )
+        unusable = tuple(Unusable(**one) for one in data["unusable"])
+        report = Report(
+            data["made"], data["real"], data["version"], measured, unusable, tuple(data["notes"]), data["missing"],
+            data["complete"],
+        )  # fmt: skip
+    except OSError as error:
+        raise UserError(f"the report '{path}' cannot be read ({error.strerror}); check the path") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"'{path}' is no report of `vitascope evaluate videos`; give the file that its --out named"
+        ) from None
+    if not all(math.isfinite(one.value) for one in report.measured):
+        raise UserError(f"'{path}' holds a value that is no number; evaluate again")
+    return report

@@ -1,0 +1,202 @@
+"""Metrics of sets and of single videos: from what readers read to a number with its interval and its protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vitascope.evaluate import frechet
+from vitascope.evaluate.features import Reader
+from vitascope.evaluate.inception_score import SPLITS, inception_scores, shuffled
+from vitascope.evaluate.intervals import resamples
+from vitascope.evaluate.kernel import Kernel, kernel_distances
+from vitascope.evaluate.measured import Features, Measured
+from vitascope.evaluate.paired import PairReader
+from vitascope.evaluate.protocol import Protocol
+from vitascope.types import UserError
+
+Score = Callable[[Float[Tensor, "n d"], str], float]
+"""Of the rows of one video and its caption."""
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How many resamples, from which seed."""
+
+    times: int = 200
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class SetMetric:
+    """A distance between what a network sees in the videos made and in real ones."""
+
+    name: str
+    reader: Reader
+    distance: Frechet | KernelDistance
+
+    def measure(self, made: Features, real: Features, protocol: Protocol, bootstrap: Bootstrap) -> Measured:
+        least = 2
+        if min(len(made.rows), len(real.rows)) < least:
+            raise UserError(
+                f"needs {least} clips of each set at least, got {len(made.rows)} made, {len(real.rows)} real"
+            )
+        weights = (
+            real.spread(resamples(len(real.names), bootstrap.times, bootstrap.seed, "real")),
+            made.spread(resamples(len(made.names), bootstrap.times, bootstrap.seed, "made")),
+        )
+        # A resample of one video only has no covariance.
+        usable = torch.stack([(rows > 0).sum(1) > 1 for rows in weights]).all(0)
+        value, replicates, beside = self.distance(
+            real.rows, made.rows, weights[0][usable], weights[1][usable], protocol
+        )
+        record = {
+            **record_of(protocol, self.reader.identity, self.distance.record(protocol)),
+            "real": real.digest, "num_real": len(real.names), "num_made": len(made.names),
+            "rows_real": len(real.rows), "rows_made": len(made.rows),
+        }  # fmt: skip
+        return Measured(self.name, value, len(made.names), record, replicates, beside, least=self.distance.least)
+
+
+@dataclass(frozen=True)
+class Frechet:
+    """With its extrapolation to endless sets, and its floor: the distance between two parts of the real set."""
+
+    least: ClassVar[float | None] = 0.0
+
+    def record(self, protocol: Protocol) -> dict[str, Any]:
+        return {"distance": "frechet", "divisor": protocol.divisor}
+
+    def __call__(
+        self,
+        real: Float[Tensor, "n d"],
+        made: Float[Tensor, "m d"],
+        real_weights: Float[Tensor, "b n"],
+        made_weights: Float[Tensor, "b m"],
+        protocol: Protocol,
+    ) -> tuple[float, list[float], dict[str, Any]]:
+        ddof = 1 if protocol.divisor == "n-1" else 0
+        value = frechet.distance_of_rows(real, made, ddof)
+        pairs = zip(real_weights, made_weights, strict=True)
+        replicates = frechet.resampled_distances(real, made, pairs, ddof)
+        beside: dict[str, Any] = {}
+        if line := frechet.extrapolated(real, made, ddof, protocol.seed):
+            beside["at infinite n"] = line.at_infinity
+            beside["at n"] = dict(zip(map(str, line.counts), line.distances, strict=True))
+        if floor := frechet.floor_of(real, len(made), ddof, protocol.seed):
+            beside["floor"], beside["floor n"] = floor
+        return value, replicates, beside
+
+
+@dataclass(frozen=True)
+class KernelDistance:
+    kernel: Kernel
+    least: ClassVar[float | None] = None  # an unbiased one of equal sets lies below zero half of the time
+
+    def record(self, protocol: Protocol) -> dict[str, Any]:
+        return {"distance": "kernel", **vars(self.kernel)}
+
+    def __call__(
+        self,
+        real: Float[Tensor, "n d"],
+        made: Float[Tensor, "m d"],
+        real_weights: Float[Tensor, "b n"],
+        made_weights: Float[Tensor, "b m"],
+        protocol: Protocol,
+    ) -> tuple[float, list[float], dict[str, Any]]:
+        first = torch.cat([torch.ones(1, len(real)), real_weights])
+        second = torch.cat([torch.ones(1, len(made)), made_weights])
+        value, *replicates = kernel_distances(real, made, self.kernel, first, second).tolist()
+        return value, replicates, {}
+
+
+@dataclass(frozen=True, eq=False)
+class VideoMetric:
+    """A mean over videos of a score that each has, by itself or with its caption; none weighs more for its length."""
+
+    name: str
+    reader: Reader
+    score: Score
+    convention: str
+    needs_caption: bool = False
+    beside: Callable[[Features, float], Mapping[str, Any]] = lambda *_: {}
+
+    def measure(self, made: Features, protocol: Protocol, bootstrap: Bootstrap) -> Measured:
+        scores = [self.score(rows, caption) for rows, caption in zip(made.of_each(), made.captions, strict=True)]
+        record = record_of(protocol, self.reader.identity, {"convention": self.convention})
+        mean = sum(scores) / len(scores)
+        return mean_of(self.name, made.names, scores, record, bootstrap, self.beside(made, mean))
+
+
+@dataclass(frozen=True, eq=False)
+class InceptionScore:
+    """Of probabilities of classes: the mean over ten splits of the shuffled clips. It looks at no real video."""
+
+    name: str
+    reader: Reader
+
+    def measure(self, made: Features, protocol: Protocol, bootstrap: Bootstrap) -> Measured:
+        if len(made.rows) < SPLITS:
+            raise UserError(f"needs {SPLITS} clips at least, one for each split, got {len(made.rows)}")
+        if not torch.allclose(made.rows.sum(1), torch.ones(len(made.rows)), atol=1e-3):
+            raise UserError("needs probabilities of classes, and what the network gives does not sum to 1")
+        scores = torch.tensor(inception_scores(made.rows, shuffled(len(made.rows))))
+        weights = made.spread(resamples(len(made.names), bootstrap.times, bootstrap.seed, "made")).long()
+        replicates = [self._resampled(made.rows, row) for row in weights if row.sum() >= SPLITS]
+        record = record_of(protocol, self.reader.identity, {"splits": SPLITS, "num_made": len(made.names)})
+        beside = {"std over splits": scores.std(correction=0).item()}
+        return Measured(self.name, scores.mean().item(), len(made.names), record, replicates, beside)
+
+    @staticmethod
+    def _resampled(rows: Float[Tensor, "n d"], times: Int[Tensor, "n"]) -> float:
+        drawn = rows.repeat_interleave(times, 0)
+        scores = inception_scores(drawn, shuffled(len(drawn)))
+        return sum(scores) / len(scores)
+
+
+@dataclass(frozen=True, eq=False)
+class PairMetric:
+    """A mean over pairs of a video made and the real one of the same name."""
+
+    name: str
+    reader: PairReader
+
+    def measure(self, made: Features, protocol: Protocol, bootstrap: Bootstrap) -> Measured:
+        """`made` holds what the reader read off the pairs: for each clip the score and the worst frame's."""
+        scores = [rows[:, 0].double().mean().item() for rows in made.of_each()]
+        worst = self.reader.worst(made.rows[:, 1])
+        record = record_of(protocol, self.reader.identity, {})
+        beside = {"worst frame": worst, "worst frame of": made.names[int(made.video[made.rows[:, 1] == worst][0])]}
+        return mean_of(self.name, made.names, scores, {**record, "real": made.digest}, bootstrap, beside)
+
+
+def mean_of(
+    name: str,
+    names: tuple[str, ...],
+    scores: list[float],
+    record: Mapping[str, Any],
+    bootstrap: Bootstrap,
+    beside: Mapping[str, Any],
+) -> Measured:
+    values = torch.tensor(scores, dtype=torch.float64)
+    replicates: list[float] = []
+    if len(values) > 1:
+        weights = resamples(len(values), bootstrap.times, bootstrap.seed, "made").double()
+        replicates = (weights @ values / len(values)).tolist()
+    of_each = dict(zip(names, scores, strict=True))
+    return Measured(name, values.mean().item(), len(values), record, replicates, beside, of_each)
+
+
+def record_of(protocol: Protocol, identity: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """What a number must share with another to be compared with it."""
+    taken = protocol.model_dump(mode="json", exclude={"prepare", "divisor"})
+    return {**taken, **identity, **more, "vitascope": version("vitascope")}
+
+
+Metric = SetMetric | VideoMetric | PairMetric | InceptionScore

@@ -1,0 +1,56 @@
+"""What was read off videos, by content: a stopped evaluation goes on, and a real set is read once for all models."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vitascope.types import UserError
+
+VERSION = 1
+"""Of how frames are decoded and prepared: raised when that changes, so that nothing old is taken for new."""
+
+
+class Store:
+    """Rows of features by a key made of all that they follow from. Each is kept at once and whole."""
+
+    def __init__(self, path: Path | None) -> None:
+        """In memory only if `path` is None."""
+        try:
+            # Writing is left to one thread; WAL lets several evaluations share the file.
+            self._base = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None)
+            self._base.execute("PRAGMA journal_mode=WAL")
+            self._base.execute("PRAGMA synchronous=NORMAL")
+            self._base.execute("CREATE TABLE IF NOT EXISTS features (key TEXT PRIMARY KEY, content BLOB) WITHOUT ROWID")
+        except sqlite3.Error as error:
+            raise UserError(f"'{path}' cannot keep features ({error}); remove it, or choose another --cache") from None
+
+    def get(self, key: str) -> Float[Tensor, "n d"] | None:
+        row = self._base.execute("SELECT content FROM features WHERE key = ?", (key,)).fetchone()
+        return None if row is None else torch.from_numpy(np.load(io.BytesIO(row[0]), allow_pickle=False))
+
+    def put(self, key: str, rows: Float[Tensor, "n d"]) -> None:
+        content = io.BytesIO()
+        np.save(content, rows.cpu().numpy(), allow_pickle=False)
+        try:
+            self._base.execute("INSERT OR REPLACE INTO features VALUES (?, ?)", (key, content.getvalue()))
+        except sqlite3.Error as error:
+            raise UserError(f"features cannot be kept ({error}); free some space, or choose another --cache") from None
+
+    def close(self) -> None:
+        self._base.close()
+
+
+def key_of(**parts: Mapping[str, Any] | str) -> str:
+    told = json.dumps({"version": VERSION, **parts}, sort_keys=True, default=list)
+    return hashlib.blake2b(told.encode(), digest_size=20).hexdigest()

@@ -1,0 +1,84 @@
+"""The commands that measure videos, as they are typed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from vitascope import cli, media
+from vitascope.types import Clip, generator_for
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    for name, noise in (("real", 0.0), ("one", 0.1), ("two", 0.3)):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            rng = generator_for(number)
+            pixels = torch.rand(1, 3, 16, 16, generator=rng) + noise * torch.randn(4, 3, 16, 16, generator=rng)
+            media.write(Clip(pixels.clamp(0, 1)), tmp_path / name / f"{number}.webp")
+    return tmp_path
+
+
+def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["vitascope", "evaluate", *text.split()])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    out, err = capsys.readouterr()
+    return int(end.value.code or 0), out, err
+
+
+def test_two_folders_are_measured_and_compared(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    usual = "--real real --paired --set frames=4 --resamples 50"
+    for name in ("one", "two"):
+        code, out, err = said(capsys, monkeypatch, f"videos {name} {usual} --out {name}.json")
+        assert code == 0 and "psnr" in out and "frechet-random" in out, err
+    report = json.loads((place / "one.json").read_text())
+    assert report["complete"] and (place / "features.sqlite").is_file()
+    code, out, _ = said(capsys, monkeypatch, "compare one.json two.json")
+    assert code == 0 and "significant (video by video)" in out
+    assert said(capsys, monkeypatch, "videos one --real real --out other.json --set frames=2")[0] == 0
+    code, out, err = said(capsys, monkeypatch, "compare one.json other.json")
+    assert code == 2 and "frames 4 and 2" in err and not out
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("videos absent", "absent"),
+        ("videos one --metric fvd --real real", "i3d_torchscript.pt"),
+        ("videos one --metric fvdd", "did you mean 'fvd'"),
+        ("videos one --metric psnr --real real", "--paired"),
+        ("videos one --paired", "--real"),
+        ("videos one --protocol tfhubb", "did you mean 'tfhub'"),
+        ("videos one --set frame=4", "did you mean 'frames'"),
+        ("videos one --set frames=0", "greater than or equal to 1"),
+        ("videos one --network i3d", "NAME=PATH"),
+        ("videos one --set frames=9", "nothing could be measured"),
+        ("videos one --resamples -1", "--resamples"),
+        ("videos one --out one", "is a folder"),
+        ("compare absent.json absent.json", "absent.json"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str, part: str
+):
+    code, _, err = said(capsys, monkeypatch, text)
+    assert code == 2 and part in err and "Traceback" not in err
+    assert err.count("error: ") == 1
+
+
+def test_the_list_names_metrics_and_where_networks_come_from(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    code, out, _ = said(capsys, monkeypatch, "videos . --list")
+    assert code == 0 and "frechet-random" in out and "Apache-2.0" in out
