@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from vitascope.cli import evaluate, make, train
+from vitascope.cli import evaluate, leaderboard, make, train
 from vitascope.cli.common import say
 from vitascope.errors import UserError, is_out_of_memory
 from vitascope.train.stop import Stopped
@@ -62,4 +62,5 @@ for command in (
     doctor,
 ):
     app.command()(command)
+evaluate.app.command()(leaderboard.leaderboard)
 app.add_typer(evaluate.app, name="evaluate")

@@ -1,0 +1,42 @@
+"""Commands about published results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vitascope.cli.common import ForceOption, say
+
+
+def leaderboard(
+    add: Annotated[
+        list[Path] | None, typer.Option(help="A report of yours, or the JSON of the official package; may be repeated.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What to call the model of a single --add.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw it into this png, svg or pdf.")] = None,
+    force: ForceOption = False,
+) -> None:
+    """VBench of the 25 models in the STIV paper, and of yours."""
+    from rich.console import Console
+
+    from vitascope import media
+    from vitascope.errors import UserError
+    from vitascope.evaluate.leaderboard import board, print_board, row_of
+    from vitascope.evaluate.leaderboard_plot import picture
+    from vitascope.evaluate.suite_report import read_report
+
+    if name is not None and len(add or ()) != 1:
+        raise UserError(f"--name is for one --add, got {len(add or ())}")
+    if plot is not None:
+        media.check_free(plot, force=force)
+    rows = board([row_of(read_report(path, name)) for path in add or ()])
+    console = Console()
+    print_board(rows, console if console.is_terminal else Console(width=TABLE_WIDTH))
+    if plot is not None:
+        media.replace_file(plot, picture(rows, plot))
+        say(f"{plot}: the leaderboard")
+
+
+TABLE_WIDTH = 150  # where there is no terminal to tell how much fits
