@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from vitascope.cli import evaluate, leaderboard, make, train
+from vitascope.cli import evaluate, judged, leaderboard, make, train
 from vitascope.cli.common import say
 from vitascope.errors import UserError, is_out_of_memory
 from vitascope.train.stop import Stopped
@@ -63,4 +63,6 @@ for command in (
 ):
     app.command()(command)
 evaluate.app.command()(leaderboard.leaderboard)
+evaluate.app.command()(judged.compbench)
+evaluate.app.command()(judged.dsg)
 app.add_typer(evaluate.app, name="evaluate")

@@ -149,8 +149,8 @@ def print_board(rows: Sequence[Row], console: Console) -> None:
         console.print(table_of(rows, (*AGGREGATES, *VBENCH.dimensions), title))
     else:
         quality, semantic = VBENCH.groups.values()
-        console.print(table_of(rows, (*AGGREGATES, *quality), title))
-        console.print(table_of(rows, tuple(semantic), "Semantic dimensions"))
+        console.print(table_of(rows, ("total", "quality", *quality), title))
+        console.print(table_of(rows, ("semantic", *semantic), "Semantic dimensions"))
     for row in rows:
         if found := misprints(row):
             off = ", ".join(f"{name} {difference:+.2f}" for name, difference in found.items())
@@ -211,7 +211,7 @@ SHORT = {
     "subject_consistency": "subj", "background_consistency": "back", "temporal_flickering": "flic",
     "motion_smoothness": "smoo", "dynamic_degree": "dyn", "aesthetic_quality": "aest", "imaging_quality": "imag",
     "object_class": "obj", "multiple_objects": "mult", "human_action": "act", "color": "col",
-    "spatial_relationship": "spat", "scene": "scene", "appearance_style": "astyl", "temporal_style": "tstyl",
+    "spatial_relationship": "spat", "scene": "scen", "appearance_style": "asty", "temporal_style": "tsty",
     "overall_consistency": "over",
 }  # fmt: skip
 """Heads of columns that leave room for the numbers."""

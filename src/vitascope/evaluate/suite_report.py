@@ -55,15 +55,15 @@ def read_report(path: Path, model: str | None = None, suite: str | None = None) 
     if not isinstance(content, dict) or not content:
         raise UserError(f"'{path}' must hold values by the name of their dimension, got {str(content)[:40]!r}")
     if "suite" in content and "dimensions" in content:
+        if content["suite"] not in SUITES:
+            raise UserError(
+                f"'{path}' is a report of '{content['suite']}', which is another test than {', '.join(SUITES)}: "
+                "its numbers cannot stand beside theirs, even where dimensions have the same name"
+            )
         try:
             report = SuiteReport.model_validate_json(json.dumps(content))
         except pydantic.ValidationError as error:
             raise UserError(f"'{path}' is no report: {first_mistake(error)}") from None
-        if report.suite not in SUITES:
-            raise UserError(
-                f"'{path}' is a report of '{report.suite}', which is another test than {', '.join(SUITES)}: "
-                "its numbers cannot stand beside theirs, even where dimensions have the same name"
-            )
         return report if model is None else report.model_copy(update={"model": model})
     return from_official(content, path, model, suite)
 
