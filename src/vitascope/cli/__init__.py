@@ -63,6 +63,7 @@ for command in (
 ):
     app.command()(command)
 evaluate.app.command()(leaderboard.leaderboard)
+evaluate.app.command()(leaderboard.vbench)
 evaluate.app.command()(judged.compbench)
 evaluate.app.command()(judged.dsg)
 app.add_typer(evaluate.app, name="evaluate")

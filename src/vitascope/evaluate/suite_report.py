@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,21 @@ class SuiteReport(Config):
         return [
             f"{name}: {departure}" for name, measured in self.dimensions.items() for departure in measured.departures
         ]
+
+
+def merged(parts: Sequence[SuiteReport]) -> SuiteReport:
+    """One report of several dimensions of one model on one suite; each part keeps its own protocol."""
+    first = parts[0]
+    dimensions = {name: measured for part in parts for name, measured in part.dimensions.items()}
+    for part in parts:
+        if (part.suite, part.model) != (first.suite, first.model):
+            raise UserError(
+                f"reports of {first.model} on {first.suite} and of {part.model} on {part.suite} are not one"
+            )
+    if len(dimensions) < sum(len(part.dimensions) for part in parts):
+        raise UserError("a dimension is in several of these reports; give each once")
+    protocol = {"parts": {" ".join(part.dimensions): part.protocol for part in parts}}
+    return first.model_copy(update={"dimensions": dimensions, "protocol": protocol})
 
 
 def read_report(path: Path, model: str | None = None, suite: str | None = None) -> SuiteReport:
