@@ -147,7 +147,7 @@ def style(clip: Clip, prompt: Prompt, networks: Networks) -> Sum | None:
     except (LookupError, TypeError):
         raise UserError(
             f"'{prompt.text}' has no auxiliary_info for appearance_style; give the official file of prompts"
-        )
+        ) from None
     return dimensions.appearance_style(networks.clip(clip.pixels), networks.words(about))
 
 
