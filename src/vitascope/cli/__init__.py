@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from vitascope.cli import evaluate, make, train, videos
+from vitascope.cli import evaluate, judged, leaderboard, make, train, videos
 from vitascope.cli.common import say
 from vitascope.errors import UserError, is_out_of_memory
 from vitascope.train.stop import Stopped
@@ -64,4 +64,8 @@ for command in (
     app.command()(command)
 evaluate.app.command("videos")(videos.videos)
 evaluate.app.command("compare")(videos.compare)
+evaluate.app.command()(leaderboard.leaderboard)
+evaluate.app.command()(leaderboard.vbench)
+evaluate.app.command()(judged.compbench)
+evaluate.app.command()(judged.dsg)
 app.add_typer(evaluate.app, name="evaluate")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,8 +16,12 @@ app = typer.Typer(help="Measure a model.", no_args_is_help=True, rich_markup_mod
 def toyland(
     model: ModelOption = None,
     split: Annotated[str, typer.Option(help="seen or unseen triples of colour, shape and motion.")] = "seen",
-    kind: Annotated[str, typer.Option(help="one, two, relation, count, change, interaction, camera or style.")] = "one",
-    num: Annotated[int, typer.Option(help="How many clips.")] = 256,
+    kind: Annotated[
+        str | None, typer.Option(help="one, two, relation, count, change, interaction, camera or style.")
+    ] = None,
+    num: Annotated[
+        int | None, typer.Option(help="How many clips; 256 if absent, with --suites 32 of each kind.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Other test scenes.")] = 0,
     captions: Annotated[str, typer.Option(help="canonical, paraphrased or both.")] = "both",
     task: Annotated[str, typer.Option(help="text, or image: the true first frame is given.")] = "text",
@@ -25,6 +29,9 @@ def toyland(
     guidance: Annotated[float | None, typer.Option(help="Guidance scale.")] = None,
     solver: Annotated[str | None, typer.Option(help="euler, heun, dpmpp, unipc or sde.")] = None,
     batch: Annotated[int, typer.Option(help="Clips sampled together.")] = 16,
+    suites: Annotated[
+        bool, typer.Option("--suites", help="All dimensions of VBench and CompBench: --num scenes of every kind.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Write the report here as JSON.")] = None,
     force: ForceOption = False,
 ) -> None:
@@ -32,15 +39,22 @@ def toyland(
     from rich.console import Console
 
     from vitascope import media
+    from vitascope.errors import UserError
     from vitascope.evaluate.toyland import evaluate
+    from vitascope.evaluate.twins import evaluate_suites
     from vitascope.recipes.judged import Judged
     from vitascope.sample.model import load
 
+    if suites and kind is not None:
+        raise UserError("--suites asks for every kind and --kind for one; leave one of them out")
     if out is not None:
         media.check_free(out, force=force)
     judged = Judged(load(model), steps, guidance, solver)
-    report = evaluate(
-        judged.generate, split=split, kind=kind, num=num, seed=seed, captions=captions, task=task, batch=batch,
+    which: dict[str, Any] = (
+        {"num": 32 if num is None else num} if suites else {"num": 256 if num is None else num, "kind": kind or "one"}
+    )
+    report = (evaluate_suites if suites else evaluate)(
+        judged.generate, **which, split=split, seed=seed, captions=captions, task=task, batch=batch,
         encode_decode=judged.encode_decode, made_with=judged.made_with, progress=tracker("judging"),
     )  # fmt: skip
     report.print(Console())

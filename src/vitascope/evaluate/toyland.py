@@ -53,16 +53,11 @@ class Report:
 
     def merge(self, other: Report) -> Report:
         """The report of both runs together; they must have the same protocol and no scene in common."""
-        if self.protocol != other.protocol:
-            names = {**self.protocol, **other.protocol}
-            differ = [name for name in names if self.protocol.get(name) != other.protocol.get(name)]
-            raise UserError(f"reports of different protocols cannot be merged; they differ in {', '.join(differ)}")
-        if twice := self.scenes & other.scenes:
-            raise UserError(f"both reports count scene {min(twice)}; merge each shard once")
+        refuse_to_merge(self.protocol, other.protocol, self.scenes & other.scenes)
         return Report(
             self.protocol,
-            _added(self.made, other.made),
-            _added(self.ceiling, other.ceiling),
+            added(self.made, other.made),
+            added(self.ceiling, other.ceiling),
             self.returned + other.returned,
             self.returned_best + other.returned_best,
             self.tokenizer + other.tokenizer,
@@ -105,6 +100,25 @@ class Report:
             console.print(f"true clips through the tokenizer: {self.tokenizer.psnr:.1f} dB ({how})")
 
 
+def refuse_to_merge(one: Mapping[str, Any], other: Mapping[str, Any], twice: frozenset[int]) -> None:
+    """Unless two reports have one protocol and no scene in common."""
+    if one != other:
+        differ = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+        raise UserError(f"reports of different protocols cannot be merged; they differ in {', '.join(differ)}")
+    if twice:
+        raise UserError(f"both reports count scene {min(twice)}; merge each shard once")
+
+
+def refuse_numbers(num: int, batch: int, seed: int, shard: tuple[int, int]) -> None:
+    if not 0 <= shard[0] < shard[1]:
+        raise UserError(f"shard must be a number and how many there are, such as (0, 4), got {shard}")
+    if not (1 <= num <= SCENES_PER_SEED and batch >= 1 and 0 <= seed < NUM_SEEDS):
+        raise UserError(
+            f"num must be from 1 to {SCENES_PER_SEED}, batch at least 1 and seed from 0 to {NUM_SEEDS - 1}, "
+            f"got {num}, {batch} and {seed}"
+        )
+
+
 def evaluate(
     generate: Callable[[Sequence[Request]], Sequence[Clip]],
     *,
@@ -130,13 +144,7 @@ def evaluate(
     wanted_split, wanted_kind = one_of("split", split, SPLITS), one_of("kind", kind, KINDS)
     wording = one_of("captions", captions, CAPTIONS)
     num_given = 1 if one_of("task", task, TASKS) == "image" else 0
-    if not 0 <= shard[0] < shard[1]:
-        raise UserError(f"shard must be a number and how many there are, such as (0, 4), got {shard}")
-    if not (1 <= num <= SCENES_PER_SEED and batch >= 1 and 0 <= seed < NUM_SEEDS):
-        raise UserError(
-            f"num must be from 1 to {SCENES_PER_SEED}, batch at least 1 and seed from 0 to {NUM_SEEDS - 1}, "
-            f"got {num}, {batch} and {seed}"
-        )
+    refuse_numbers(num, batch, seed, shard)
     protocol = {
         **(made_with or {}),
         "suite": "toyland", "version": version("vitascope"), "split": split, "kind": kind, "num": num, "seed": seed,
@@ -145,37 +153,43 @@ def evaluate(
     report, own = Report(protocol, {}), range(num)[shard[0] :: shard[1]]
     for first in range(0, len(own), batch):
         numbers = [seed * SCENES_PER_SEED + number for number in own[first : first + batch]]
-        scenes = [test_scene(wanted_split, wanted_kind, number) for number in numbers]
-        texts = [said(scene, wording, number) for scene, number in zip(scenes, numbers, strict=True)]
-        truths = [toyland.render(scene, NUM_FRAMES, SIZE[1], SIZE[0], FPS) for scene in scenes]
-        requests = [
-            Request(
-                text,
-                frames=dict(enumerate(truth.pixels[:num_given])),
-                num_frames=NUM_FRAMES,
-                fps=FPS,
-                size=SIZE,
-                seed=number,
-            )
-            for text, truth, number in zip(texts, truths, numbers, strict=True)
-        ]
-        for clip, scene, text, truth, number in zip(generate(requests), scenes, texts, truths, numbers, strict=True):
+        questions = [question(wanted_split, wanted_kind, number, wording, num_given) for number in numbers]
+        for clip, one in zip(generate([q.request for q in questions]), questions, strict=True):
             refuse_another_size(clip)
-            wanted, given = asked(scene, text), truth.pixels[:num_given]
+            wanted, truth = one.wanted, one.truth
+            given = truth.pixels[:num_given]
             returned = squared_error(clip.pixels[:num_given], given)
-            one = Report(protocol, counted(clip, wanted), returned=returned, scenes=frozenset({number}))
+            part = Report(protocol, counted(clip, wanted), returned=returned, scenes=frozenset({one.number}))
             if encode_decode is not None:
                 best = encode_decode(truth)
-                one = replace(
-                    one,
+                part = replace(
+                    part,
                     ceiling=counted(best, wanted),
                     returned_best=squared_error(best.pixels[:num_given], given),
                     tokenizer=squared_error(best.pixels, truth.pixels),
                 )
-            report = report.merge(one)
+            report = report.merge(part)
         if progress is not None:
             progress(first + len(numbers), len(own))
     return report
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One test scene: how it is asked for, as far as its caption tells it, and what a perfect answer looks like."""
+
+    number: int
+    wanted: toyland.Scene
+    truth: Clip
+    request: Request
+
+
+def question(split: Split, kind: Kind, number: int, captions: Captions, num_given: int) -> Question:
+    scene = test_scene(split, kind, number)
+    text, truth = said(scene, captions, number), toyland.render(scene, NUM_FRAMES, SIZE[1], SIZE[0], FPS)
+    known = dict(enumerate(truth.pixels[:num_given]))
+    request = Request(text, frames=known, num_frames=NUM_FRAMES, fps=FPS, size=SIZE, seed=number)
+    return Question(number, asked(scene, text), truth, request)
 
 
 def one_of(name: str, value: str, known: Sequence[Word]) -> Word:
@@ -230,7 +244,7 @@ def counted(clip: Clip, scene: toyland.Scene) -> dict[str, Rate]:
     return {dimension: Rate(int(passed(score)), 1) for dimension, score in judge(clip, scene).items()}
 
 
-def _added(one: Mapping[str, Rate], other: Mapping[str, Rate]) -> dict[str, Rate]:
+def added(one: Mapping[str, Rate], other: Mapping[str, Rate]) -> dict[str, Rate]:
     return {
         name: one.get(name, Rate()) + other.get(name, Rate()) for name in (*one, *(n for n in other if n not in one))
     }

@@ -42,7 +42,10 @@ def judge(clip: Clip, scene: Scene) -> Mapping[str, float]:
     Only the words of `scene` count, not its numbers: where things are is left to the clip. An empty size or background
     was not said. The words of the world speak of two seconds, so the rest of a longer clip is not judged.
     """
-    view = watch(clip, scene)
+    return verdict(watch(clip, scene))
+
+
+def verdict(view: View) -> Mapping[str, float]:
     scores = {name: ask(view) for name, ask in {**ASKED, **QUALITY}.items()}
     result = {name: float(score) for name, score in scores.items() if score is not None}
     return {**result, "all": float(all(passed(score) for name, score in result.items() if name in ASKED))}

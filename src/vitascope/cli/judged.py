@@ -1,0 +1,111 @@
+"""Commands that ask a vision-language model about videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitascope.cli.common import ForceOption, say, tracker
+from vitascope.errors import UserError
+
+if TYPE_CHECKING:
+    from vitascope.evaluate.judged import Judged
+    from vitascope.evaluate.judges import Judge
+
+VideosArgument = Annotated[Path, typer.Argument(help="The folder of the videos.")]
+UrlOption = Annotated[str | None, typer.Option(help="A server that speaks OpenAI's chat protocol, with its /v1.")]
+JudgeOption = Annotated[
+    str | None, typer.Option(help="With --url the model's name there, else the folder of a model of transformers.")
+]
+KeyOption = Annotated[str, typer.Option(envvar="VITASCOPE_JUDGE_KEY", help="Of the server.")]
+AnswersOption = Annotated[Path, typer.Option(help="Raw answers are kept here, and none is asked for twice.")]
+NameOption = Annotated[str | None, typer.Option(help="What to call the judged model; the folder's name if absent.")]
+OutOption = Annotated[Path | None, typer.Option(help="Write the report here as JSON.")]
+ANSWERS = Path("answers.jsonl")
+
+
+def compbench(
+    videos: VideosArgument,
+    prompts: Annotated[Path, typer.Option(help="The folder meta_data of T2V-CompBench, or one of its files.")],
+    judge: JudgeOption = None,
+    url: UrlOption = None,
+    key: KeyOption = "",
+    answers: AnswersOption = ANSWERS,
+    name: NameOption = None,
+    out: OutOption = None,
+    force: ForceOption = False,
+) -> None:
+    """T2V-CompBench's seven categories of VIDEOS/CATEGORY/0001.mp4, ..."""
+    from vitascope import media
+    from vitascope.evaluate.compbench import CATEGORIES, read_records
+    from vitascope.evaluate.judged import judge_compbench
+    from vitascope.evaluate.judges import Asking
+
+    if out is not None:
+        media.check_free(out, force=force)
+    files = [prompts] if prompts.is_file() else [prompts / f"{category}.json" for category in CATEGORIES]
+    there = [path for path in files if path.is_file()]
+    if not there:
+        raise UserError(f"'{prompts}' must be meta_data of T2V-CompBench, with files such as action_binding.json")
+    records = {path.stem: read_records(path.read_text(encoding="utf-8"), path.stem, str(path)) for path in there}
+    asking = Asking(judge_of(judge, url, key), answers)
+    found = judge_compbench(videos, records, asking, model=name or videos.name, progress=tracker("asking"))
+    tell(found, out)
+
+
+def dsg(
+    videos: VideosArgument,
+    questions: Annotated[Path, typer.Option(help="A table of questions as in DSG-1k.")],
+    judge: JudgeOption = None,
+    url: UrlOption = None,
+    key: KeyOption = "",
+    answers: AnswersOption = ANSWERS,
+    no_dependencies: Annotated[bool, typer.Option("--no-dependencies", help="Count each answer by itself.")] = False,
+    name: NameOption = None,
+    out: OutOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Davidsonian scene graphs: yes/no questions about VIDEOS/ITEM.mp4."""
+    from vitascope import media
+    from vitascope.evaluate.dsg import read_questions
+    from vitascope.evaluate.judged import judge_dsg
+    from vitascope.evaluate.judges import Asking
+
+    if out is not None:
+        media.check_free(out, force=force)
+    items = read_questions(questions)
+    asking = Asking(judge_of(judge, url, key), answers)
+    found = judge_dsg(
+        videos, items, asking, model=name or videos.name, dependencies=not no_dependencies, progress=tracker("asking")
+    )
+    tell(found, out)
+
+
+def judge_of(judge: str | None, url: str | None, key: str) -> Judge:
+    from vitascope.evaluate.judges import Endpoint, LocalJudge
+
+    if judge is None:
+        raise UserError("--judge says who looks: with --url the name of a model there, else the folder of a model")
+    return Endpoint(url, judge, key) if url is not None else LocalJudge(Path(judge))
+
+
+def tell(found: Judged, out: Path | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from vitascope import media
+
+    report = found.report
+    table = Table("", "value", "95 % interval", "n", "departs", title=f"{report.suite}: {report.model}")
+    for name, one in report.dimensions.items():
+        interval = "" if one.interval is None else f"{one.interval[0]:.3f} .. {one.interval[1]:.3f}"
+        table.add_row(name.replace("_", " "), f"{one.value:.3f}", interval, str(one.n), "; ".join(one.departures))
+    Console().print(table)
+    for line in found.skipped:
+        say(f"skipped: {line}")
+    if unanswered := report.protocol["unanswered"]:
+        say(f"{unanswered} questions without an answer that could be understood")
+    if out is not None:
+        media.replace_file(out, report.model_dump_json(indent=1).encode())

@@ -1,0 +1,112 @@
+"""Folders of videos judged by a vision-language model: T2V-CompBench and DSG, with what was skipped and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from vitascope import media
+from vitascope.errors import UserError
+from vitascope.evaluate import dsg
+from vitascope.evaluate.compbench import CATEGORIES, NUM_FRAMES, SEEDS, Record, spread
+from vitascope.evaluate.judges import Asking
+from vitascope.evaluate.suite_report import Measured, SuiteReport
+
+Progress = Callable[[int, int], None]
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A report, and the videos without a score, each with its reason."""
+
+    report: SuiteReport
+    skipped: tuple[str, ...]
+
+
+def bootstrapped(values: Sequence[float], departures: tuple[str, ...] = ()) -> Measured:
+    """The mean over videos, with the interval that holds 95 % of the means of resampled videos."""
+    known = np.array(values)
+    draws = np.random.default_rng(0).integers(len(known), size=(RESAMPLES, len(known)))
+    low, high = np.quantile(known[draws].mean(1), (0.025, 0.975))
+    return Measured(value=float(known.mean()), n=len(known), interval=(float(low), float(high)), departures=departures)
+
+
+def judge_compbench(
+    folder: Path, records: Mapping[str, Sequence[Record]], ask: Asking, *, model: str, progress: Progress
+) -> Judged:
+    """Videos named as the benchmark does: CATEGORY/0001.mp4, in the order of the records."""
+    dimensions, skipped, done = {}, [], 0
+    total = sum(map(len, records.values()))
+    for name, some in records.items():
+        scores = []
+        for number, record in enumerate(some, 1):
+            path = folder / name / f"{number:04d}.mp4"
+            try:
+                score = CATEGORIES[name].score(record, spread(media.read_video(path), NUM_FRAMES), ask)
+                if score is None:
+                    skipped.append(f"{path}: no answer that could be understood")
+                else:
+                    scores.append(score)
+            except UserError as error:
+                if not is_about(error, path):
+                    raise
+                skipped.append(f"{path}: {error}")
+            done += 1
+            progress(done, total)
+        if scores:
+            dimensions[name] = bootstrapped(scores, CATEGORIES[name].departures)
+    protocol = {"judge": ask.judge.name, "frames": NUM_FRAMES, "seeds": list(SEEDS), "prompts": total}
+    return finished("t2v_compbench_v2", model, dimensions, protocol, ask, skipped, folder)
+
+
+def judge_dsg(
+    folder: Path,
+    items: Mapping[str, dsg.Item],
+    ask: Asking,
+    *,
+    model: str,
+    dependencies: bool = True,
+    progress: Progress,
+) -> Judged:
+    """Videos named by their item, ITEM.mp4."""
+    scores, skipped = [], []
+    for number, (name, item) in enumerate(items.items(), 1):
+        path = folder / f"{name}.mp4"
+        try:
+            told = dsg.answered(item, dsg.frames_of(media.read_video(path)), ask)
+            scores.append(dsg.score(told, dependencies=dependencies))
+        except UserError as error:
+            if not is_about(error, path):
+                raise
+            skipped.append(f"{path}: {error}")
+        progress(number, len(items))
+    protocol = {"judge": ask.judge.name, "frames": dsg.NUM_FRAMES, "dependencies": dependencies, "prompts": len(items)}
+    departures = ("frames of a video instead of a picture",)
+    dimensions = {"dsg": bootstrapped(scores, departures)} if scores else {}
+    return finished("dsg", model, dimensions, protocol, ask, skipped, folder)
+
+
+def is_about(error: UserError, path: Path) -> bool:
+    """Whether a video is to blame, so that the others can go on; a judge that is not there stops everything."""
+    return str(path) in str(error)
+
+
+def finished(
+    suite: str,
+    model: str,
+    dimensions: dict[str, Measured],
+    protocol: dict[str, object],
+    ask: Asking,
+    skipped: Sequence[str],
+    folder: Path,
+) -> Judged:
+    if not dimensions:
+        told = skipped[0] if skipped else "no record"
+        raise UserError(f"nothing in '{folder}' could be judged ({told}); check the folder and the names of the videos")
+    whole = {**protocol, "version": version("vitascope"), "unanswered": ask.unanswered, "skipped": [*skipped]}
+    return Judged(SuiteReport(suite=suite, model=model, dimensions=dimensions, protocol=whole), tuple(skipped))

@@ -1,0 +1,326 @@
+"""VBench and T2V-CompBench in miniature: the same dimensions asked of Toyland's scenes and judged by its exact oracle.
+
+The numbers are no VBench numbers. What they share with it are the questions, the groups and the weights; each value is
+the share of clips that pass, so that 1 is reached by the truth, and what passes by chance is measured beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.nn import functional
+
+from vitascope.evaluate.intervals import Rate
+from vitascope.evaluate.toyland import (
+    CAPTIONS,
+    FPS,
+    KINDS,
+    NUM_FRAMES,
+    SCENES_PER_SEED,
+    SIZE,
+    SPLITS,
+    Question,
+    added,
+    one_of,
+    question,
+    refuse_another_size,
+    refuse_numbers,
+    refuse_to_merge,
+)
+from vitascope.evaluate.vbench import VBENCH, Scale, Scores, Suite, aggregate, weighted_mean
+from vitascope.toyland.oracle import View, passed, share, verdict, watch
+from vitascope.toyland.scene import SCENERY, Kind, Scene
+from vitascope.toyland.segment import TINTS, lines, squared_distances
+from vitascope.types import Clip, Request, generator_for
+
+NOT_A_SHAPE = 0.1  # what a picture of a thing may differ from every shape; that of an empty picture is 1
+OFF_PALETTE = 0.08  # how far a colour may be from all colours of the world
+
+Judged = Mapping[str, float]
+Ask = Callable[[View, Judged], float | None]
+Rates = Mapping[str, Rate]
+
+TWIN = Suite(
+    "toyland_vbench",
+    {
+        group: {name: Scale(weight=scale.weight) for name, scale in scales.items()}
+        for group, scales in VBENCH.groups.items()
+    },
+    VBENCH.weights,
+)
+"""The weights of VBench. Its scales stay out: they map similarities of networks; shares of clips need no mapping."""
+
+
+@dataclass(frozen=True)
+class TwinReport:
+    """Rates by column and dimension: `made` by the model, and for comparison what is perfect and what is worthless."""
+
+    protocol: Mapping[str, Any]
+    columns: Mapping[str, Rates] = field(default_factory=dict)
+    scenes: frozenset[int] = frozenset()
+
+    def merge(self, other: TwinReport) -> TwinReport:
+        refuse_to_merge(self.protocol, other.protocol, self.scenes & other.scenes)
+        names = dict.fromkeys([*self.columns, *other.columns])
+        columns = {name: added(self.columns.get(name, {}), other.columns.get(name, {})) for name in names}
+        return TwinReport(self.protocol, columns, self.scenes | other.scenes)
+
+    def scores(self, column: str) -> Scores:
+        """Quality, Semantic and Total of one column."""
+        rates = self.columns[column]
+        return aggregate(TWIN, {name: rates[name].value for name in TWIN.dimensions if rates[name].count})
+
+    def mean_of_categories(self, column: str) -> float | None:
+        """Of the seven CompBench categories; the benchmark itself has no total."""
+        rates = [self.columns[column][name] for name in CATEGORIES]
+        return weighted_mean([(rate.value, 1.0) for rate in rates]) if all(rate.count for rate in rates) else None
+
+    def to_json(self) -> str:
+        def told(names: Sequence[str]) -> dict[str, Any]:
+            return {
+                name: {
+                    column: {"rate": rates[name].value, "interval": rates[name].interval, "n": rates[name].count}
+                    for column, rates in self.columns.items()
+                }
+                for name in names
+                if self.columns["made"][name].count
+            }
+
+        scored = {}
+        for column in self.columns:
+            scores = self.scores(column)
+            scored[column] = {**scores.groups, "total": scores.total}
+        content = {
+            "suite": TWIN.name,
+            "protocol": self.protocol,
+            "dimensions": told(TWIN.dimensions),
+            "compbench": told(tuple(CATEGORIES)),
+            "scored": scored,
+        }
+        return json.dumps(content, indent=1)
+
+    def print(self, console: Console) -> None:
+        title = "{split}, {captions} captions, {num} scenes of each kind, seed {seed}".format(**self.protocol)
+        both = [("VBench's dimensions in Toyland", VBENCH.dimensions), ("CompBench's categories", tuple(CATEGORIES))]
+        for what, names in both:
+            table = Table("", "made", "95 % interval", "n", title=f"{what}: {title}")
+            others = [column for column in self.columns if column != "made"]
+            for column in others:
+                table.add_column(column, justify="right")
+            for name in names:
+                rate = self.columns["made"][name]
+                low, high = rate.interval
+                beside = [shown(self.columns[column][name], 2) for column in others]
+                interval = f"{low:.3f} .. {high:.3f}"
+                table.add_row(name.replace("_", " "), shown(rate, 3), interval, str(rate.count), *beside)
+            table.add_section()
+            for name, values in self.aggregates(what == both[0][0]).items():
+                first, *rest = (values[column] for column in ("made", *others))
+                table.add_row(name, shown(first, 3), "", "", *(shown(value, 2) for value in rest), style="bold")
+            console.print(table)
+
+    def aggregates(self, of_vbench: bool) -> dict[str, dict[str, float | None]]:
+        """By name, then by column."""
+        if not of_vbench:
+            return {"mean (ours: it has none)": {column: self.mean_of_categories(column) for column in self.columns}}
+        scores = {column: self.scores(column) for column in self.columns}
+        groups = {group: {column: one.groups[group] for column, one in scores.items()} for group in TWIN.groups}
+        return {**groups, "total": {column: one.total for column, one in scores.items()}}
+
+
+def shown(value: Rate | float | None, digits: int) -> str:
+    if isinstance(value, Rate):
+        value = value.value if value.count else None
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def evaluate_suites(
+    generate: Callable[[Sequence[Request]], Sequence[Clip]],
+    *,
+    split: str = "seen",
+    num: int = 32,
+    seed: int = 0,
+    captions: str = "both",
+    task: str = "text",
+    batch: int = 16,
+    shard: tuple[int, int] = (0, 1),
+    encode_decode: Callable[[Clip], Clip] | None = None,
+    made_with: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> TwinReport:
+    """Ask for `num` scenes of every kind, and judge beside each clip what is perfect and what is worthless.
+
+    The columns: the truth, and that through the tokenizer if there is one (ceilings); smooth noise (a random model),
+    the true first frame held, the true frames in another order, and true clips of other captions (floors).
+    """
+    wanted_split, wording = one_of("split", split, SPLITS), one_of("captions", captions, CAPTIONS)
+    num_given = 1 if one_of("task", task, ("text", "image")) == "image" else 0
+    refuse_numbers(num, batch, seed, shard)
+    protocol = {
+        **(made_with or {}),
+        "suite": TWIN.name, "version": version("vitascope"), "split": split, "num": num, "seed": seed,
+        "captions": captions, "task": task, "num_frames": NUM_FRAMES, "size": list(SIZE), "fps": FPS,
+    }  # fmt: skip
+    everything = [(kind, seed * SCENES_PER_SEED + number) for number in range(num) for kind in KINDS]
+    own = everything[shard[0] :: shard[1]]
+    report = TwinReport(protocol)
+    for first in range(0, len(own), batch):
+        some = own[first : first + batch]
+        questions = [question(wanted_split, kind, number, wording, num_given) for kind, number in some]
+        clips = generate([one.request for one in questions])
+        for clip, one, (kind, number) in zip(clips, questions, some, strict=True):
+            refuse_another_size(clip)
+            answers = {"made": clip, "truth": one.truth}
+            if encode_decode is not None:
+                answers["tokenizer"] = encode_decode(one.truth)
+            other = question(wanted_split, kind, other_than(number), wording, 0)
+            answers |= {name: spoil(one, other) for name, spoil in FLOORS.items()}
+            columns = {name: judged_by_all(answer, one.wanted) for name, answer in answers.items()}
+            report = report.merge(TwinReport(protocol, columns, frozenset({number * len(KINDS) + KINDS.index(kind)})))
+        if progress is not None:
+            progress(first + len(some), len(own))
+    return report
+
+
+def other_than(number: int) -> int:
+    """Another scene of the same seed."""
+    first = number // SCENES_PER_SEED * SCENES_PER_SEED
+    return first + (number - first + SCENES_PER_SEED // 2) % SCENES_PER_SEED
+
+
+def judged_by_all(clip: Clip, scene: Scene) -> dict[str, Rate]:
+    """Whether a clip passes each dimension of both suites; those that do not apply are counted zero times."""
+    view = watch(clip, scene)
+    judged = verdict(view)
+    scores = {name: ask(view, judged) for name, ask in {**DIMENSIONS, **CATEGORIES}.items()}
+    return {name: Rate() if score is None else Rate(int(passed(score)), 1) for name, score in scores.items()}
+
+
+# What is worthless, and looks the better the worse a metric is.
+
+
+def noise(one: Question, other: Question) -> Clip:
+    """What a model that has learned nothing might show: smooth coloured noise that changes slowly."""
+    coarse = torch.rand(1, 3, 4, 4, 4, generator=generator_for(one.number, "noise"))
+    size = (NUM_FRAMES, SIZE[1], SIZE[0])
+    return replace(one.truth, pixels=functional.interpolate(coarse, size, mode="trilinear")[0].transpose(0, 1))
+
+
+def still(one: Question, other: Question) -> Clip:
+    return replace(one.truth, pixels=one.truth.pixels[:1].expand_as(one.truth.pixels))
+
+
+def shuffled(one: Question, other: Question) -> Clip:
+    order = torch.randperm(one.truth.num_frames, generator=generator_for(one.number, "shuffled"))
+    return replace(one.truth, pixels=one.truth.pixels[order])
+
+
+def wrong_caption(one: Question, other: Question) -> Clip:
+    return other.truth
+
+
+FLOORS: dict[str, Callable[[Question, Question], Clip]] = {
+    "noise": noise,
+    "still": still,
+    "shuffled": shuffled,
+    "wrong caption": wrong_caption,
+}
+
+
+# Dimensions that the oracle does not have by itself.
+
+
+def steady_background(view: View, judged: Judged) -> float | None:
+    """The share of frames in which the background is that of most frames."""
+    _, counts = np.unique(view.sight.backdrop.votes, return_counts=True)
+    return float(counts.max() / counts.sum())
+
+
+def well_formed(view: View, judged: Judged) -> float | None:
+    """The share of sightings of things that have one of the world's shapes, whichever: in Toyland beauty is form."""
+    if view.scene.change or view.scene.style:
+        return None
+    misfits = [track.looks.misfit[track.clear].min(1) for track in view.lasting]
+    return share(np.concatenate(misfits) < NOT_A_SHAPE) if misfits else 0.0
+
+
+def clean(view: View, judged: Judged) -> float | None:
+    """The share of pixels in colours of the world: noise and blur have others."""
+    if view.scene.style or view.scene.change:
+        return None
+    palette = np.concatenate([*lines(view.sight.backdrop.name, False), np.repeat(TINTS[:, None], 2, 1)])
+    near = squared_distances(view.video, palette).min(-1) < OFF_PALETTE**2
+    return float(near.mean())
+
+
+def asks(name: str, *kinds: Kind) -> Ask:
+    """A dimension of the oracle, in scenes of these kinds."""
+
+    def ask(view: View, judged: Judged) -> float | None:
+        return judged.get(name) if not kinds or view.scene.kind in kinds else None
+
+    return ask
+
+
+def all_of(*parts: Ask) -> Ask:
+    """The worst of several, where all of them apply."""
+
+    def ask(view: View, judged: Judged) -> float | None:
+        scores = [part(view, judged) for part in parts]
+        known = [score for score in scores if score is not None]
+        return min(known) if len(known) == len(scores) else None
+
+    return ask
+
+
+def in_a_scene(view: View, judged: Judged) -> float | None:
+    return judged.get("background") if view.scene.background in SCENERY else None
+
+
+def through_time(view: View, judged: Judged) -> float | None:
+    """Camera moves and speeds, as VBench's temporal styles are."""
+    if view.scene.camera:
+        return judged.get("camera")
+    return judged.get("speed") if any(thing.speed for thing in view.scene.things) else None
+
+
+def to_a_side(view: View, judged: Judged) -> float | None:
+    moving = all(thing.motion.startswith("moves ") for thing in view.scene.things)
+    return judged.get("motion") if moving and view.scene.kind in ("one", "two", "count") else None
+
+
+DIMENSIONS: dict[str, Ask] = {
+    "subject_consistency": asks("permanence"),
+    "background_consistency": steady_background,
+    "temporal_flickering": asks("flicker"),
+    "motion_smoothness": asks("smoothness"),
+    "dynamic_degree": asks("dynamic degree"),
+    "aesthetic_quality": well_formed,
+    "imaging_quality": clean,
+    "object_class": asks("shape", "one"),
+    "multiple_objects": asks("multiple objects", "two"),
+    "human_action": asks("motion", "one", "two", "count"),
+    "color": asks("colour", "one"),
+    "spatial_relationship": asks("spatial relation"),
+    "scene": in_a_scene,
+    "appearance_style": asks("style"),
+    "temporal_style": through_time,
+    "overall_consistency": asks("all"),
+}
+CATEGORIES: dict[str, Ask] = {
+    "consistent_attribute_binding": all_of(asks("multiple objects", "two"), asks("permanence")),
+    "dynamic_attribute_binding": asks("change"),
+    "spatial_relationships": asks("spatial relation", "relation"),
+    "motion_binding": to_a_side,
+    "action_binding": all_of(asks("multiple objects", "two"), asks("motion", "two")),
+    "object_interactions": asks("interaction"),
+    "generative_numeracy": asks("count", "count"),
+}
