@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from vitascope.types import Clip, Origin
 
 MICRO = ("height", "width", "top", "left", "stride", "num_frames")
 """The micro-conditions (STIV, section 2.1; SDXL): original size, crop, sampling stride, number of frames."""
@@ -41,6 +44,17 @@ class Conditions:
     def place(self, z: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b t c h w"]:
         """Put the known frames, clean, into a noisy video (STIV, section 2.2: frame replacement)."""
         return torch.where(per_frame(self.known), self.frames.to(z.dtype), z)
+
+
+def micro_conditions(origins: Sequence[Origin], num_frames: int) -> Float[Tensor, "b m"]:
+    """What a model is told of how clips were cut, in the order of MICRO, and how many frames it sees of each."""
+    told = [(*one.size[::-1], *one.corner[::-1], one.stride, num_frames) for one in origins]
+    return torch.tensor(told, dtype=torch.float32)
+
+
+def origin_of(clip: Clip) -> Origin:
+    """How a clip was cut; one that does not say is whole."""
+    return clip.origin or Origin(clip.size)
 
 
 def per_frame(value: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vitascope.conditions import micro_conditions, origin_of
 from vitascope.config import Amount, AmountOrZero, Config, Count, CountOrZero, Share
 from vitascope.data.cache import ClipSource, open_cache
 from vitascope.objectives.reconstruction import ReconstructionConfig
@@ -89,9 +90,10 @@ class VideoStage(Stage):
 
     def rehearse(self, run: Run, model: VideoModel) -> None:
         source: ClipSource = build(run.data)
-        latents = model.tokenizer.encode(source.clip(0).pixels[None].to(model.device))
+        clip = source.clip(0)
+        latents = model.tokenizer.encode(clip.pixels[None].to(model.device))
         clean = latents[:, :1] if self.images else latents
-        batch = Batch(clean, (source.captions(0)[0],), torch.ones(1))
+        batch = Batch(clean, (source.captions(0)[0],), micro_conditions([origin_of(clip)], clean.shape[1]))
         model.loss(batch, self.lesson, generator_for(run.seed, "rehearsal", self.name))
 
 
