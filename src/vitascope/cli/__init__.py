@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from vitascope.cli import evaluate, make, train
+from vitascope.cli import data, evaluate, make, train
 from vitascope.cli.common import say
 from vitascope.errors import UserError, is_out_of_memory
 from vitascope.train.stop import Stopped
@@ -63,3 +63,4 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(data.app, name="data")

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -22,6 +23,9 @@ from vitascope.media.pictures import from_image
 from vitascope.media.reading import PICTURE_FORMATS, UNREADABLE, VIDEO_FORMATS
 from vitascope.media.writing import EXACT
 from vitascope.types import UserError
+
+WORTH_SEEKING = 10.0
+"""Seconds without a wanted frame that are not decoded."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def _probe_picture(picture: Image.Image) -> Facts:
 
 def _probe_video(file: Path | bytes) -> Facts:
     try:
-        with av.open(_stream(file), options={"format_whitelist": VIDEO_FORMATS}) as container:
+        with av.open(_stream(file), "r", options={"format_whitelist": VIDEO_FORMATS}) as container:
             stream = _video(container)
             first = next(container.decode(stream), None)
             if first is None:
@@ -100,10 +104,17 @@ def read_frames(
         with picture:
             return _read_pictures(picture, moments, size)
     try:
-        with av.open(_stream(file), options={"format_whitelist": VIDEO_FORMATS}) as container:
-            return torch.stack(list(_chosen(container, facts, moments, size)))
+        with av.open(_stream(file), "r", options={"format_whitelist": VIDEO_FORMATS}) as container:
+            runs = (moments[start:end] for start, end in pairwise(_jumps(moments)))
+            return torch.stack([frame for run in runs for frame in _chosen(container, facts, run, size)])
     except UNREADABLE as error:
         raise UserError(f"damaged at {moments[0]:.2f} to {moments[-1]:.2f} seconds ({_why(error)})") from error
+
+
+def _jumps(moments: Sequence[float]) -> list[int]:
+    """Where to seek: at the first moment and after long pauses; and the number of moments."""
+    pauses = (after - before for before, after in pairwise(moments))
+    return [0, *(number + 1 for number, pause in enumerate(pauses) if pause > WORTH_SEEKING), len(moments)]
 
 
 def _chosen(

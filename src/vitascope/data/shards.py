@@ -143,8 +143,10 @@ class Shards:
 
 def open_shards(folder: Path, track: Track = lambda items: items) -> Shards:
     """The shards that `shards.json` in `folder` lists. What is in the list and not in the tars is counted."""
-    ledger, tars, rows, known = Ledger(), [], [], []
-    listed = _listed(folder)
+    ledger, listed = Ledger(), _listed(folder)
+    tars: list[Path] = []
+    rows: list[tuple[Facts, int, int]] = []
+    known: list[str] = []
     for tar in track([folder / name for name, _, _ in listed]):
         num_listed, stated = next((number, stated) for name, number, stated in listed if folder / name == tar)
         if not tar.is_file():
@@ -254,7 +256,9 @@ def write_shards(folder: Path, records: Iterable[Record], per_shard: int = SAMPL
     from pyarrow import parquet
 
     make_folder(folder)
-    listed, rows, waiting = [], [], list[Record]()
+    listed: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    waiting: list[Record] = []
 
     def close() -> None:
         content = _tar(waiting)

@@ -15,7 +15,7 @@ from vitascope.config import Amount, Config, Count
 from vitascope.data.buckets import Limits, Placement, place
 from vitascope.data.footage import Footage, digest_of
 from vitascope.data.opening import open_footage
-from vitascope.data.transforms import Cut, Shape, decode_cut, draw_cut, may_be_mirrored
+from vitascope.data.transforms import Cut, Shape, decode_cuts, draw_cut, may_be_mirrored
 from vitascope.types import Clip, UserError, generator_for
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,10 @@ CUTTING = "cuts, version 1"
 POOL, POOL_BYTES, STEPS_PER_POOL = 256, 1 << 29, 500
 """The pictures of so many steps come from so many clips, then from others: what is decoded serves more than once."""
 CUTS_OF_EACH = 8
-"""More clips of one video than these are not held at once."""
+"""Of one video, for pictures."""
+
+Made = tuple[int, Cut, UInt8[Tensor, "t 3 h w"]]
+"""Row, cut and pixels of a clip."""
 
 
 class FootageConfig(Config):
@@ -36,6 +39,7 @@ class FootageConfig(Config):
     size: tuple[Count, Count] = (64, 64)  # width, height
     num_frames: Count = 16
     fps: Amount = 8.0  # each video takes the stride that comes nearest
+    cuts: Count = 1  # so many clips in a row are of one video, which is then read once for all of them
     limits: Limits = Limits()
     mirror: bool = False  # half of the clips whose captions speak of no side; writing is mirrored too
 
@@ -44,7 +48,7 @@ class FootageConfig(Config):
 
 
 class FootageSource:
-    """Clips numbered without end: one of each video, then another one of each, and so on."""
+    """Clips numbered without end: some of each video, then others of each, and so on."""
 
     def __init__(self, config: FootageConfig, footage: Footage) -> None:
         self.config, self.footage = config, footage
@@ -59,7 +63,8 @@ class FootageSource:
         self.picture_rows = self._rows_of(place(footage.table, (config.size,), (1,), config.fps, config.limits))
         self._taken: dict[int, int] = {}  # rows of clips that were decoded, which stand-ins may have changed
         self._damaged: set[int] = set()  # rows that the log has told of
-        self._pool: tuple[int, dict[int, UInt8[Tensor, "t 3 h w"]]] = (0, {})
+        self._latest: tuple[int, list[Made]] = (-1, [])
+        self._pool: tuple[int, dict[int, list[UInt8[Tensor, "t 3 h w"]]]] = (0, {})
 
     def _rows_of(self, placement: Placement) -> list[int]:
         if len(rows := placement.rows()):
@@ -74,7 +79,10 @@ class FootageSource:
 
     def clip(self, index: int) -> Clip:
         """A clip; in place of one that turns out to be damaged another one, and the log says so."""
-        row, cut, pixels = self._decoded(self.rows, index, self.config.num_frames)
+        group, number = divmod(index, self.config.cuts)
+        if self._latest[0] != group:
+            self._latest = (group, self._group(self.rows, group, self.config.cuts, self.config.num_frames))
+        row, cut, pixels = self._latest[1][number]
         self._taken[index] = row
         fps = self.footage.table[row].fps / cut.shape.stride
         return Clip(pixels.float() / 255, fps, self.footage.sample(row).captions[0], origin=cut.origin)
@@ -103,32 +111,44 @@ class FootageSource:
 
     def _picture(self, step: int, rng: torch.Generator) -> Float[Tensor, "3 h w"]:
         size, length = self.config.size, self.config.num_frames
-        clips = max(min(POOL, POOL_BYTES // (3 * size[0] * size[1] * length)), 1)
-        number = step // STEPS_PER_POOL if len(self.picture_rows) > clips else 0
-        clips = min(clips, CUTS_OF_EACH * len(self.picture_rows))
+        groups = max(min(POOL, POOL_BYTES // (3 * size[0] * size[1] * length)) // CUTS_OF_EACH, 1)
+        number = step // STEPS_PER_POOL if len(self.picture_rows) > groups else 0
+        groups = min(groups, len(self.picture_rows))
         if self._pool[0] != number:
             self._pool = (number, {})
         held = self._pool[1]
-        member, moment = torch.rand(2, generator=rng).tolist()
-        index = number * clips + int(member * clips)
-        if index not in held:
-            held[index] = self._decoded(self.picture_rows, index, length)[2]
-        clip = held[index]
+        chosen, member, moment = torch.rand(3, generator=rng).tolist()
+        group = number * groups + int(chosen * groups)
+        if group not in held:
+            clips = self._group(self.picture_rows, group, CUTS_OF_EACH, length)
+            held[group] = [pixels for _, _, pixels in clips]
+        clip = held[group][int(member * CUTS_OF_EACH)]
         return clip[int(moment * len(clip))].float() / 255
 
-    def _decoded(self, rows: Sequence[int], index: int, most_frames: int) -> tuple[int, Cut, UInt8[Tensor, "t 3 h w"]]:
-        """The clip `index` of `rows`: its row, its cut and its pixels."""
+    def _group(self, rows: Sequence[int], group: int, num_cuts: int, most_frames: int) -> list[Made]:
+        """So many clips of one video, read together; where that fails one by one, others standing in."""
+        row = rows[group % len(rows)]
+        indices = range(group * num_cuts, (group + 1) * num_cuts)
+        try:
+            return self._read(row, indices, most_frames)
+        except UserError:
+            return [self._alone(rows, group, index, most_frames) for index in indices]
+
+    def _alone(self, rows: Sequence[int], group: int, index: int, most_frames: int) -> Made:
         for attempt in range(len(rows)):
-            row = rows[(index + attempt) % len(rows)]
-            sample, facts = self.footage.sample(row), self.footage.table[row]
-            stride = int(self.placement.stride[row])
-            shape = Shape(*self.config.size, min(most_frames, (facts.num_frames - 1) // stride + 1), stride)
-            mirror = self.config.mirror and may_be_mirrored(sample.captions)
-            cut = draw_cut(facts, shape, generator_for(0, "cut", index), mirror=mirror)
+            row = rows[(group + attempt) % len(rows)]
             try:
-                return row, cut, decode_cut(sample.file, facts, cut)
+                return self._read(row, [index], most_frames)[0]
             except UserError as error:
                 if row not in self._damaged:
-                    log.warning("'%s' %s; clips of others stand in for it there", sample.key, error)
+                    log.warning("'%s' %s; clips of others stand in for it there", self.footage.sample(row).key, error)
                 self._damaged.add(row)
         raise UserError(f"nothing in '{self.config.path}' can be decoded; the log above says why")
+
+    def _read(self, row: int, indices: Sequence[int], most_frames: int) -> list[Made]:
+        sample, facts = self.footage.sample(row), self.footage.table[row]
+        stride = int(self.placement.stride[row])
+        shape = Shape(*self.config.size, min(most_frames, (facts.num_frames - 1) // stride + 1), stride)
+        mirror = self.config.mirror and may_be_mirrored(sample.captions)
+        cuts = [draw_cut(facts, shape, generator_for(0, "cut", index), mirror=mirror) for index in indices]
+        return [(row, *made) for made in zip(cuts, decode_cuts(sample.file, facts, cuts), strict=True)]

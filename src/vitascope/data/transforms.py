@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,11 @@ class Cut:
     footage: tuple[int, int]  # width, height
 
     @property
+    def numbers(self) -> range:
+        """Of its frames in the footage."""
+        return range(self.first, self.first + self.shape.span, self.shape.stride)
+
+    @property
     def origin(self) -> Origin:
         """What a model is told of it. A mirrored cut tells where its corner lies in the mirrored footage."""
         left, top = self.corner
@@ -73,10 +78,14 @@ def may_be_mirrored(captions: Iterable[str]) -> bool:
     return not any(SIDED.search(caption) for caption in captions)
 
 
-def decode_cut(file: Path | bytes, facts: Facts, cut: Cut) -> UInt8[Tensor, "t 3 h w"]:
-    """The frames of a cut."""
-    (left, top), shape = cut.corner, cut.shape
-    numbers = range(cut.first, cut.first + shape.span, shape.stride)
-    frames = read_frames(file, facts, numbers, cut.scaled)
-    kept = frames[..., top : top + shape.height, left : left + shape.width]
-    return (kept.flip(-1) if cut.mirrored else kept).contiguous()
+def decode_cuts(file: Path | bytes, facts: Facts, cuts: Sequence[Cut]) -> list[UInt8[Tensor, "t 3 h w"]]:
+    """The frames of cuts that are scaled alike; what they share is decoded once."""
+    wanted = sorted({number for cut in cuts for number in cut.numbers})
+    frames = read_frames(file, facts, wanted, cuts[0].scaled)
+    place, clips = {number: row for row, number in enumerate(wanted)}, []
+    for cut in cuts:
+        (left, top), shape = cut.corner, cut.shape
+        kept = frames[[place[number] for number in cut.numbers]]
+        kept = kept[..., top : top + shape.height, left : left + shape.width]
+        clips.append((kept.flip(-1) if cut.mirrored else kept).contiguous())
+    return clips
