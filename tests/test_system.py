@@ -30,7 +30,7 @@ from vitascope.system import (
 from vitascope.tasks import TaskMix
 from vitascope.text.tiny import TinyTextConfig
 from vitascope.tokenizers.frame_vae import FrameVaeConfig
-from vitascope.types import Batch, Loss, Origin, UserError, generator_for
+from vitascope.types import Batch, Framing, Loss, UserError, generator_for
 
 TINY = ModelConfig(
     tokenizer=FrameVaeConfig(channels=4, widths=(8, 16)),
@@ -51,7 +51,7 @@ def model(config: ModelConfig = TINY) -> VideoModel:
 def batch(b: int = 4, t: int = 4) -> Batch:
     clean = torch.randn(b, t, 4, 4, 4, generator=generator_for(0, "clean", b, t))
     captions = tuple(f"clip {number}" for number in range(b))
-    return Batch(clean, captions, micro_conditions([Origin((32, 32))] * b, t))
+    return Batch(clean, captions, micro_conditions([Framing((32, 32))] * b, t))
 
 
 class Listener:
@@ -99,7 +99,7 @@ def test_text_and_frames_are_forgotten_at_their_own_rates_independently():
     """STIV: the text of one clip in ten, the frames of eight in a hundred, by independent draws."""
     num = 3000
     lesson = Lesson(tasks=TaskMix(text=0, image=1))
-    micro = micro_conditions([Origin((32, 32))] * num, 2)
+    micro = micro_conditions([Framing((32, 32))] * num, 2)
     _, cond, _ = told(lesson, Batch(torch.zeros(num, 2, 4, 4, 4), ("a red circle",) * num, micro))
     silent = torch.isclose(cond.text.pooled, cond.empty_text.pooled, atol=1e-5).all(1)
     blind = ~cond.known.any(1)
@@ -150,7 +150,7 @@ def test_what_several_clips_say_is_read_once_and_means_the_same_to_each():
 
 
 def test_micro_conditions_tell_how_each_clip_was_cut():
-    cuts = [Origin((640, 360), (7, 0), 3.0), Origin((32, 32))]
+    cuts = [Framing((640, 360), (7, 0), 3.0), Framing((32, 32))]
     given = batch(2, t=3)
     _, cond, _ = told(Lesson(), Batch(given.clean, given.captions, micro_conditions(cuts, 3)))
     assert cond.micro.tolist() == [[360, 640, 0, 7, 3, 3], [32, 32, 0, 0, 1, 3]]

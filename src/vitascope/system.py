@@ -57,7 +57,7 @@ class Defaults(Rules):
     size: tuple[Count, Count] = (64, 64)  # width, height
     num_frames: Count = 16
     fps: Amount = 8.0
-    origin: tuple[Count, Count] | None = None  # width, height of footage to be taken after; None: the size asked for
+    footage_size: tuple[Count, Count] | None = None  # width, height that a model is told; None: the size asked for
     stride: Amount = 1.0  # frames of that footage between two frames at `fps`
     steps: Count = 25
     guidance: AmountOrZero = 3.0

@@ -15,7 +15,7 @@ from vitascope.errors import UserError as UserError
 
 
 @dataclass(frozen=True)
-class Origin:
+class Framing:
     """How a clip was cut from its footage, which a model is told: the micro-conditions of STIV, section 2.1."""
 
     size: tuple[int, int]  # width, height before the clip was scaled
@@ -34,7 +34,7 @@ class Clip:
     fps: float = 8.0
     caption: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    origin: Origin | None = None  # None: whole, at its own size and pace
+    framing: Framing | None = None  # None: whole, at its own size and pace
 
     @property
     def num_frames(self) -> int:

@@ -44,7 +44,7 @@ def test_clips_are_what_the_files_show_at_their_stride(folder: Path) -> None:
         told = numbers_of(clip.pixels, tints[name])
         assert [number - told[0] for number in told] == [0, stride, 2 * stride, 3 * stride]
         assert clip.fps == 8.0
-        assert clip.origin is not None and clip.origin.stride == stride
+        assert clip.framing is not None and clip.framing.stride == stride
         assert source.captions(index) == (f"a {name} film", f"the film that is {name}")
         assert clip.caption == f"a {name} film"
 
@@ -64,9 +64,9 @@ def test_the_corner_that_is_told_is_where_the_clip_was_cut(folder: Path) -> None
     lefts = set()
     for index in wide:
         clip = source.clip(index)
-        assert clip.origin is not None
-        left, top = clip.origin.corner
-        assert clip.origin.size == (64, 32) and top == 0 and 0 <= left <= 16
+        assert clip.framing is not None
+        left, top = clip.framing.corner
+        assert clip.framing.size == (64, 32) and top == 0 and 0 <= left <= 16
         expected = 0.2 + 0.6 * (torch.arange(left, left + 16) + 0.5) / 32
         torch.testing.assert_close(clip.pixels[0, 1].mean(0), expected, atol=0.03, rtol=0)
         lefts.add(left)
@@ -136,7 +136,7 @@ def test_micro_conditions_reach_the_lessons(folder: Path, tmp_path: Path) -> Non
             return {}
 
     latents = open_cache(tmp_path, source, Halves(), 30)
-    batch, pictures = latents.batch(0, 30, 0), latents.batch(0, 30, 0, images=True)
+    batch, pictures = latents.batch(0, 30, 0), latents.batch(0, 30, 0, pictures=1)
     assert set(map(tuple, batch.micro[:, [0, 1, 4, 5]].tolist())) == {(48, 48, 1, 4), (64, 32, 3, 4), (32, 64, 3, 4)}
     assert pictures.micro[:, 5].tolist() == [1] * 30
     crops = {(top > 0, left > 0) for top, left in batch.micro[:, 2:4].tolist()}
@@ -150,7 +150,7 @@ def on(folder: Path, **changes: object) -> Run:
 def test_a_recipe_on_footage_is_a_value_that_can_be_written_down(folder: Path) -> None:
     run = on(folder)
     assert from_json(json.loads(json.dumps(to_json(run)))) == run
-    assert run.model.defaults.origin == (48, 48) and run.model.defaults.stride == 3
+    assert run.model.defaults.footage_size == (48, 48) and run.model.defaults.stride == 3
     assert run.preview_prompts == ("a slow film", "a tall film", "a wide film")
     assert run.name == f"tiny-{folder.name}"
 

@@ -28,7 +28,7 @@ from vitascope.train.loop import fit
 from vitascope.train.muon import MuonConfig
 from vitascope.train.optim import AdafactorConfig, AdamWConfig, MovingAverage
 from vitascope.train.stages import Run, Stage, VideoStage
-from vitascope.types import Batch, Origin, UserError, generator_for
+from vitascope.types import Batch, Framing, UserError, generator_for
 
 H200 = DEVICES["h200"]
 PROCESSOR = Device("cpu", 8.0, 1e11, 1e11, utilisation=0.5, is_gpu=False)  # as it might be measured
@@ -117,7 +117,7 @@ def two_steps(run: Run) -> tuple[VideoModel, torch.optim.Optimizer, MovingAverag
     batch = Batch(
         torch.randn(stage.batch, latents, 4, 2, 2),
         ("stripes number 0",) * stage.batch,
-        micro_conditions([Origin((16, 16))] * stage.batch, latents),
+        micro_conditions([Framing((16, 16))] * stage.batch, latents),
     )
 
     def step() -> None:

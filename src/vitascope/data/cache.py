@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vitascope.conditions import MICRO, micro_conditions, origin_of
+from vitascope.conditions import MICRO, framing_of, micro_conditions
 from vitascope.types import Batch, Clip, UserError, generator_for
 
 CLIPS_PER_SHARD = 256
@@ -133,7 +133,7 @@ def _write_shard(folder: Path, number: int, source: ClipSource, tokenizer: Encod
     indices = range(number * CLIPS_PER_SHARD, (number + 1) * CLIPS_PER_SHARD)
     clips = [source.clip(index) for index in indices]
     latents = torch.cat([tokenizer.encode(clip.pixels[None].to(device)).half().cpu() for clip in clips])
-    micro = micro_conditions([origin_of(clip) for clip in clips], latents.shape[1])
+    micro = micro_conditions([framing_of(clip) for clip in clips], latents.shape[1])
     captions = json.dumps([source.captions(index) for index in indices])
     fresh = folder / f".{number:05d}.{os.getpid()}"
     try:

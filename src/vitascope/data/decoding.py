@@ -105,6 +105,8 @@ def read_frames(
             return _read_pictures(picture, moments, size)
     try:
         with av.open(_stream(file), "r", options={"format_whitelist": VIDEO_FORMATS}) as container:
+            # Several files are read at once, each by a thread of its own.
+            _video(container).codec_context.thread_count = 1
             runs = (moments[start:end] for start, end in pairwise(_jumps(moments)))
             return torch.stack([frame for run in runs for frame in _chosen(container, facts, run, size)])
     except UNREADABLE as error:
@@ -122,7 +124,6 @@ def _chosen(
 ) -> Iterator[UInt8[Tensor, "3 h w"]]:
     """What is shown at each moment: the last frame that began before it."""
     stream = _video(container)
-    stream.codec_context.thread_count = 1  # several files are read at once, each by a process of its own
     begun = float((stream.start_time or 0) * (stream.time_base or 0))
     waiting, shown, shown_until = list(moments), None, 0.0
     for frame in _frames_from(container, stream, begun + moments[0]):

@@ -33,7 +33,7 @@ from vitascope.data.buckets import BucketsConfig, Placement
 from vitascope.data.footage import Footage
 from vitascope.data.opening import open_footage
 from vitascope.data.transforms import decode_cuts, draw_cut, may_be_mirrored
-from vitascope.types import Origin, UserError, generator_for
+from vitascope.types import Framing, UserError, generator_for
 
 log = logging.getLogger(__name__)
 
@@ -145,11 +145,11 @@ class Loader:
         bucket, places = self.places(number)
         which = self.buckets.index(bucket)
         made = [self._clip(which, place, count) for place, count in places]
-        pixels, captions, origins, fps, taken, failed = zip(*made, strict=True)
+        pixels, captions, framings, fps, taken, failed = zip(*made, strict=True)
         return PixelBatch(
             torch.stack(pixels),
             captions,
-            micro_conditions(origins, bucket.num_frames),
+            micro_conditions(framings, bucket.num_frames),
             torch.tensor(fps),
             taken,
             tuple(itertools.chain(*failed)),
@@ -157,7 +157,7 @@ class Loader:
 
     def _clip(
         self, bucket: int, place: Place, count: int
-    ) -> tuple[UInt8[Tensor, "t 3 h w"], str, Origin, float, Place, list[str]]:
+    ) -> tuple[UInt8[Tensor, "t 3 h w"], str, Framing, float, Place, list[str]]:
         """A clip, or the next one of its epoch that can be decoded."""
         source, failed = self.sources[place.source], list[str]()
         num_rows = len(self.buckets[bucket].rows[place.source])
@@ -176,7 +176,7 @@ class Loader:
                     log.warning("%s; another clip stands in for it there", failed[-1])
                 self._told.add((here.source, here.row))
             else:
-                return pixels, caption, cut.origin, facts.fps / cut.shape.stride, here, failed
+                return pixels, caption, cut.framing, facts.fps / cut.shape.stride, here, failed
         raise UserError(
             f"no clip of {bucket} in '{self.config.sources[place.source].path}' can be decoded; the log says why"
         )

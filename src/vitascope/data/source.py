@@ -85,7 +85,7 @@ class FootageSource:
         row, cut, pixels = self._latest[1][number]
         self._taken[index] = row
         fps = self.footage.table[row].fps / cut.shape.stride
-        return Clip(pixels.float() / 255, fps, self.footage.sample(row).captions[0], origin=cut.origin)
+        return Clip(pixels.float() / 255, fps, self.footage.sample(row).captions[0], framing=cut.framing)
 
     def captions(self, index: int) -> tuple[str, ...]:
         if index not in self._taken:

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from vitascope.data.decoding import Facts, read_frames
-from vitascope.types import Origin
+from vitascope.types import Framing
 
 SIDED = re.compile(r"\b(left|right|(anti|counter)?-?clockwise|east|west)", re.IGNORECASE)
 """Words that a mirrored clip would belie, with all that begins with them: leftmost, right-handed, westwards."""
@@ -50,12 +50,12 @@ class Cut:
         return range(self.first, self.first + self.shape.span, self.shape.stride)
 
     @property
-    def origin(self) -> Origin:
+    def framing(self) -> Framing:
         """What a model is told of it. A mirrored cut tells where its corner lies in the mirrored footage."""
         left, top = self.corner
         if self.mirrored:
             left = self.scaled[0] - self.shape.width - left
-        return Origin(self.footage, (left, top), float(self.shape.stride))
+        return Framing(self.footage, (left, top), float(self.shape.stride))
 
 
 def draw_cut(facts: Facts, shape: Shape, rng: torch.Generator, *, mirror: bool = False, centred: bool = False) -> Cut:

@@ -20,7 +20,7 @@ from vitascope.sample.legal import Legal, checked
 from vitascope.samplers import guidance as guide
 from vitascope.samplers.solvers import KNOWN_SLOTS, SOLVERS, integrate, levels
 from vitascope.system import Rules, VideoModel
-from vitascope.types import Origin, UserError, generator_for
+from vitascope.types import Framing, UserError, generator_for
 
 Progress = Callable[[int, int, Tensor], None]
 """`progress(steps done, steps in all, noisy latents)`; raising from it cancels the sampling."""
@@ -71,8 +71,10 @@ def conditions_of(model: VideoModel, legal: Sequence[Legal], overlap: Tensor | N
     if overlap is not None:
         frames[:, : overlap.shape[1]], known[:, : overlap.shape[1]] = overlap.cpu(), True
     usual = model.config.defaults
-    origins = [Origin(usual.origin or (width, height), stride=usual.stride * usual.fps / one.fps) for one in legal]
-    micro = micro_conditions(origins, num_frames)
+    framings = [
+        Framing(usual.footage_size or (width, height), stride=usual.stride * usual.fps / one.fps) for one in legal
+    ]
+    micro = micro_conditions(framings, num_frames)
     return model.conditions([one.request.prompt for one in legal], known, frames, micro)
 
 
