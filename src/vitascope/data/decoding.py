@@ -59,8 +59,8 @@ def _probe_picture(picture: Image.Image) -> Facts:
     num_frames, seconds = getattr(picture, "n_frames", 1), 0.0
     for number in range(num_frames):
         picture.seek(number)
+        picture.load()  # before that some formats do not say how long
         seconds += picture.info.get("duration", 0) / 1000
-    picture.load()
     turned = picture.getexif().get(0x0112, 1) >= 5  # Orientation: on its side
     width, height = picture.size[::-1] if turned else picture.size
     return Facts(width, height, num_frames / seconds if seconds else 8.0, num_frames)
@@ -175,6 +175,7 @@ def _read_pictures(picture: Image.Image, moments: Sequence[float], size: tuple[i
     try:
         for number in range(getattr(picture, "n_frames", 1)):
             picture.seek(number)
+            picture.load()
             until += picture.info.get("duration", 0) / 1000 or math.inf
             while waiting and waiting[0] < until:
                 found.append(_shrunk(from_image(picture), size))

@@ -30,9 +30,9 @@ from torch import Tensor
 from vitascope.conditions import micro_conditions
 from vitascope.config import Amount, Config, Count
 from vitascope.data.buckets import BucketsConfig, Placement
-from vitascope.data.footage import Footage
+from vitascope.data.footage import Footage, Sample
 from vitascope.data.opening import open_footage
-from vitascope.data.transforms import decode_cuts, draw_cut, may_be_mirrored
+from vitascope.data.transforms import Cut, decode_cuts, draw_cut, may_be_mirrored
 from vitascope.types import Framing, UserError, generator_for
 
 log = logging.getLogger(__name__)
@@ -164,10 +164,7 @@ class Loader:
         for attempt in range(num_rows):
             here = self._place(bucket, place.source, count // num_rows * num_rows + (count + attempt) % num_rows)
             sample, facts = source.sample(here.row), source.table[here.row]
-            rng = generator_for(self.config.seed, "cut", here.source, here.epoch, here.row)
-            caption = sample.captions[int(torch.rand((), generator=rng) * len(sample.captions))]
-            mirror = self.config.mirror and may_be_mirrored(sample.captions)
-            cut = draw_cut(facts, self.placements[here.source].shape(here.row), rng, mirror=mirror)
+            caption, cut = self._cut(here, sample)
             try:
                 (pixels,) = decode_cuts(sample.file, facts, [cut])
             except UserError as error:
@@ -180,6 +177,19 @@ class Loader:
         raise UserError(
             f"no clip of {bucket} in '{self.config.sources[place.source].path}' can be decoded; the log says why"
         )
+
+    def _cut(self, place: Place, sample: Sample) -> tuple[str, Cut]:
+        """What is said of a clip and how it is cut, drawn for its epoch."""
+        rng = generator_for(self.config.seed, "cut", place.source, place.epoch, place.row)
+        caption = sample.captions[int(torch.rand((), generator=rng) * len(sample.captions))]
+        mirror = self.config.mirror and may_be_mirrored(sample.captions)
+        facts, shape = self.sources[place.source].table[place.row], self.placements[place.source].shape(place.row)
+        return caption, draw_cut(facts, shape, rng, mirror=mirror)
+
+    def cuts(self, number: int) -> list[tuple[Place, Cut]]:
+        """The clips of a batch without decoding them."""
+        places = [place for place, _ in self.places(number)[1]]
+        return [(one, self._cut(one, self.sources[one.source].sample(one.row))[1]) for one in places]
 
     def batches(
         self, step: int = 0, *, rank: int = 0, ranks: int = 1, workers: int = 1, ahead: int = 2
