@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vitascope.backbones.stiv import StivConfig
-from vitascope.conditions import MICRO
+from vitascope.conditions import MICRO, micro_conditions
 from vitascope.objectives.flow import FlowConfig
 from vitascope.system import (
     CARD,
@@ -23,7 +23,6 @@ from vitascope.system import (
     build,
     load_model,
     load_state,
-    micro_conditions,
     read_card,
     save_model,
     tube_mask,
@@ -31,7 +30,7 @@ from vitascope.system import (
 from vitascope.tasks import TaskMix
 from vitascope.text.tiny import TinyTextConfig
 from vitascope.tokenizers.frame_vae import FrameVaeConfig
-from vitascope.types import Batch, Loss, UserError, generator_for
+from vitascope.types import Batch, Framing, Loss, UserError, generator_for
 
 TINY = ModelConfig(
     tokenizer=FrameVaeConfig(channels=4, widths=(8, 16)),
@@ -52,7 +51,7 @@ def model(config: ModelConfig = TINY) -> VideoModel:
 def batch(b: int = 4, t: int = 4) -> Batch:
     clean = torch.randn(b, t, 4, 4, 4, generator=generator_for(0, "clean", b, t))
     captions = tuple(f"clip {number}" for number in range(b))
-    return Batch(clean, captions, torch.ones(b))
+    return Batch(clean, captions, micro_conditions([Framing((32, 32))] * b, t))
 
 
 class Listener:
@@ -100,7 +99,8 @@ def test_text_and_frames_are_forgotten_at_their_own_rates_independently():
     """STIV: the text of one clip in ten, the frames of eight in a hundred, by independent draws."""
     num = 3000
     lesson = Lesson(tasks=TaskMix(text=0, image=1))
-    _, cond, _ = told(lesson, Batch(torch.zeros(num, 2, 4, 4, 4), ("a red circle",) * num, torch.ones(num)))
+    micro = micro_conditions([Framing((32, 32))] * num, 2)
+    _, cond, _ = told(lesson, Batch(torch.zeros(num, 2, 4, 4, 4), ("a red circle",) * num, micro))
     silent = torch.isclose(cond.text.pooled, cond.empty_text.pooled, atol=1e-5).all(1)
     blind = ~cond.known.any(1)
     for dropped, rate in ((silent, 0.1), (blind, 0.08), (silent & blind, 0.008)):
@@ -149,13 +149,13 @@ def test_what_several_clips_say_is_read_once_and_means_the_same_to_each():
     torch.testing.assert_close(read.tokens[read.mask], each.tokens[each.mask], atol=1e-5, rtol=1e-4)
 
 
-def test_micro_conditions_tell_pixels_pace_and_length():
+def test_micro_conditions_tell_how_each_clip_was_cut():
+    cuts = [Framing((640, 360), (7, 0), 3.0), Framing((32, 32))]
     given = batch(2, t=3)
-    _, cond, _ = told(Lesson(), Batch(given.clean, given.captions, torch.tensor([1.0, 3.0])))
-    assert cond.micro.tolist() == [[32, 32, 0, 0, 1, 3], [32, 32, 0, 0, 3, 3]]
-    wide = micro_conditions((64, 32), torch.ones(1), torch.full((1,), 5.0))[0]
-    assert dict(zip(MICRO, wide.tolist(), strict=True)) == {
-        "height": 32, "width": 64, "top": 0, "left": 0, "stride": 1, "num_frames": 5,
+    _, cond, _ = told(Lesson(), Batch(given.clean, given.captions, micro_conditions(cuts, 3)))
+    assert cond.micro.tolist() == [[360, 640, 0, 7, 3, 3], [32, 32, 0, 0, 1, 3]]
+    assert dict(zip(MICRO, cond.micro[0].tolist(), strict=True)) == {
+        "height": 360, "width": 640, "top": 0, "left": 7, "stride": 3, "num_frames": 3,
     }  # fmt: skip
 
 

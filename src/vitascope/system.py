@@ -57,6 +57,8 @@ class Defaults(Rules):
     size: tuple[Count, Count] = (64, 64)  # width, height
     num_frames: Count = 16
     fps: Amount = 8.0
+    footage_size: tuple[Count, Count] | None = None  # width, height that a model is told; None: the size asked for
+    stride: Amount = 1.0  # frames of that footage between two frames at `fps`
     steps: Count = 25
     guidance: AmountOrZero = 3.0
     solver: str = "heun"
@@ -136,9 +138,7 @@ class VideoModel(nn.Module):
         captions = ["" if empty else caption for caption, empty in zip(batch.captions, silent.tolist(), strict=True)]
         blind = torch.rand(b, generator=rng) < lesson.frame_dropout
         known = lesson.tasks.draw(b, t, rng) & ~blind[:, None]
-        rows, columns = h * self.tokenizer.stride[1], w * self.tokenizer.stride[2]
-        micro = micro_conditions((columns, rows), batch.stride, torch.full((b,), float(t)))
-        cond = self.conditions(captions, known, clean, micro)
+        cond = self.conditions(captions, known, clean, batch.micro)
         if lesson.mask_share == 0:
             return self.objective.loss(self.backbone, clean, cond, rng)
         visible = tube_mask(b, h, w, self.backbone.config.patch[1], lesson.mask_share, rng).to(self.device)
@@ -174,15 +174,6 @@ class VideoModel(nn.Module):
 def repeated(text: TextFeatures, times: int) -> TextFeatures:
     """What is said of one caption, for so many clips."""
     return TextFeatures(*(part.expand(times, *part.shape[1:]) for part in (text.tokens, text.mask, text.pooled)))
-
-
-def micro_conditions(
-    size: tuple[int, int], stride: Float[Tensor, "b"], num_frames: Float[Tensor, "b"]
-) -> Float[Tensor, "b m"]:
-    """Original height and width, crop at the corner, sampling stride, number of frames."""
-    height, width = torch.full_like(stride, float(size[1])), torch.full_like(stride, float(size[0]))
-    nothing = torch.zeros_like(stride)
-    return torch.stack([height, width, nothing, nothing, stride, num_frames], 1)
 
 
 def tube_mask(b: int, h: int, w: int, side: int, share: float, rng: torch.Generator) -> Bool[Tensor, "b h w"]:

@@ -14,6 +14,15 @@ from torch import Tensor
 from vitascope.errors import UserError as UserError
 
 
+@dataclass(frozen=True)
+class Framing:
+    """How a clip was cut from its footage, which a model is told: the micro-conditions of STIV, section 2.1."""
+
+    size: tuple[int, int]  # width, height before the clip was scaled
+    corner: tuple[int, int] = (0, 0)  # left, top of the cut in pixels of the clip: what lies beyond its edges
+    stride: float = 1.0  # one frame of the footage in so many
+
+
 @dataclass(frozen=True, eq=False)
 class Clip:
     """A video: `t` pictures, sRGB in [0, 1], shown `fps` a second. A picture is a clip of one frame.
@@ -25,6 +34,7 @@ class Clip:
     fps: float = 8.0
     caption: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    framing: Framing | None = None  # None: whole, at its own size and pace
 
     @property
     def num_frames(self) -> int:
@@ -75,11 +85,11 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Clean latents with what was said of them; `clean` has one frame for images. `stride`: one frame in so many."""
+    """Clean latents with what was said of them and how they were cut; `clean` has one frame for images."""
 
     clean: Float[Tensor, "b t c h w"]
     captions: tuple[str, ...]
-    stride: Float[Tensor, "b"]
+    micro: Float[Tensor, "b m"]  # in the order of `conditions.MICRO`
 
 
 @dataclass(frozen=True, eq=False)

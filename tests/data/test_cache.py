@@ -191,7 +191,7 @@ def test_several_pictures_of_a_clip_share_its_caption(latents):
 def test_batches_are_single_precision_and_at_their_own_pace(latents):
     batch = latents.batch(0, 3, 0)
     assert batch.clean.dtype == torch.float32
-    assert batch.stride.tolist() == [1.0] * 3
+    assert batch.micro.tolist() == [[8, 8, 0, 0, 1, 2]] * 3
 
 
 def test_a_batch_is_the_callers_to_change(latents):

@@ -14,6 +14,7 @@ from torch import nn
 
 from tiny import tiny_model, tiny_run
 from vitascope.backbones.stiv import XL, XXL, M, StivConfig
+from vitascope.conditions import micro_conditions
 from vitascope.config import Config
 from vitascope.plan import needs, report
 from vitascope.plan.devices import DEVICES, Device, device, gpu
@@ -27,7 +28,7 @@ from vitascope.train.loop import fit
 from vitascope.train.muon import MuonConfig
 from vitascope.train.optim import AdafactorConfig, AdamWConfig, MovingAverage
 from vitascope.train.stages import Run, Stage, VideoStage
-from vitascope.types import Batch, UserError, generator_for
+from vitascope.types import Batch, Framing, UserError, generator_for
 
 H200 = DEVICES["h200"]
 PROCESSOR = Device("cpu", 8.0, 1e11, 1e11, utilisation=0.5, is_gpu=False)  # as it might be measured
@@ -114,7 +115,9 @@ def two_steps(run: Run) -> tuple[VideoModel, torch.optim.Optimizer, MovingAverag
     average = MovingAverage(module, 0.999)
     latents = 1 if stage.images else 4
     batch = Batch(
-        torch.randn(stage.batch, latents, 4, 2, 2), ("stripes number 0",) * stage.batch, torch.ones(stage.batch)
+        torch.randn(stage.batch, latents, 4, 2, 2),
+        ("stripes number 0",) * stage.batch,
+        micro_conditions([Framing((16, 16))] * stage.batch, latents),
     )
 
     def step() -> None:

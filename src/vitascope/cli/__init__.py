@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from vitascope.cli import evaluate, judged, leaderboard, make, train, videos
+from vitascope.cli import data, evaluate, judged, leaderboard, make, train, videos
 from vitascope.cli.common import say
 from vitascope.errors import UserError, is_out_of_memory
 from vitascope.train.stop import Stopped
@@ -69,3 +69,4 @@ evaluate.app.command()(leaderboard.vbench)
 evaluate.app.command()(judged.compbench)
 evaluate.app.command()(judged.dsg)
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(data.app, name="data")

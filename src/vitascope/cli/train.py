@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 def train(
     recipe: Annotated[str, typer.Argument(help="laptop:stiv, ./file.py:function, or a run.json.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Your own footage: a folder of shards or of videos, or a table of them.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME if absent.")] = None,
     changes: ChangesOption = None,
     minutes: Annotated[
@@ -35,7 +38,7 @@ def train(
 
     from vitascope.config import to_json
 
-    run = changed(recipe, changes)
+    run = changed(recipe, changes, data)
     if minutes is not None:
         if not minutes > 0:
             raise UserError(f"--minutes must be above 0, got {minutes:g}")
@@ -45,11 +48,13 @@ def train(
     if show_only:
         print_json(json.dumps(to_json(run)))
         return
+    from vitascope.recipes.toyland import ToylandConfig
     from vitascope.recipes.watch import watcher
     from vitascope.train.loop import fit
 
     folder = out or Path("runs") / run.name
-    fit(run, folder, resume=resume, only=stage, watch=watcher(run.preview_prompts))
+    watch = watcher(run.preview_prompts, judged=isinstance(run.data, ToylandConfig))
+    fit(run, folder, resume=resume, only=stage, watch=watch)
     say(f"{folder / 'model'}: the trained model; vitascope generate PROMPT --model {folder / 'model'}")
 
 
@@ -70,12 +75,16 @@ def plan(
     print_plan(make_plan(changed(recipe, changes), device(gpu), gpus, price), Console())
 
 
-def changed(recipe: str, changes: list[str] | None) -> Run:
-    """The run of a recipe with settings changed by `path=value`."""
+def changed(recipe: str, changes: list[str] | None, data: Path | None = None) -> Run:
+    """The run of a recipe, on the user's own footage if there is any, with settings changed by `path=value`."""
     from vitascope.config import override
     from vitascope.recipes import resolve
 
     run = resolve(recipe)
+    if data is not None:
+        from vitascope.recipes.footage import on_footage
+
+        run = on_footage(run, data)
     for change in changes or []:
         path, equals, text = change.partition("=")
         if not equals:

@@ -21,9 +21,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vitascope.conditions import MICRO, framing_of, micro_conditions
 from vitascope.types import Batch, Clip, UserError, generator_for
 
 CLIPS_PER_SHARD = 256
+LAYOUT = "latents and micro-conditions"
+"""What a shard holds; part of the name of a cache, so that one of another layout is never opened."""
 
 
 @runtime_checkable
@@ -48,12 +51,13 @@ class Encoder(Protocol):
 
 
 class LatentCache:
-    """`num_clips` clips as latents in memory (half precision) with their captions."""
+    """`num_clips` clips as latents in memory (half precision), how each was cut, and their captions."""
 
     def __init__(self, folder: Path, num_clips: int) -> None:
         shards = [_read_shard(folder, number) for number in range(num_shards(num_clips))]
-        self.latents: Float[Tensor, "n t c h w"] = torch.cat([latents for latents, _ in shards])[:num_clips]
-        self.captions = [said for _, captions in shards for said in captions][:num_clips]
+        self.latents: Float[Tensor, "n t c h w"] = torch.cat([latents for latents, _, _ in shards])[:num_clips]
+        self.micro: Float[Tensor, "n m"] = torch.cat([micro for _, micro, _ in shards])[:num_clips]
+        self.captions = [said for _, _, captions in shards for said in captions][:num_clips]
 
     def batch(self, step: int, size: int, seed: int, *, pictures: int = 0) -> Batch:
         """The batch of one step: clips in an order shuffled anew each epoch, a caption drawn for each.
@@ -64,7 +68,7 @@ class LatentCache:
         num_clips = -(-size // max(pictures, 1))
         rows = [_row(step * num_clips + place, len(self.latents), seed) for place in range(num_clips)]
         rng = generator_for(seed, "batch", step)
-        clean = self.latents[rows].float()
+        clean, micro = self.latents[rows].float(), self.micro[rows]
         said = torch.rand(num_clips, generator=rng)
         captions = tuple(
             self.captions[row][int(share * len(self.captions[row]))]
@@ -74,7 +78,9 @@ class LatentCache:
             clip = torch.arange(num_clips).repeat_interleave(pictures)[:size]
             frame = torch.randint(clean.shape[1], (size,), generator=rng)
             clean, captions = clean[clip, frame][:, None], tuple(captions[one] for one in clip.tolist())
-        return Batch(clean, captions, torch.ones(size))
+            micro = micro[clip]
+            micro[:, MICRO.index("num_frames")] = 1
+        return Batch(clean, captions, micro)
 
 
 def _row(position: int, num_clips: int, seed: int) -> int:
@@ -107,7 +113,7 @@ def open_cache(
 
 def cache_key(source: ClipSource, tokenizer: Encoder) -> str:
     digest = hashlib.blake2b(digest_size=12)
-    digest.update(source.identity.encode())
+    digest.update(f"{LAYOUT}\0{source.identity}".encode())
     for name, value in sorted(tokenizer.state_dict().items()):
         digest.update(name.encode() + value.cpu().numpy().tobytes())
     return digest.hexdigest()
@@ -127,11 +133,12 @@ def _write_shard(folder: Path, number: int, source: ClipSource, tokenizer: Encod
     indices = range(number * CLIPS_PER_SHARD, (number + 1) * CLIPS_PER_SHARD)
     clips = [source.clip(index) for index in indices]
     latents = torch.cat([tokenizer.encode(clip.pixels[None].to(device)).half().cpu() for clip in clips])
+    micro = micro_conditions([framing_of(clip) for clip in clips], latents.shape[1])
     captions = json.dumps([source.captions(index) for index in indices])
     fresh = folder / f".{number:05d}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({"latents": latents}, fresh, {"captions": captions})
+        save_file({"latents": latents, "micro": micro}, fresh, {"captions": captions})
         os.replace(fresh, _shard(folder, number))
     except (OSError, SafetensorError) as error:
         with suppress(OSError):
@@ -139,10 +146,11 @@ def _write_shard(folder: Path, number: int, source: ClipSource, tokenizer: Encod
         raise UserError(f"could not write latents to '{folder}' ({error}); free some space and go on") from None
 
 
-def _read_shard(folder: Path, number: int) -> tuple[Tensor, list[list[str]]]:
+def _read_shard(folder: Path, number: int) -> tuple[Tensor, Tensor, list[list[str]]]:
     path = _shard(folder, number)
     try:
         with safe_open(path, "pt") as file:
-            return file.get_tensor("latents"), json.loads(file.metadata()["captions"])
+            captions = json.loads(file.metadata()["captions"])
+            return file.get_tensor("latents"), file.get_tensor("micro"), captions
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"'{path}' is damaged ({error}); delete it, and it is made again") from None

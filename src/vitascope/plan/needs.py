@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vitascope.conditions import MICRO, Conditions, TextFeatures
+from vitascope.conditions import MICRO, Conditions, TextFeatures, micro_conditions
 from vitascope.config import Config
 from vitascope.noise import Estimate
 from vitascope.plan.devices import Device
@@ -17,12 +17,12 @@ from vitascope.plan.walking import Walk, size_of, walking
 from vitascope.sample.generate import FRAMES_DECODED_AT_ONCE
 from vitascope.samplers import guidance as guide
 from vitascope.samplers.solvers import SOLVERS, integrate, levels
-from vitascope.system import Defaults, VideoModel, build, micro_conditions, tube_mask
+from vitascope.system import Defaults, VideoModel, build, tube_mask
 from vitascope.text.pretrained import PretrainedText
 from vitascope.train.initialise import freeze
 from vitascope.train.optim import MovingAverage, learned
 from vitascope.train.stages import Run, Stage, TokenizerStage, VideoStage
-from vitascope.types import Loss, UserError, generator_for
+from vitascope.types import Framing, Loss, UserError, generator_for
 
 Shape = tuple[int, ...]
 
@@ -168,7 +168,7 @@ def _lesson(
     num_frames = 1 if stage.images else latents.shape[1]
     clean = torch.empty(stage.batch, num_frames, *latents.shape[2:])
     b, t, _, h, w = clean.shape
-    micro = micro_conditions((shape[-1], shape[-2]), torch.ones(b), torch.full((b,), float(t)))
+    micro = micro_conditions([Framing((shape[-1], shape[-2]))] * b, t)
     known = torch.zeros(b, t, dtype=torch.bool)
     # Captions that several pictures share are read once; blanks make the others differ, and nothing else of them.
     captions = [caption + " " * (place // (stage.pictures if stage.images else 1)) for place in range(b)]
@@ -205,7 +205,7 @@ def sampling_needs(run: Run, device: Device) -> SamplingNeeds:
         z = torch.empty_like(model.tokenizer.encode(torch.empty(1, t, 3, height, width)))
         walk.forget_peak()
         begun = walk.flops
-        micro = micro_conditions(defaults.size, torch.ones(1), torch.full((1,), float(t)))
+        micro = micro_conditions([Framing(defaults.size)], t)
         cond = model.conditions(["a prompt"], torch.zeros(1, t, dtype=torch.bool), z, micro)
         for part in z[0].split(FRAMES_DECODED_AT_ONCE):
             model.tokenizer.decode(part[None])

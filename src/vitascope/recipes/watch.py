@@ -1,4 +1,4 @@
-"""What to look at while a model of Toyland trains: fixed prompts as pictures and videos, and the oracle's verdict."""
+"""What to look at while a model trains: fixed prompts as pictures and videos, and of Toyland the oracle's verdict."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from vitascope.train.stages import Stage, VideoStage, Watch
 from vitascope.types import Clip, Request
 
 
-def watcher(prompts: Sequence[str], num_judged: int = 16) -> Watch:
-    """Previews of `prompts` (contact sheet and mp4) and pass rates over a few test scenes, seen triples only.
+def watcher(prompts: Sequence[str], num_judged: int = 16, *, judged: bool = True) -> Watch:
+    """Previews of `prompts` (contact sheet and mp4); if `judged`, pass rates over a few test scenes, seen triples only.
 
     A stage of single pictures shows pictures, which nobody judges; one that trains no backbone shows nothing.
     """
@@ -32,6 +32,8 @@ def watcher(prompts: Sequence[str], num_judged: int = 16) -> Watch:
         if stage.images:
             return {}
         media.write(side_by_side(clips), folder / f"{name}.mp4", force=True)
+        if not judged:
+            return {}
         # The last seed: reports count theirs from 0, and what is looked at while training must not be among them.
         report = evaluate(partial(generate, model), split="seen", kind="one", num=num_judged, seed=NUM_SEEDS - 1)
         return {f"oracle/{dimension}": rate for dimension, rate in report.rates().items()}

@@ -14,13 +14,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vitascope import media
-from vitascope.conditions import Conditions
+from vitascope.conditions import Conditions, micro_conditions
 from vitascope.protocols import Estimator
 from vitascope.sample.legal import Legal, checked
 from vitascope.samplers import guidance as guide
 from vitascope.samplers.solvers import KNOWN_SLOTS, SOLVERS, integrate, levels
-from vitascope.system import Rules, VideoModel, micro_conditions
-from vitascope.types import UserError, generator_for
+from vitascope.system import Rules, VideoModel
+from vitascope.types import Framing, UserError, generator_for
 
 Progress = Callable[[int, int, Tensor], None]
 """`progress(steps done, steps in all, noisy latents)`; raising from it cancels the sampling."""
@@ -70,8 +70,11 @@ def conditions_of(model: VideoModel, legal: Sequence[Legal], overlap: Tensor | N
             known[row, number] = True
     if overlap is not None:
         frames[:, : overlap.shape[1]], known[:, : overlap.shape[1]] = overlap.cpu(), True
-    stride = torch.tensor([model.config.defaults.fps / one.fps for one in legal])
-    micro = micro_conditions((width, height), stride, torch.full((len(legal),), float(num_frames)))
+    usual = model.config.defaults
+    framings = [
+        Framing(usual.footage_size or (width, height), stride=usual.stride * usual.fps / one.fps) for one in legal
+    ]
+    micro = micro_conditions(framings, num_frames)
     return model.conditions([one.request.prompt for one in legal], known, frames, micro)
 
 

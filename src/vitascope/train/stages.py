@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import pydantic
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vitascope.conditions import framing_of, micro_conditions
 from vitascope.config import Amount, AmountOrZero, Config, Count, CountOrZero, Share
 from vitascope.data.cache import ClipSource, open_cache
 from vitascope.objectives.reconstruction import ReconstructionConfig
@@ -85,13 +85,16 @@ class VideoStage(Stage):
     num_clips: Count = 16384
 
     def begin(self, run: Run, model: VideoModel, cache_root: Path, track: Track) -> VideoCourse:
-        return VideoCourse(self, run, model, cache_root, track)
+        cache = open_cache(cache_root, build(run.data), model.tokenizer, self.num_clips, track)
+        pictures = self.pictures if self.images else 0
+        return VideoCourse(self, run, model, lambda step: cache.batch(step, self.batch, run.seed, pictures=pictures))
 
     def rehearse(self, run: Run, model: VideoModel) -> None:
         source: ClipSource = build(run.data)
-        latents = model.tokenizer.encode(source.clip(0).pixels[None].to(model.device))
+        clip = source.clip(0)
+        latents = model.tokenizer.encode(clip.pixels[None].to(model.device))
         clean = latents[:, :1] if self.images else latents
-        batch = Batch(clean, (source.captions(0)[0],), torch.ones(1))
+        batch = Batch(clean, (source.captions(0)[0],), micro_conditions([framing_of(clip)], clean.shape[1]))
         model.loss(batch, self.lesson, generator_for(run.seed, "rehearsal", self.name))
 
 
@@ -186,20 +189,18 @@ class TokenizerCourse:
 
 
 class VideoCourse:
-    """Lessons for text encoder and backbone."""
+    """Lessons for text encoder and backbone from the batches of steps."""
 
-    def __init__(self, stage: VideoStage, run: Run, model: VideoModel, cache_root: Path, track: Track) -> None:
-        self.stage, self.run, self.model = stage, run, model
-        self.cache = open_cache(cache_root, build(run.data), model.tokenizer, stage.num_clips, track)
+    def __init__(self, stage: VideoStage, run: Run, model: VideoModel, batch_of: Callable[[int], Batch]) -> None:
+        self.stage, self.run, self.model, self.batch_of = stage, run, model, batch_of
         freeze(model, stage.frozen)
         self.module: nn.Module = nn.ModuleDict({"text": model.text, "backbone": model.backbone})
         self.blocks: Sequence[nn.Module] = tuple(model.backbone.blocks)
         self.unit = "pictures" if stage.images else "clips"
 
     def loss(self, step: int) -> Loss:
-        stage = self.stage
-        batch = self.cache.batch(step, stage.batch, self.run.seed, pictures=stage.pictures if stage.images else 0)
-        return self.model.loss(batch, stage.lesson, generator_for(self.run.seed, "lesson", stage.name, step))
+        rng = generator_for(self.run.seed, "lesson", self.stage.name, step)
+        return self.model.loss(self.batch_of(step), self.stage.lesson, rng)
 
     def finish(self) -> None:
         """Nothing: the averaged weights are the result."""

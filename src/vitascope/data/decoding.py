@@ -1,0 +1,207 @@
+"""Files into frames: the facts of a file without decoding it, and a few of its frames, small."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import torch
+from av.stream import Disposition
+from av.video.reformatter import Colorspace
+from einops import rearrange
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from vitascope.media.pictures import from_image
+from vitascope.media.reading import PICTURE_FORMATS, UNREADABLE, VIDEO_FORMATS
+from vitascope.media.writing import EXACT
+from vitascope.types import UserError
+
+WORTH_SEEKING = 10.0
+"""Seconds without a wanted frame that are not decoded."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a file shows, upright. A picture is one frame; its pace says nothing."""
+
+    width: int
+    height: int
+    fps: float
+    num_frames: int
+
+    @property
+    def seconds(self) -> float:
+        return self.num_frames / self.fps
+
+
+def probe(file: Path | bytes) -> Facts:
+    """The facts of a video or picture. Frames are counted in the file, whatever its header says."""
+    try:
+        picture = Image.open(_stream(file), formats=PICTURE_FORMATS)
+    except UNREADABLE:
+        return _probe_video(file)
+    try:
+        with picture:
+            return _probe_picture(picture)
+    except UNREADABLE as error:
+        raise UserError(f"damaged ({_why(error)})") from error
+
+
+def _probe_picture(picture: Image.Image) -> Facts:
+    num_frames, seconds = getattr(picture, "n_frames", 1), 0.0
+    for number in range(num_frames):
+        picture.seek(number)
+        picture.load()  # before that some formats do not say how long
+        seconds += picture.info.get("duration", 0) / 1000
+    turned = picture.getexif().get(0x0112, 1) >= 5  # Orientation: on its side
+    width, height = picture.size[::-1] if turned else picture.size
+    return Facts(width, height, num_frames / seconds if seconds else 8.0, num_frames)
+
+
+def _probe_video(file: Path | bytes) -> Facts:
+    try:
+        with av.open(_stream(file), "r", options={"format_whitelist": VIDEO_FORMATS}) as container:
+            stream = _video(container)
+            first = next(container.decode(stream), None)
+            if first is None:
+                raise UserError("holds no frame")
+            container.seek(0, stream=stream)
+            shown = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
+            times = [packet.pts for packet in shown if packet.pts is not None]
+            last = max((packet.pts + (packet.duration or 0) for packet in shown if packet.pts is not None), default=0)
+            span = float((last - min(times, default=0)) * (stream.time_base or 0))
+            stated = float(stream.average_rate or stream.guessed_rate or 25)
+            # Without a duration of the last packet the span lacks one frame: then the header's pace is the better one.
+            fps = len(shown) / span if span > 0 and all(packet.duration for packet in shown) else stated
+            turned = round(first.rotation / 90) % 2
+            width, height = (first.height, first.width) if turned else (first.width, first.height)
+    except UNREADABLE as error:
+        raise UserError(f"damaged or no video ({_why(error)})") from error
+    return Facts(width, height, fps, max(len(shown), 1))
+
+
+def read_frames(
+    file: Path | bytes, facts: Facts, numbers: Sequence[int], size: tuple[int, int]
+) -> UInt8[Tensor, "t 3 h w"]:
+    """The frames of increasing `numbers`, each scaled to `size` (width, height).
+
+    Of a file of varying pace a number stands for a moment: what is shown then.
+    """
+    moments = [(number + 0.5) / facts.fps for number in numbers]
+    try:
+        picture = Image.open(_stream(file), formats=PICTURE_FORMATS)
+    except UNREADABLE:
+        pass
+    else:
+        with picture:
+            return _read_pictures(picture, moments, size)
+    try:
+        with av.open(_stream(file), "r", options={"format_whitelist": VIDEO_FORMATS}) as container:
+            # Several files are read at once, each by a thread of its own.
+            _video(container).codec_context.thread_count = 1
+            runs = (moments[start:end] for start, end in pairwise(_jumps(moments)))
+            return torch.stack([frame for run in runs for frame in _chosen(container, facts, run, size)])
+    except UNREADABLE as error:
+        raise UserError(f"damaged at {moments[0]:.2f} to {moments[-1]:.2f} seconds ({_why(error)})") from error
+
+
+def _jumps(moments: Sequence[float]) -> list[int]:
+    """Where to seek: at the first moment and after long pauses; and the number of moments."""
+    pauses = (after - before for before, after in pairwise(moments))
+    return [0, *(number + 1 for number, pause in enumerate(pauses) if pause > WORTH_SEEKING), len(moments)]
+
+
+def _chosen(
+    container: av.container.InputContainer, facts: Facts, moments: Sequence[float], size: tuple[int, int]
+) -> Iterator[UInt8[Tensor, "3 h w"]]:
+    """What is shown at each moment: the last frame that began before it."""
+    stream = _video(container)
+    begun = float((stream.start_time or 0) * (stream.time_base or 0))
+    waiting, shown, shown_until = list(moments), None, 0.0
+    for frame in _frames_from(container, stream, begun + moments[0]):
+        time = (frame.time or 0.0) - begun
+        while waiting and shown is not None and time > waiting[0]:
+            yield _scaled(shown, size)
+            waiting.pop(0)
+        if not waiting:
+            return
+        if frame.is_corrupt:
+            raise UserError(f"damaged at {time:.2f} seconds")
+        shown, shown_until = frame, time + 1.5 / facts.fps
+    while waiting and shown is not None and waiting[0] < shown_until:
+        yield _scaled(shown, size)
+        waiting.pop(0)
+    if waiting:
+        raise UserError(f"ends at {shown_until:.2f} of {facts.seconds:.2f} seconds")
+
+
+def _frames_from(
+    container: av.container.InputContainer, stream: av.VideoStream, seconds: float
+) -> Iterator[av.VideoFrame]:
+    """Frames from the last key frame before a moment on; where a format cannot seek, all of them."""
+    try:
+        container.seek(int(seconds / float(stream.time_base or 1)), stream=stream)
+        frames = container.decode(stream)
+        first = next(frames, None)
+    except av.FFmpegError:
+        first = None
+    if first is None or (first.time or 0.0) > seconds:
+        container.seek(0, stream=stream)
+        yield from container.decode(stream)
+        return
+    yield first
+    yield from frames
+
+
+def _scaled(frame: av.VideoFrame, size: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
+    turns = round(frame.rotation / 90)
+    width, height = size[::-1] if turns % 2 else size
+    # Untagged colours: the same guess as the common players make.
+    source = (Colorspace.ITU709 if frame.height > 576 else Colorspace.ITU601) if frame.colorspace == 2 else None
+    small = frame.reformat(width, height, "rgb24", src_colorspace=source, interpolation=EXACT)
+    return torch.rot90(rearrange(torch.from_numpy(small.to_ndarray()), "h w c -> c h w"), turns, dims=(1, 2))
+
+
+def _read_pictures(picture: Image.Image, moments: Sequence[float], size: tuple[int, int]) -> UInt8[Tensor, "t 3 h w"]:
+    found, until, waiting = [], 0.0, list(moments)
+    try:
+        for number in range(getattr(picture, "n_frames", 1)):
+            picture.seek(number)
+            picture.load()
+            until += picture.info.get("duration", 0) / 1000 or math.inf
+            while waiting and waiting[0] < until:
+                found.append(_shrunk(from_image(picture), size))
+                waiting.pop(0)
+    except UNREADABLE as error:
+        raise UserError(f"damaged ({_why(error)})") from error
+    if waiting:
+        raise UserError(f"ends at {until:.2f} seconds")
+    return torch.stack(found)
+
+
+def _shrunk(picture: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> UInt8[Tensor, "3 height width"]:
+    scaled = functional.interpolate(picture[None].float(), size[::-1], mode="bicubic", antialias=True)[0]
+    return scaled.round().clamp(0, 255).to(torch.uint8)
+
+
+def _stream(file: Path | bytes) -> str | io.BytesIO:
+    return io.BytesIO(file) if isinstance(file, bytes) else str(file)
+
+
+def _video(container: av.container.InputContainer) -> av.VideoStream:
+    moving = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+    if not moving:
+        raise UserError(f"holds no video ({container.format.long_name})")
+    return moving[0]
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
