@@ -18,7 +18,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-EXTRAS = {"hf": ("transformers", "diffusers", "sentencepiece", "protobuf"), "track": ("tensorboard",)}
+EXTRAS = {
+    "hub": ("diffusers", "transformers", "accelerate", "sentencepiece", "protobuf", "ftfy"),
+    "track": ("tensorboard",),
+}
 GIB = 2**30
 
 
