@@ -135,7 +135,7 @@ def wished_length(request: Request, fps: float, own: int) -> tuple[float, str]:
     asked = own if request.num_frames is None else request.num_frames
     if not 1 <= asked <= MOST_FRAMES:
         raise UserError(f"the number of frames must be from 1 to {MOST_FRAMES}, got {asked}")
-    return asked, f"{asked} frames"
+    return float(asked), f"{asked} frames"
 
 
 def _legal_length(model: VideoModel, request: Request, fps: float, changes: list[str]) -> int:

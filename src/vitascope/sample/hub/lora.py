@@ -51,19 +51,20 @@ def parse(text: str) -> Lora:
 def merge(pipeline: Any, lora: Lora) -> str:
     """Add the changes to the weights of `pipeline`, all of them or none, and give the file's checksum."""
     factors, alphas = _read(pipeline, lora.path)
-    changes = [
-        (_module(pipeline, name, lora.path), _product(name, sides, alphas, lora)) for name, sides in factors.items()
-    ]
-    for (name, module), change in changes:
-        if change.numel() != module.weight.numel():
+    changes: list[tuple[Tensor, Tensor]] = []
+    for given, sides in factors.items():
+        name, weight = _weight(pipeline, given, lora.path)
+        change = _product(name, sides, alphas.get(given), lora)
+        if change.numel() != weight.numel():
             raise UserError(
                 f"'{lora.path}': the change of '{name}' has shape {tuple(change.shape)} and its weight "
-                f"{tuple(module.weight.shape)}: it was made for another model; check --model"
+                f"{tuple(weight.shape)}: it was made for another model; check --model"
             )
+        changes.append((weight, change.reshape(weight.shape)))
     if not any(bool(change.any()) for _, change in changes):
         raise UserError(f"'{lora.path}' changes nothing: all its products are zero; leave it out")
-    for (_, module), change in changes:
-        module.weight += change.reshape(module.weight.shape).to(module.weight.device, module.weight.dtype)
+    for weight, change in changes:
+        weight += change.to(weight.device, weight.dtype)
     return sha256_of(lora.path)
 
 
@@ -109,8 +110,8 @@ def _alpha_name(name: str) -> str:
     return name if name.endswith(".alpha") else f"{name}.alpha"
 
 
-def _module(pipeline: Any, name: str, path: Path) -> tuple[str, nn.Module]:
-    """The module that a change is of, with its whole name; an error with the nearest names if there is none."""
+def _weight(pipeline: Any, name: str, path: Path) -> tuple[str, Tensor]:
+    """The weight that a change is of, with the whole name of its module; an error with the nearest if there is none."""
     plain = name
     for wrapper in WRAPPERS:
         plain = plain.removeprefix(wrapper)
@@ -119,17 +120,14 @@ def _module(pipeline: Any, name: str, path: Path) -> tuple[str, nn.Module]:
     if part not in parts:
         part, inner = next(one for one in DENOISERS if one in parts), plain
     modules = dict(parts[part].named_modules())
-    if inner not in modules or not isinstance(getattr(modules[inner], "weight", None), Tensor):
-        known = [
-            f"{part}.{one}" for one, module in modules.items() if isinstance(module, (nn.Linear, nn.Conv2d, nn.Conv3d))
-        ]
-        raise UserError(
-            f"'{path}' changes '{name}', which this model does not have; {nearest(f'{part}.{inner}', known)}"
-        )
-    return f"{part}.{inner}", modules[inner]
+    if isinstance(module := modules.get(inner), WITH_WEIGHTS):
+        return f"{part}.{inner}", module.weight
+    known = [f"{part}.{one}" for one, module in modules.items() if isinstance(module, WITH_WEIGHTS)]
+    near = nearest(f"{part}.{inner}", known)
+    raise UserError(f"'{path}' changes '{name}', which this model does not have; {near}")
 
 
-def _product(name: str, sides: Mapping[str, Tensor], alphas: Mapping[str, float], lora: Lora) -> Tensor:
+def _product(name: str, sides: Mapping[str, Tensor], alpha: float | None, lora: Lora) -> Tensor:
     down, up = sides["A"].float().flatten(1), sides["B"].float().flatten(1)
     if down.shape[0] != up.shape[1]:
         raise UserError(
@@ -137,4 +135,4 @@ def _product(name: str, sides: Mapping[str, Tensor], alphas: Mapping[str, float]
             "it is damaged, fetch it again"
         )
     rank = down.shape[0]
-    return up @ down * (lora.scale * alphas.get(name, rank) / rank)
+    return up @ down * (lora.scale * (1.0 if alpha is None else alpha / rank))
