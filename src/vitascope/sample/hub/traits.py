@@ -58,10 +58,10 @@ def read(pipeline: Any, name: str = "") -> Traits:
     cube = _first(pipeline, TEMPORAL) or 1
     side = spatial * _cells(denoiser)
     length, guidance = _named(accepts, LENGTH), _named(accepts, GUIDANCE)
-    num_frames = stated.num_frames or accepts.get(length) or _frames(denoiser, stated.counts_latents, cube) or 16
-    rate = _named(accepts, RATE)
+    rate, only = _named(accepts, RATE), getattr(denoiser.config, "video_length", None)
     adapter = getattr(pipeline, "motion_adapter", None)
-    only = getattr(denoiser.config, "video_length", None)
+    told = only or accepts.get(length) or _frames(denoiser, stated.counts_latents, cube)
+    num_frames = stated.num_frames or told or 16
     return Traits(
         accepts=accepts,
         words="prompt" in accepts,
@@ -71,7 +71,7 @@ def read(pipeline: Any, name: str = "") -> Traits:
         length=length,
         guidance=guidance,
         rate=rate,
-        size=stated.size or _size(accepts, denoiser, spatial, side),
+        size=stated.size or _size(pipeline, accepts, denoiser, spatial, side),
         fixed_size=bool(getattr(denoiser.config, "use_learned_positional_embeddings", False)),
         num_frames=num_frames,
         fps=float(stated.fps or accepts.get(rate) or 8),
@@ -110,12 +110,14 @@ def _cells(denoiser: Any) -> int:
     return 2 ** (len(blocks) - 1)  # a U-Net halves the sides once less than it has stages
 
 
-def _size(accepts: Mapping[str, Any], denoiser: Any, spatial: int, side: int) -> tuple[int, int]:
-    if accepts.get("width") and accepts.get("height"):
-        return accepts["width"], accepts["height"]
+def _size(pipeline: Any, accepts: Mapping[str, Any], denoiser: Any, spatial: int, side: int) -> tuple[int, int]:
+    """In a signature, in the pipeline (Mochi), or counted in latent cells in the settings of the denoiser."""
+    width, height = (accepts.get(one) or getattr(pipeline, f"default_{one}", None) for one in ("width", "height"))
+    if width and height:
+        return width, height
     config = denoiser.config
-    width, height = (getattr(config, name, None) or getattr(config, "sample_size", None) for name in SAMPLE)
-    width, height = (one[-1] if isinstance(one, (tuple, list)) else one for one in (width, height))
+    cells = [getattr(config, name, None) or getattr(config, "sample_size", None) for name in SAMPLE]
+    width, height = (one[-1] if isinstance(one, (tuple, list)) else one for one in cells)
     if width and height:
         return width * spatial, height * spatial
     return 512 // side * side or side, 512 // side * side or side
