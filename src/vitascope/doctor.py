@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,9 +39,9 @@ def report() -> list[Finding]:
     return [finding for part in (_software, _processor, _memory, _accelerator, _extras) for finding in part()]
 
 
-def print_report() -> None:
-    """The report as a table, what to do at its end."""
-    findings = report()
+def print_report(more: Iterable[Finding] = ()) -> None:
+    """The report and what others found as a table, what to do at its end."""
+    findings = [*report(), *more]
     table = Table("", "here", box=None, show_header=False, padding=(0, 2, 0, 0))
     for finding in findings:
         table.add_row(f"[yellow]{finding.name}[/]" if finding.advice else finding.name, finding.value)

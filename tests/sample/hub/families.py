@@ -49,8 +49,8 @@ def clip_text() -> dict[str, Any]:
 
 def clip_vision(side: int, projected: bool = False) -> tuple[Any, Any]:
     config = transformers.CLIPVisionConfig(
-        hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=side, patch_size=side // 2,
-        projection_dim=32,
+        hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=side,
+        patch_size=side // 2, projection_dim=32,
     )  # fmt: skip
     kind = transformers.CLIPVisionModelWithProjection if projected else transformers.CLIPVisionModel
     return kind(config), transformers.CLIPImageProcessor(
