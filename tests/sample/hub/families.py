@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 import transformers
 
+from vitascope.sample.hub.model import HubModel
+
+Folder = Callable[[str], Path]  # of the checkpoint of a family
+Load = Callable[[str], HubModel]
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SHAKE = 0.05  # added to weights that begin at zero or one, so that no part is silent
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Memory:
     """What a checkpoint's makers say that a GPU must have, and how it is then loaded."""
 
-    gigabytes: float
+    gigabytes: int | float
     dtype: str
     offload: str
 
@@ -23,7 +23,7 @@ class Known:
     parameters: str = ""  # of the denoiser
     size: tuple[int, int] | None = None
     num_frames: int | None = None
-    fps: float | None = None
+    fps: int | None = None
     licence: str = ""
     memory: tuple[Memory, ...] = ()
     source: str = ""  # of the memory
@@ -45,7 +45,7 @@ class Native:
 
     size: tuple[int, int] | None = None
     num_frames: int | None = None
-    fps: float | None = None
+    fps: int | None = None
     counts_latents: bool = False  # `sample_frames` of the denoiser's settings is in latent frames
 
 
