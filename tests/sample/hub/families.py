@@ -82,10 +82,15 @@ def wan() -> Any:
     return diffusers.WanPipeline(vae=wan_vae(), transformer=wan_transformer(), scheduler=scheduler, **umt5())
 
 
-def wan_i2v() -> Any:
+def wan_flf() -> Any:
+    """Wan from a first and a last picture: 2 x 5 places for what the encoder sees of them."""
+    return wan_i2v(pos_embed_seq_len=10)
+
+
+def wan_i2v(**changes: Any) -> Any:
     image_encoder, image_processor = clip_vision(16)
     return diffusers.WanImageToVideoPipeline(
-        vae=wan_vae(), transformer=wan_transformer(in_channels=36, image_dim=32),
+        vae=wan_vae(), transformer=wan_transformer(in_channels=36, image_dim=32, **changes),
         scheduler=diffusers.UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True),
         image_encoder=image_encoder, image_processor=image_processor, **umt5(),
     )  # fmt: skip
@@ -248,6 +253,7 @@ def built(make: Callable[[], Any], seed: int = 0) -> Any:
 FAMILIES: dict[str, Callable[[], Any]] = {
     make.__name__: make
     for make in (
-        wan, wan_i2v, ltx, hunyuan, cogvideox, cogvideox_i2v, cogvideox_v2v, mochi, allegro, latte, svd, animatediff,
+        wan, wan_i2v, wan_flf, ltx, hunyuan, cogvideox, cogvideox_i2v, cogvideox_v2v, mochi, allegro, latte, svd,
+        animatediff,
     )
 }  # fmt: skip

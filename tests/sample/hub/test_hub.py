@@ -30,7 +30,17 @@ from vitascope.sample.model import Model, OwnModel
 from vitascope.types import Clip, Request, UserError
 
 SIZE = (32, 32)
-LENGTHS = {"ltx": 9, "mochi": 7, "allegro": 8, "latte": 4, "svd": 3, "animatediff": 4}  # 5 for the others
+LENGTHS = {
+    "ltx": 9,
+    "mochi": 7,
+    "cogvideox": 9,
+    "cogvideox_i2v": 9,
+    "cogvideox_v2v": 9,
+    "allegro": 8,
+    "latte": 4,
+    "svd": 3,
+    "animatediff": 4,
+}  # 5 for the others
 
 
 def picture(seed: int, size: tuple[int, int] = SIZE) -> Float[Tensor, "3 h w"]:
@@ -52,7 +62,7 @@ def is_other(one: Clip, other: Clip) -> bool:
     return (one.pixels - other.pixels).abs().max().item() > 1e-3
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "wan_flf"])
 def test_every_family_makes_what_is_asked_for_and_the_same_again(model_of: Load, tmp_path: Path, family: str) -> None:
     model, kept = model_of(family), tmp_path / "kept.safetensors"
     asked, seen = request(model, family, seed=3), list[tuple[int, int]]()
@@ -87,11 +97,15 @@ def test_given_pictures_reach_the_video(model_of: Load, family: str) -> None:
     assert is_other(one, other)
 
 
-def test_a_last_picture_reaches_the_video_where_the_pipeline_takes_one(model_of: Load) -> None:
-    model = model_of("wan_i2v")
-    asked = request(model, "wan_i2v")
-    with_last = replace(asked, frames={**asked.frames, -1: picture(7)})
-    assert is_other(model.fulfil(with_last), model.fulfil(asked))
+def test_a_last_picture_reaches_the_video_where_the_denoiser_has_room_for_it(model_of: Load) -> None:
+    model = model_of("wan_flf")
+    asked = request(model, "wan_flf")
+    one, other = (model.fulfil(replace(asked, frames={0: picture(1), -1: picture(k)})) for k in (7, 8))
+    assert is_other(one, other)
+    with pytest.raises(UserError, match=r"a first and a last picture \(--image and --last\)"):
+        model.changes(asked)
+    with pytest.raises(UserError, match="it was given pictures for frames -1, 0"):
+        model_of("wan_i2v").changes(replace(asked, frames={0: picture(1), -1: picture(2)}))
 
 
 @pytest.mark.parametrize(
@@ -103,6 +117,7 @@ def test_a_last_picture_reaches_the_video_where_the_pipeline_takes_one(model_of:
         ("wan", {"num_frames": 1}, {"num_frames": 1}, None),
         ("ltx", {"num_frames": 12}, {"num_frames": 9}, r"1 \+ 8k"),
         ("mochi", {"num_frames": 12}, {"num_frames": 13}, r"1 \+ 6k frames, 30 a second"),
+        ("cogvideox", {"num_frames": 13}, {"num_frames": 9}, r"1 \+ 8k frames, 8 a second"),
         ("allegro", {"num_frames": 9}, {"num_frames": 8}, r"makes 4k frames"),
         ("latte", {"num_frames": 7}, {"num_frames": 4}, r"makes 1 or 4 frames"),
         ("animatediff", {"num_frames": 99}, {"num_frames": 16}, r"at most 16"),
@@ -127,7 +142,7 @@ def test_what_a_family_cannot_make_is_snapped_by_its_own_rules_and_said(
     [
         ("mochi", {"frames": {0: picture(1)}}, "from words alone; it was given a picture for frame 0"),
         ("wan", {"frames": {0: picture(1)}}, r"words alone or words and a video to work over \(--video\)"),
-        ("wan_i2v", {"frames": {}}, r"a first picture \(--image, and --last\); it was given words alone"),
+        ("wan_i2v", {"frames": {}}, r"a first picture \(--image\); it was given words alone"),
         ("svd", {"prompt": "a fox"}, "reads no words"),
         ("wan", {"prompt": " "}, "prompt is empty"),
         ("wan", {"solver": "heun"}, "brings its own solver"),

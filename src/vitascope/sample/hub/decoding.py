@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -67,7 +66,7 @@ class Decoding:
         return self.original(z, *args, return_dict=False, **options)[0]
 
     def _frame_by_frame(self, z: Tensor, *args: Any, **options: Any) -> Tensor:
-        if "num_frames" in inspect.signature(self.original).parameters:
+        if "num_frames" in options:
             options["num_frames"] = 1
         return torch.cat([self._plain(one, *args, **options) for one in z.split(1)])
 
@@ -77,6 +76,12 @@ class Decoding:
             return self._plain(z, *args, **options)
         finally:
             self.vae.disable_tiling()
+
+    def _sparing(self, z: Tensor, *args: Any, **options: Any) -> Tensor:
+        try:
+            return self._in_tiles(z, *args, **options)
+        except (NotImplementedError, AttributeError):  # it knows no tiles
+            return self._plain(z, *args, **options)
 
     def _on_cpu(self, z: Tensor, *args: Any, **options: Any) -> Tensor:
         """In single precision, which processors are quick in, and in tiles where there are such."""
@@ -90,8 +95,7 @@ class Decoding:
         try:
             self.vae.to("cpu", torch.float32)
             args = tuple(one.to("cpu", torch.float32) if isinstance(one, Tensor) else one for one in args)
-            way = self._in_tiles if hasattr(self.vae, "enable_tiling") else self._plain
-            return way(z.to("cpu", torch.float32), *args, **options).to(z.device)
+            return self._sparing(z.to("cpu", torch.float32), *args, **options).to(z.device)
         finally:
             self.vae.to("cpu" if offloaded else device, dtype)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Native:
     num_frames: int | None = None
     fps: int | None = None
     counts_latents: bool = False  # `sample_frames` of the denoiser's settings is in latent frames
+    latents_at_once: int = 1  # latent frames that the autoencoder takes together
 
 
 def native(name: str, pipeline: str) -> Native:
@@ -54,7 +55,7 @@ def native(name: str, pipeline: str) -> Native:
     family = FAMILIES.get(pipeline, Native())
     for one in KNOWN:
         if one.name == name:
-            return Native(one.size, one.num_frames, one.fps or family.fps, family.counts_latents)
+            return replace(family, size=one.size, num_frames=one.num_frames, fps=one.fps or family.fps)
     return family
 
 
@@ -118,6 +119,9 @@ KNOWN: tuple[Known, ...] = (
 # What is told by no signature and no part, for the folders and ids that are not in the table.
 FAMILIES: dict[str, Native] = {
     "AllegroPipeline": Native(fps=15, counts_latents=True),
+    "CogVideoXImageToVideoPipeline": Native(fps=8, latents_at_once=2),  # makers: 8N + 1 frames, 16N + 1 for 1.5
+    "CogVideoXPipeline": Native(fps=8, latents_at_once=2),
+    "CogVideoXVideoToVideoPipeline": Native(fps=8, latents_at_once=2),
     "HunyuanVideoImageToVideoPipeline": Native(fps=24),
     "HunyuanVideoPipeline": Native(fps=24),
     "MochiPipeline": Native(fps=30),

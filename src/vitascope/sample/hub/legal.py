@@ -118,7 +118,8 @@ def _route(routes: tuple[Route, ...], request: Request) -> Route:
         if traits.video:
             fits = len(given) > 1 and given == set(range(len(given)))
         elif traits.image:
-            fits = given == {0} or (given == {0, -1} and bool(traits.last_image))
+            one, both = not traits.needs_last, bool(traits.last_image)
+            fits = (given == {0} and one) or (given == {0, -1} and both)
         else:
             fits = not given
         if fits:
@@ -132,7 +133,9 @@ def _takes(traits: Traits) -> str:
     if traits.video:
         return f"{words}a video to work over (--video)"
     if traits.image:
-        return f"{words}a first picture (--image{', and --last' if traits.last_image else ''})"
+        if traits.needs_last:
+            return f"{words}a first and a last picture (--image and --last)"
+        return f"{words}a first picture (--image{'; --last too' if traits.last_image else ''})"
     return "words alone"
 
 

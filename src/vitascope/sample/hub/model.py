@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -67,7 +68,8 @@ class HubModel(Model):
         called = {"callback_on_step_end": watch, "output_type": "pt", "generator": rng}
         called = {name: value for name, value in called.items() if name in wish.route.traits.accepts}
         try:
-            with decoding(pipeline.vae, **latents) as through:
+            with decoding(pipeline.vae, **latents) as through, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # diffusers' own, about its insides
                 frames = pipeline(**arguments_of(wish, steps), **called).frames
         except ValueError as error:
             if watch.done:

@@ -19,6 +19,7 @@ class Traits:
     words: bool  # it reads a prompt
     image: str
     last_image: str
+    needs_last: bool
     video: str
     length: str
     guidance: str
@@ -30,8 +31,8 @@ class Traits:
     steps: int
     scale: float  # of guidance
     grain: tuple[int, int]  # width and height of the blocks of pixels that it works in
-    cube: int  # frames in a latent frame
-    first: int  # frames in the first latent frame of a video: 1 where time is causal
+    cube: int  # frames that are made together
+    first: int  # frames that come before them: 1 where time is causal
     most_frames: int | None
     lengths: tuple[int, ...]  # the only ones, where there are such
 
@@ -55,18 +56,23 @@ def read(pipeline: Any, name: str = "") -> Traits:
     denoiser = denoiser_of(pipeline)
     stated = native(name, type(pipeline).__name__)
     spatial = _first(pipeline, SPATIAL) or 8
-    cube = _first(pipeline, TEMPORAL) or 1
+    at_once = stated.latents_at_once * (getattr(denoiser.config, "patch_size_t", None) or 1)
+    cube = (_first(pipeline, TEMPORAL) or 1) * at_once
     side = spatial * _cells(denoiser)
     length, guidance = _named(accepts, LENGTH), _named(accepts, GUIDANCE)
     rate, only = _named(accepts, RATE), getattr(denoiser.config, "video_length", None)
     adapter = getattr(pipeline, "motion_adapter", None)
     told = only or accepts.get(length) or _frames(denoiser, stated.counts_latents, cube)
     num_frames = stated.num_frames or told or 16
+    # A denoiser that sees encoded pictures has room for one of them, or for exactly two (Wan's FLF2V).
+    two = getattr(denoiser.config, "pos_embed_seq_len", None) is not None
+    needs_encoded = getattr(pipeline, "image_encoder", None) is not None
     return Traits(
         accepts=accepts,
         words="prompt" in accepts,
         image=_named(accepts, ("image",)),
-        last_image=_named(accepts, ("last_image",)),
+        last_image=_named(accepts, ("last_image",)) if two or not needs_encoded else "",
+        needs_last=two,
         video=_named(accepts, ("video",)),
         length=length,
         guidance=guidance,
