@@ -71,7 +71,7 @@ def test_the_checksum_is_that_of_the_content(copy: Path, sharded: Path, tmp_path
 
 
 def test_folders_that_are_no_checkpoints_say_what_they_are(tmp_path: Path, folder_of: Folder) -> None:
-    with pytest.raises(UserError, match="'model_index.json' is missing"):
+    with pytest.raises(UserError, match=r"'model_index\.json' is missing"):
         load_checkpoint(str(tmp_path), device="cpu")
     (tmp_path / "config.json").write_text(json.dumps({"_class_name": "MotionAdapter"}))
     with pytest.raises(UserError, match="it holds a 'MotionAdapter' alone"):

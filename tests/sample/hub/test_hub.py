@@ -31,16 +31,10 @@ from vitascope.types import Clip, Request, UserError
 
 SIZE = (32, 32)
 LENGTHS = {
-    "ltx": 9,
-    "mochi": 7,
-    "cogvideox": 9,
-    "cogvideox_i2v": 9,
-    "cogvideox_v2v": 9,
-    "allegro": 8,
-    "latte": 4,
-    "svd": 3,
+    "ltx": 9, "mochi": 7, "cogvideox": 9, "cogvideox_i2v": 9, "cogvideox_v2v": 9, "allegro": 8, "latte": 4, "svd": 3,
     "animatediff": 4,
-}  # 5 for the others
+}  # fmt: skip
+"""Frames that are asked for; 5 of the others."""
 
 
 def picture(seed: int, size: tuple[int, int] = SIZE) -> Float[Tensor, "3 h w"]:
