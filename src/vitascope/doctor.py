@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-EXTRAS = {"hf": ("transformers", "diffusers", "sentencepiece", "protobuf"), "track": ("tensorboard",)}
+EXTRAS = {
+    "hub": ("diffusers", "transformers", "accelerate", "sentencepiece", "protobuf", "ftfy"),
+    "track": ("tensorboard",),
+}
 GIB = 2**30
 
 
@@ -36,9 +39,9 @@ def report() -> list[Finding]:
     return [finding for part in (_software, _processor, _memory, _accelerator, _extras) for finding in part()]
 
 
-def print_report() -> None:
-    """The report as a table, what to do at its end."""
-    findings = report()
+def print_report(more: Iterable[Finding] = ()) -> None:
+    """The report and what others found as a table, what to do at its end."""
+    findings = [*report(), *more]
     table = Table("", "here", box=None, show_header=False, padding=(0, 2, 0, 0))
     for finding in findings:
         table.add_row(f"[yellow]{finding.name}[/]" if finding.advice else finding.name, finding.value)

@@ -17,7 +17,7 @@ from vitascope.recipes import laptop, resolve
 from vitascope.recipes.judged import Judged
 from vitascope.recipes.toyland import ToylandConfig
 from vitascope.recipes.watch import watcher
-from vitascope.sample.model import Model, load
+from vitascope.sample.model import OwnModel, load
 from vitascope.system import Card
 from vitascope.toyland import caption
 from vitascope.train.initialise import initialised
@@ -155,10 +155,10 @@ def test_the_wording_tells_nothing_of_the_scene() -> None:
     assert shares == pytest.approx([0.4, 0.4], abs=0.08)
 
 
-def tiny() -> tuple[Run, Model]:
+def tiny() -> tuple[Run, OwnModel]:
     run = tiny_run(preview_prompts=("a red circle", "a blue square"))
     model = initialised(run.model, 0).eval().requires_grad_(False)
-    return run, Model(model, Card(run.model, "", {}))
+    return run, OwnModel(model, Card(run.model, "", {}))
 
 
 def test_a_watch_shows_prompts_as_pictures_and_videos_and_asks_the_oracle(tmp_path: Path) -> None:

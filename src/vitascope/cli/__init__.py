@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from vitascope.cli import data, evaluate, judged, leaderboard, make, train, videos
+from vitascope.cli import data, evaluate, judged, leaderboard, make, shelf, train, videos
 from vitascope.cli.common import say
 from vitascope.errors import UserError, is_out_of_memory
 from vitascope.train.stop import Stopped
@@ -47,8 +47,9 @@ def main() -> None:
 def doctor() -> None:
     """Say what this machine has, what is missing, and what to type."""
     from vitascope.doctor import print_report
+    from vitascope.sample.hub.shelf import held
 
-    print_report()
+    print_report(held())
 
 
 for command in (
@@ -59,6 +60,8 @@ for command in (
     make.toyland,
     train.train,
     train.plan,
+    shelf.models,
+    shelf.export,
     doctor,
 ):
     app.command()(command)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,8 +9,15 @@ import typer
 from vitascope.errors import UserError
 
 ModelOption = Annotated[
-    Path | None, typer.Option("--model", help="Folder of a trained model; the bundled one if absent.")
+    str | None,
+    typer.Option("--model", help="Folder of a trained model, or hub:ID or hub:FOLDER; the bundled one if absent."),
 ]
+RevisionOption = Annotated[str | None, typer.Option(help="Of a hub:ID: a branch, tag or commit.")]
+DtypeOption = Annotated[str | None, typer.Option(help="Of a hub model: bf16, fp16 or fp32.")]
+OffloadOption = Annotated[
+    str | None, typer.Option(help="Of a hub model, to save GPU memory: none, model or sequential.")
+]
+LoraOption = Annotated[list[str] | None, typer.Option(help="Of a hub model: a LoRA file, FILE or FILE:scale.")]
 ChangesOption = Annotated[
     list[str] | None, typer.Option("--set", help="A setting by dotted path: stages.t2v.steps=100.")
 ]

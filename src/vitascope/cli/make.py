@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from vitascope.cli.common import ForceOption, ModelOption, one_of, parse_size, say
+from vitascope.cli.common import (
+    DtypeOption,
+    ForceOption,
+    LoraOption,
+    ModelOption,
+    OffloadOption,
+    RevisionOption,
+    one_of,
+    parse_size,
+    say,
+)
 from vitascope.errors import UserError
 
 DEMO_FOLDER = Path("out/demo")
@@ -45,6 +55,10 @@ def generate(
     prompts: Annotated[Path | None, typer.Option(help="A file with a prompt on each line.")] = None,
     like: Annotated[Path | None, typer.Option(help="Begin from the settings kept inside this file.")] = None,
     model: ModelOption = None,
+    revision: RevisionOption = None,
+    dtype: DtypeOption = None,
+    offload: OffloadOption = None,
+    lora: LoraOption = None,
     preview: Annotated[
         bool, typer.Option("--preview", help="Keep a filmstrip beside --out up to date while sampling.")
     ] = False,
@@ -56,7 +70,7 @@ def generate(
     from vitascope import media
     from vitascope.sample import files
     from vitascope.sample.legal import request_of
-    from vitascope.sample.model import load
+    from vitascope.sample.model import load, options_of
     from vitascope.types import Request
 
     for one, other, what in (
@@ -71,7 +85,7 @@ def generate(
     if num < 1:
         raise UserError(f"--num must be at least 1, got {num}")
     settings = media.read_settings(like) if like else {}
-    request = request_of(settings) if like else Request(prompt)
+    request = request_of(settings, with_video=video is not None) if like else Request(prompt)
     given: dict[str, Any] = {
         "prompt": prompt or None, "num_frames": num_frames, "seconds": seconds, "fps": fps,
         "size": parse_size(size), "seed": seed, "steps": steps, "guidance": guidance, "solver": solver,
@@ -86,11 +100,13 @@ def generate(
     paths = [path for _, path in wanted]
     if prompts is None or paths[0].parent.exists():  # else it is made once all else is known to be right
         files.check_destinations(paths, force=force, preview=preview)
-    loaded = load(model)
+    if like and model is None and settings.get("hub"):
+        raise UserError(f"'{like}' was made by a hub model: add {options_of(settings['hub'])}")
+    loaded = load(model, revision=revision, dtype=dtype, offload=offload, loras=lora or ())
     if like:
         for difference in files.differences(loaded, settings, request, like):
             say(f"note: {difference}")
-    known = files.known_frames(loaded.system, request, image, video, 4 if frames is None else frames, last, say)
+    known = files.known_frames(loaded, request, image, video, frames, last, say)
     begun = [(replace(one, frames={**one.frames, **known}), path) for one, path in wanted]
     files.make_all(loaded, begun, say=say, force=force, preview=preview)
 
@@ -99,6 +115,10 @@ def decode(
     latents: Annotated[Path, typer.Argument(help="The latents that an interrupted generate left behind.")],
     out: Annotated[Path, typer.Option(help="mp4, gif, webp or png.")],
     model: ModelOption = None,
+    revision: RevisionOption = None,
+    dtype: DtypeOption = None,
+    offload: OffloadOption = None,
+    lora: LoraOption = None,
     force: ForceOption = False,
 ) -> None:
     """Turn kept latents into a video."""
@@ -106,7 +126,7 @@ def decode(
     from vitascope.sample.model import load
 
     media.check_destination(out, force=force)
-    clip = load(model).decode(latents)
+    clip = load(model, revision=revision, dtype=dtype, offload=offload, loras=lora or ()).decode(latents)
     media.write(clip, out, force=force)
     say(f"{out}: {clip.num_frames} frames; '{latents}' is no longer needed")
 

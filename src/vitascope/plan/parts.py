@@ -58,7 +58,7 @@ def _outlined(text: Config) -> Config:
         import transformers
     except ImportError:
         raise UserError(
-            "planning with a pretrained text encoder needs transformers: pip install 'vitascope[hf]'"
+            "planning with a pretrained text encoder needs transformers: pip install 'vitascope[hub]'"
         ) from None
     if isinstance(text, TowerConfig):
         settings = transformers.CLIPTextConfig(

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from vitascope.sample.model import Model
 from vitascope.types import Clip, Request
 
@@ -20,21 +18,23 @@ class Judged:
     ) -> None:
         wanted = {"steps": steps, "guidance": guidance, "solver": solver}
         chosen = {name: value for name, value in wanted.items() if value is not None}
-        self.model, self.settings = model, model.system.config.defaults.model_copy(update=chosen)
+        self.model, self.settings = model, {**model.sampling, **chosen}
 
     def generate(self, requests: Sequence[Request]) -> list[Clip]:
-        s = self.settings
-        return self.model.batch([replace(one, steps=s.steps, guidance=s.guidance, solver=s.solver) for one in requests])
+        steps, guidance, solver = (self.settings.get(name) for name in ("steps", "guidance", "solver"))
+        asked = [replace(one, steps=steps, guidance=guidance, solver=solver) for one in requests]
+        return [_cut(clip, one.num_frames) for clip, one in zip(self.model.batch(asked), asked, strict=True)]
 
-    @torch.no_grad()
     def encode_decode(self, clip: Clip) -> Clip:
         """The clip through the tokenizer, which no sampler can better."""
-        tokenizer = self.model.system.tokenizer
-        pixels = clip.pixels[None].to(self.model.system.device)
-        return replace(clip, pixels=tokenizer.decode(tokenizer.encode(pixels))[0].cpu())
+        return self.model.encode_decode(clip)
 
     @property
     def made_with(self) -> dict[str, Any]:
         """The weights by their checksum and everything that the sampling depends on, for the protocol of a report."""
-        sampling = self.settings.model_dump(mode="json", exclude={"size", "num_frames", "fps"})
-        return {"model": self.model.card.sha256, **sampling}
+        return {"model": self.model.identity, **self.settings}
+
+
+def _cut(clip: Clip, num_frames: int | None) -> Clip:
+    """As long as was asked for: some models make frames four or eight at a time, and a few too many."""
+    return clip if num_frames is None else replace(clip, pixels=clip.pixels[:num_frames])

@@ -15,11 +15,9 @@ from rich.progress import Progress as Bar
 from torch import Tensor
 
 from vitascope import media
-from vitascope.sample.generate import decode
 from vitascope.sample.latents import Progress
-from vitascope.sample.legal import MOST_FRAMES, departures, legal_fps, legal_size
+from vitascope.sample.legal import MOST_FRAMES, wished_length
 from vitascope.sample.model import Model
-from vitascope.system import VideoModel
 from vitascope.types import Clip, Request, UserError
 
 Say = Callable[[str], None]
@@ -74,14 +72,19 @@ def check_destinations(paths: Iterable[Path], *, force: bool, preview: bool = Fa
 
 
 def known_frames(
-    model: VideoModel, request: Request, image: Path | None, video: Path | None, num: int, last: Path | None, say: Say
+    model: Model, request: Request, image: Path | None, video: Path | None, num: int | None, last: Path | None, say: Say
 ) -> dict[int, Float[Tensor, "3 h w"]]:
-    """Known pictures by frame number: a first one or the last `num` of a video, and a last one."""
+    """Known pictures by frame number: a first one, the last `num` of a video or all of one to work over, a last one."""
     known: dict[int, Tensor] = {}
     if video is not None:
-        fps = legal_fps(model, request.fps)
-        size = legal_size(model, request.size or model.config.defaults.size)
-        known |= dict(enumerate(last_frames(video, num, fps, size, say)))
+        fps, size = model.rate_and_size(request)
+        whole = num is None and model.reworks_videos
+        frames = (
+            all_frames(video, request, fps, size)
+            if whole
+            else last_frames(video, 4 if num is None else num, fps, size, say)
+        )
+        known |= dict(enumerate(frames))
     if image is not None:
         known[0] = media.read_image(image)
     if last is not None:
@@ -107,13 +110,23 @@ def last_frames(path: Path, num: int, fps: float, size: tuple[int, int], say: Sa
     return clip.pixels[[clip.num_frames - 1 - k for k in reversed(behind)]]
 
 
+def all_frames(path: Path, request: Request, fps: float, size: tuple[int, int]) -> Float[Tensor, "n 3 h w"]:
+    """A video from its beginning, as long as is asked for or as it is, as if it had been taken at `fps`."""
+    clip = media.read_video(path, size=size)
+    there = max(int(clip.seconds * fps + 1e-6), 1)
+    wished = wished_length(request, fps, there)[0]
+    if wished > there + 0.5:
+        raise UserError(
+            f"'{path}' has {there} frames at {fps:g} fps and {wished:g} were asked for; ask for at most {there}"
+        )
+    numbers = [min(int(k * clip.fps / fps + 1e-6), clip.num_frames - 1) for k in range(max(round(wished), 1))]
+    return clip.pixels[numbers]
+
+
 def differences(model: Model, settings: Mapping[str, Any], request: Request, path: Path) -> list[str]:
     """Why `model` would not make the video of a file by itself, in words."""
-    rules = [
-        f"'{path}' was made with {departure}: the file's is used"
-        for departure in departures(model.system.config.defaults, request)
-    ]
-    if settings["model"] == model.card.sha256:
+    rules = [f"'{path}' was made with {departure}: the file's is used" for departure in model.departures(request)]
+    if settings["model"] == model.identity:
         return rules
     return [f"'{path}' was made by another model; with this one the video is another", *rules]
 
@@ -169,7 +182,7 @@ def sampling_bar(name: str, model: Model, preview: Path | None) -> Iterator[Prog
         def progress(done: int, steps: int, z: Tensor) -> None:
             shown.update(task, completed=done, total=steps)
             if preview is not None and (done % max(steps // 8, 1) == 0 or done == steps):
-                strip = media.filmstrip(Clip(decode(model.system, z[0])))
+                strip = media.filmstrip(model.preview(z))
                 media.write(Clip(strip[None]), preview, force=True)
 
         yield progress

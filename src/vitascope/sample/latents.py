@@ -87,12 +87,12 @@ def guided(model: VideoModel, rules: Rules, scale: float) -> Estimator:
     return estimate if (low, high) == (0.0, 1.0) else guide.within(estimate, model.estimate, low, high)
 
 
-def write_latents(path: Path, latents: Float[Tensor, "t c h w"], settings: Mapping[str, Any]) -> None:
+def write_latents(path: Path, latents: Float[Tensor, "*b t c h w"], settings: Mapping[str, Any]) -> None:
     """Finished latents of a video with its settings, whole or not at all, for `read_latents` to go on from."""
     media.replace_file(path, save({"latents": latents.cpu().contiguous()}, {"settings": json.dumps(dict(settings))}))
 
 
-def read_latents(path: Path) -> tuple[Float[Tensor, "t c h w"], dict[str, Any]]:
+def read_latents(path: Path) -> tuple[Tensor, dict[str, Any]]:
     """What `write_latents` wrote; files come from anywhere, so both parts are checked."""
     try:
         with safe_open(path, "pt") as file:
@@ -102,7 +102,7 @@ def read_latents(path: Path) -> tuple[Float[Tensor, "t c h w"], dict[str, Any]]:
         raise UserError(
             f"'{path}' holds no latents of a video ({error}); give the file that generate left behind"
         ) from error
-    if latents.ndim != 4 or not latents.numel() or not latents.is_floating_point():
+    if latents.ndim < 4 or not latents.numel() or not latents.is_floating_point():
         raise UserError(
             f"'{path}' must hold latents of frames x channels x height x width, got {tuple(latents.shape)} "
             f"of {latents.dtype}; give the file that generate left behind"

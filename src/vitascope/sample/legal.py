@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from vitascope import media
-from vitascope.config import nearest
+from vitascope.config import Config, nearest
 from vitascope.samplers.solvers import SOLVERS
 from vitascope.system import Defaults, Rules, VideoModel
 from vitascope.types import Request, UserError
@@ -50,31 +50,16 @@ def legalise(model: VideoModel, request: Request) -> Legal:
             f"the prompt has {count} tokens and the model reads {model.text.max_tokens}; "
             f"shorten it to about {len(request.prompt) * model.text.max_tokens // count} characters"
         )
-    steps = defaults.steps if request.steps is None else request.steps
-    if not 1 <= steps <= MOST_STEPS:
-        raise UserError(
-            f"steps must be from 1 to {MOST_STEPS}, got {steps}; {defaults.steps} is the model's own choice"
-        )
-    scale = defaults.guidance if request.guidance is None else request.guidance
-    if not 0 <= scale <= 100:
-        raise UserError(f"guidance must be from 0 to 100, got {scale}; {defaults.guidance:g} is the model's own choice")
+    steps = legal_steps(request.steps, defaults.steps)
+    scale = legal_guidance(request.guidance, defaults.guidance)
     solver = request.solver or defaults.solver
     if solver not in SOLVERS:
         raise UserError(f"there is no solver '{solver}'; {nearest(solver, list(SOLVERS))}")
     rules = _legal_rules(defaults, request)
-    fps = legal_fps(model, request.fps)
-    wished = request.size or defaults.size
-    size = legal_size(model, wished)
-    if size != wished:
-        blocks = "{}x{}".format(*_grain(model))
-        changes.append(
-            f"size {wished[0]}x{wished[1]} became {size[0]}x{size[1]}: the model works in blocks of {blocks} pixels"
-        )
+    fps = legal_fps(request.fps, defaults.fps)
+    size = legal_size(request.size or defaults.size, grain_of(model), changes)
     num_frames = _legal_length(model, request, fps, changes)
-    known = {
-        _place(number, num_frames): _in_8_bits(media.resize(_checked(picture, number), size))
-        for number, picture in request.frames.items()
-    }
+    known = known_pictures(request, num_frames, size)
     if len(known) == num_frames:
         raise UserError(f"all {num_frames} frames were given: nothing is left to make; ask for more frames")
     return Legal(request, size, num_frames, fps, steps, scale, solver, rules, known, tuple(changes))
@@ -90,42 +75,73 @@ def _legal_rules(defaults: Defaults, request: Request) -> Rules:
         raise UserError(_first_of(error)) from error
 
 
-def legal_fps(model: VideoModel, fps: float | None) -> float:
+def legal_steps(steps: int | None, own: int) -> int:
+    """How many steps for which so many were asked, or nothing."""
+    chosen = own if steps is None else steps
+    if not 1 <= chosen <= MOST_STEPS:
+        raise UserError(f"steps must be from 1 to {MOST_STEPS}, got {chosen}; {own} is the model's own choice")
+    return chosen
+
+
+def legal_guidance(guidance: float | None, own: float) -> float:
+    """The guidance scale for which this one was asked, or nothing."""
+    chosen = own if guidance is None else guidance
+    if not 0 <= chosen <= 100:
+        raise UserError(f"guidance must be from 0 to 100, got {chosen}; {own:g} is the model's own choice")
+    return chosen
+
+
+def legal_fps(fps: float | None, own: float) -> float:
     """The frames a second of a video for which `fps` were asked, or nothing; what no file can keep is refused."""
-    chosen = model.config.defaults.fps if fps is None else fps
+    chosen = own if fps is None else fps
     if not media.LEAST_FPS <= chosen <= media.MOST_FPS:
         raise UserError(f"fps must be from {media.LEAST_FPS:g} to {media.MOST_FPS:g}, got {chosen}")
     return chosen
 
 
-def legal_size(model: VideoModel, size: tuple[int, int]) -> tuple[int, int]:
-    """The nearest size that the model can make."""
+def legal_size(size: tuple[int, int], grain: tuple[int, int], changes: list[str]) -> tuple[int, int]:
+    """The nearest size in whole blocks of `grain`; what was changed is added to `changes`."""
     if not all(1 <= side <= LARGEST_SIZE for side in size):
         raise UserError(f"the size must be from 1x1 to {LARGEST_SIZE}x{LARGEST_SIZE} pixels, got {size[0]}x{size[1]}")
-    width, height = (max(round(side / grain), 1) * grain for side, grain in zip(size, _grain(model), strict=True))
+    width, height = (max(round(side / block), 1) * block for side, block in zip(size, grain, strict=True))
+    if (width, height) != size:
+        blocks = f"blocks of {grain[0]}x{grain[1]} pixels"
+        changes.append(f"size {size[0]}x{size[1]} became {width}x{height}: the model works in {blocks}")
     return width, height
 
 
-def _grain(model: VideoModel) -> tuple[int, int]:
+def grain_of(model: VideoModel) -> tuple[int, int]:
+    """Width and height of the blocks of pixels that the model works in."""
     cells = model.backbone.config.patch[1]
     return cells * model.tokenizer.stride[2], cells * model.tokenizer.stride[1]
 
 
-def _legal_length(model: VideoModel, request: Request, fps: float, changes: list[str]) -> int:
-    window, cube = model.config.defaults.num_frames, model.backbone.config.patch[0]
-    wished: float  # in frames, before they are rounded
-    if request.num_frames is not None or request.seconds is None:
-        wished = asked = window if request.num_frames is None else request.num_frames
-        said = f"{asked} frames"
-    else:
-        wished, said = request.seconds * fps, f"{request.seconds:g} s"
-        if not 0 < wished <= MOST_FRAMES:
+def known_pictures(request: Request, num_frames: int, size: tuple[int, int]) -> dict[int, Float[Tensor, "3 h w"]]:
+    """The given pictures by frame number from zero, cut to `size`, in the 8-bit steps that a file keeps."""
+    return {
+        _place(number, num_frames): _in_8_bits(media.resize(_checked(picture, number), size))
+        for number, picture in request.frames.items()
+    }
+
+
+def wished_length(request: Request, fps: float, own: int) -> tuple[float, str]:
+    """How many frames are asked for, before they are rounded, and how that was said."""
+    if request.num_frames is None and request.seconds is not None:
+        if not 0 < request.seconds * fps <= MOST_FRAMES:
             raise UserError(
                 f"the length must be above 0 s and at most {MOST_FRAMES} frames, got {request.seconds} s at {fps:g} fps"
             )
-        asked = max(round(wished), 1)
+        return request.seconds * fps, f"{request.seconds:g} s"
+    asked = own if request.num_frames is None else request.num_frames
     if not 1 <= asked <= MOST_FRAMES:
         raise UserError(f"the number of frames must be from 1 to {MOST_FRAMES}, got {asked}")
+    return float(asked), f"{asked} frames"
+
+
+def _legal_length(model: VideoModel, request: Request, fps: float, changes: list[str]) -> int:
+    window, cube = model.config.defaults.num_frames, model.backbone.config.patch[0]
+    wished, said = wished_length(request, fps, window)
+    asked = max(round(wished), 1)
     if window == 1 < asked:
         raise UserError(f"the model makes single pictures and was asked for {asked} frames; ask for 1 frame")
     legal = asked if asked == 1 else -(-asked // cube) * cube
@@ -177,6 +193,17 @@ def settings_of(one: Legal, made_by: str = "") -> dict[str, Any]:
     }
 
 
+class Origin(Config):
+    """Which checkpoint of others made a video, and how it was loaded."""
+
+    checkpoint: str
+    revision: str
+    dtype: str
+    loras: tuple[tuple[str, float], ...] = ()
+    video: str = ""  # checksum of the video that was worked over, which is too large to be kept
+    decoded: str = "at once"
+
+
 class Settings(Rules):
     """What `settings_of` gives, as it must be to be trusted."""
 
@@ -188,8 +215,9 @@ class Settings(Rules):
     seed: int
     steps: int
     guidance: float
-    solver: str
+    solver: str | None = None  # a checkpoint of others brings its own
     frames: dict[str, str]
+    hub: Origin | None = None
 
 
 def checked(settings: object) -> Settings:
@@ -205,14 +233,21 @@ def _first_of(error: ValidationError) -> str:
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
 
 
-def request_of(settings: Mapping[str, Any]) -> Request:
-    """The request that a clip's settings describe; the inverse of `settings_of`."""
+def request_of(settings: Mapping[str, Any], *, with_video: bool = False) -> Request:
+    """The request that a clip's settings describe; the inverse of `settings_of`.
+
+    `with_video` promises the video that was worked over, which the settings do not hold.
+    """
     kept = checked(dict(settings))
+    if kept.hub and kept.hub.video and not with_video:
+        raise UserError(
+            "this was made by working over a video, which is not kept inside the file; give it with --video"
+        )
     try:
         frames = {int(number): media.picture_from_base64png(text) for number, text in kept.frames.items()}
     except (ValueError, OSError, SyntaxError) as error:
         raise UserError(f"the file's settings hold a frame that is no picture: {error}") from error
-    told = kept.model_dump(exclude_unset=True, exclude={"model", "frames"})  # unset: rules younger than the file
+    told = kept.model_dump(exclude_unset=True, exclude={"model", "frames", "hub"})  # unset: rules younger than the file
     return Request(frames=frames, **told)
 
 

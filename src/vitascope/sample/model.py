@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,16 +16,59 @@ import vitascope
 from vitascope.errors import is_out_of_memory
 from vitascope.sample.generate import clip_of, decode, generate
 from vitascope.sample.latents import Progress, read_latents
-from vitascope.sample.legal import legalise
+from vitascope.sample.legal import departures, grain_of, legal_fps, legal_size, legalise
 from vitascope.system import Card, VideoModel, load_model, read_card
 from vitascope.types import Clip, Request, UserError
 
+HUB = "hub:"
 
-class Model:
-    """A video model with the card that came with its weights."""
 
-    def __init__(self, system: VideoModel, card: Card) -> None:
-        self.system, self.card = system, card
+class Model(ABC):
+    """What makes clips of requests: a model of ours, or a checkpoint of others."""
+
+    reworks_videos = False  # a given video is worked over as a whole, where ours go on from its end
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """A checksum of everything that was learnt, kept in the settings of its clips."""
+
+    @property
+    @abstractmethod
+    def sampling(self) -> dict[str, Any]:
+        """What a request gets that does not say, but for size, length and rate."""
+
+    @abstractmethod
+    def fulfil(self, request: Request, *, progress: Progress | None = None, keep_latents: Path | None = None) -> Clip:
+        """The clip of one request. `keep_latents`: where to write them before they are decoded."""
+
+    @abstractmethod
+    def batch(self, requests: Sequence[Request]) -> list[Clip]:
+        """Clips of requests that agree in size, length and all that rules the sampling."""
+
+    @abstractmethod
+    def decode(self, latents: Path) -> Clip:
+        """The clip of latents that an interrupted `fulfil` kept."""
+
+    @abstractmethod
+    def changes(self, request: Request) -> tuple[str, ...]:
+        """What would be changed of a request to make it legal, in words."""
+
+    @abstractmethod
+    def departures(self, request: Request) -> list[str]:
+        """In which rules a request departs from the model's own, in words."""
+
+    @abstractmethod
+    def rate_and_size(self, request: Request) -> tuple[float, tuple[int, int]]:
+        """Frames a second and the size that the clip of a request will have."""
+
+    @abstractmethod
+    def preview(self, z: Tensor) -> Clip:
+        """What a noisy video looks like so far, from what `progress` is told."""
+
+    @abstractmethod
+    def encode_decode(self, clip: Clip) -> Clip:
+        """The clip through the autoencoder, which no sampler can better."""
 
     def generate(
         self,
@@ -45,6 +91,21 @@ class Model:
         request = Request(prompt, known, num_frames, seconds, fps, size, seed, steps, guidance, solver)
         return self.fulfil(request, progress=progress)
 
+
+class OwnModel(Model):
+    """A video model of ours with the card that came with its weights."""
+
+    def __init__(self, system: VideoModel, card: Card) -> None:
+        self.system, self.card = system, card
+
+    @property
+    def identity(self) -> str:
+        return self.card.sha256
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        return self.system.config.defaults.model_dump(mode="json", exclude={"size", "num_frames", "fps"})
+
     def fulfil(self, request: Request, *, progress: Progress | None = None, keep_latents: Path | None = None) -> Clip:
         """The clip of one request, of any length. `keep_latents`: where to write them before they are decoded."""
         return generate(self.system, [request], progress=progress, keep_latents=keep_latents, made_by=self.card.sha256)[
@@ -58,13 +119,10 @@ class Model:
     def decode(self, latents: Path) -> Clip:
         """The clip of latents that an interrupted `fulfil` kept."""
         kept, settings = read_latents(latents)
-        if settings.get("model") != self.card.sha256:
+        check_maker(latents, settings, self)
+        if kept.ndim != 4 or kept.shape[1] != self.system.tokenizer.channels:
             raise UserError(
-                f"'{latents}' was made by another model: its latents mean nothing to this one; give --model"
-            )
-        if kept.shape[1] != self.system.tokenizer.channels:
-            raise UserError(
-                f"'{latents}' has latents of {kept.shape[1]} channels and this model's have "
+                f"'{latents}' has latents of shape {tuple(kept.shape)} and this model's channels are "
                 f"{self.system.tokenizer.channels}; give the file that generate left behind"
             )
         try:
@@ -83,12 +141,67 @@ class Model:
         """What would be changed of a request to make it legal, in words."""
         return legalise(self.system, request).changes
 
+    def departures(self, request: Request) -> list[str]:
+        return departures(self.system.config.defaults, request)
 
-def load(folder: str | Path | None = None, device: str | None = None) -> Model:
-    """The model in `folder`, or the bundled one; on the GPU where there is one unless `device` says otherwise."""
+    def rate_and_size(self, request: Request) -> tuple[float, tuple[int, int]]:
+        own = self.system.config.defaults
+        return legal_fps(request.fps, own.fps), legal_size(request.size or own.size, grain_of(self.system), [])
+
+    def preview(self, z: Tensor) -> Clip:
+        return Clip(decode(self.system, z[0]))
+
+    @torch.no_grad()
+    def encode_decode(self, clip: Clip) -> Clip:
+        pixels = clip.pixels[None].to(self.system.device)
+        return replace(clip, pixels=self.system.tokenizer.decode(self.system.tokenizer.encode(pixels))[0].cpu())
+
+
+def check_maker(path: Path, settings: Mapping[str, Any], model: Model) -> None:
+    """Refuse latents that another model made."""
+    if settings.get("model") != model.identity:
+        origin = settings.get("hub")
+        how = f": {options_of(origin)}" if origin else ""
+        raise UserError(f"'{path}' was made by another model: its latents mean nothing to this one; give --model{how}")
+
+
+def options_of(origin: Mapping[str, Any]) -> str:
+    """What to type to have the checkpoint that a clip's settings name, as it was loaded."""
+    revision = f" --revision {origin['revision']}" if origin["revision"] else ""
+    loras = "".join(f" --lora FILE:{scale:g} (checksum {sha256[:12]})" for sha256, scale in origin["loras"])
+    return f"--model {HUB}{origin['checkpoint']}{revision} --dtype {origin['dtype']}{loras}"
+
+
+def load(
+    folder: str | Path | None = None,
+    device: str | None = None,
+    *,
+    revision: str | None = None,
+    dtype: str | None = None,
+    offload: str | None = None,
+    loras: Sequence[str] = (),
+) -> Model:
+    """The model in `folder`, the bundled one, or after "hub:" the checkpoint of an id or a folder in diffusers' layout.
+
+    On the GPU where there is one unless `device` says otherwise. The options are a checkpoint's: `revision` of its
+    repository, `dtype` ("bf16", "fp16", "fp32"), `offload` ("none", "model", "sequential") and `loras` ("FILE" or
+    "FILE:scale").
+    """
+    if folder is not None and str(folder).startswith(HUB):
+        from vitascope.sample.hub.model import load_checkpoint  # late: an extra, and slow to import
+
+        return load_checkpoint(str(folder).removeprefix(HUB), revision, dtype, offload, tuple(loras), device)
+    for option, value in (("revision", revision), ("dtype", dtype), ("offload", offload), ("lora", loras)):
+        if value:
+            raise UserError(f"{option} is for checkpoints in diffusers' layout (hub:ID or hub:FOLDER); leave it out")
     path = bundled() if folder is None else Path(folder)
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Model(load_model(path, where), read_card(path))
+    if (path / "model_index.json").is_file() and not (path / "model.json").is_file():
+        raise UserError(f"'{path}' is a checkpoint in diffusers' layout: give it as {HUB}{path}")
+    return OwnModel(load_model(path, usual_device(device)), read_card(path))
+
+
+def usual_device(device: str | None) -> str:
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def bundled() -> Path:

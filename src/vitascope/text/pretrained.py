@@ -39,7 +39,7 @@ class PretrainedTextConfig(Config):
         try:
             import transformers
         except ImportError:
-            raise UserError(f"the encoder '{self.source}' needs transformers: pip install 'vitascope[hf]'") from None
+            raise UserError(f"the encoder '{self.source}' needs transformers: pip install 'vitascope[hub]'") from None
         family = FAMILIES[self.family]
         where: dict[str, Any] = {"pretrained_model_name_or_path": self.source, "local_files_only": True}
         try:

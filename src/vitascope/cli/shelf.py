@@ -1,0 +1,39 @@
+"""Commands about models as files: which there are, and how to give one away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vitascope.cli.common import ForceOption, say
+
+
+def models(
+    roots: Annotated[
+        list[Path] | None, typer.Argument(help="Folders to look in; runs and the current one if absent.")
+    ] = None,
+) -> None:
+    """List the models on this disk, and known open checkpoints with the command to run each."""
+    from rich.console import Console
+
+    from vitascope.sample.hub.shelf import print_models
+
+    console = Console()
+    width = console.width if console.is_terminal else 240  # a pipe or a file has no edge
+    print_models(roots or [Path()], Console(width=width))
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="Folder of a model or of a run; the bundled one if absent.")] = "",
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("out/model"),
+    scores: Annotated[list[Path] | None, typer.Option(help="A report of 'vitascope evaluate --out'.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Of the weights, such as Apache-2.0.")] = None,
+    force: ForceOption = False,
+) -> None:
+    """Write a model as safetensors, settings and a model card, to be given away."""
+    from vitascope.sample.export import export as write
+
+    card = write(model or None, out, scores=scores or (), licence=licence, force=force)
+    say(f"{out}: weights {card.sha256[:12]}, settings and README.md; vitascope generate PROMPT --model {out}")

@@ -1,0 +1,181 @@
+"""A checkpoint in diffusers' layout: found on this disk or fetched, every file whole, and known by its checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vitascope.errors import first_line
+from vitascope.types import UserError
+
+INDEX = "model_index.json"
+AGAIN = "fetch the checkpoint again: what is whole is kept"
+STEMS = ("diffusion_pytorch_model", "model")  # of weights, as diffusers and transformers name them
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a checkpoint lies, and which one it is."""
+
+    name: str  # as it was asked for
+    folder: Path
+    revision: str  # of its repository; empty for a folder of the user's own
+
+
+def find(name: str, revision: str | None = None) -> Checkpoint:
+    """The checkpoint in a folder, or that of a repository on the hub, which is fetched unless it is here already."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            raise UserError(f"'{name}' is a folder, which has no revisions; leave --revision out")
+        return Checkpoint(name, folder, "")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith("."):
+        raise UserError(
+            f"'{name}' is neither a folder nor the id of a repository (such as Wan-AI/Wan2.1-T2V-1.3B-Diffusers)"
+        )
+    fetched = _fetched(name, revision)
+    return Checkpoint(name, fetched, fetched.name)
+
+
+def _fetched(name: str, revision: str | None) -> Path:
+    diffusers = import_diffusers()
+    try:
+        return Path(diffusers.DiffusionPipeline.download(name, revision=revision, use_safetensors=True))
+    except (OSError, ValueError) as error:  # the hub's errors are of these kinds
+        raise UserError(_why_not_fetched(name, revision, error)) from error
+
+
+def _why_not_fetched(name: str, revision: str | None, error: Exception) -> str:
+    from huggingface_hub import errors as hub  # late: it comes with the extra
+
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
+        causes.append(cause)  # type: ignore[arg-type]
+    if any(isinstance(cause, hub.GatedRepoError) for cause in causes):
+        return f"'{name}' is gated: accept its licence at https://huggingface.co/{name}, then 'hf auth login'"
+    if any(isinstance(cause, hub.RevisionNotFoundError) for cause in causes):
+        return f"'{name}' has no revision '{revision}'; look at https://huggingface.co/{name}/commits/main"
+    if any(isinstance(cause, hub.RepositoryNotFoundError) for cause in causes):
+        return (
+            f"there is no repository '{name}' on the hub, or it is not yours to see; check the id, or 'hf auth login'"
+        )
+    at = f" --revision {revision}" if revision else ""
+    return (
+        f"'{name}' is not on this disk and could not be fetched ({first_line(causes[-1])}). Two ways to get its files: "
+        f"where there is a network, 'hf download {name}{at}', which goes on where it was interrupted; or, on another "
+        f"machine, 'hf download {name}{at} --local-dir DIR', copy DIR here and give --model hub:DIR"
+    )
+
+
+def import_diffusers() -> Any:
+    """diffusers, quiet; what to install where it is missing."""
+    try:
+        import diffusers
+        import transformers
+    except ImportError as error:
+        raise UserError(
+            f"checkpoints of others need more packages ({first_line(error)}): pip install 'vitascope[hub]'"
+        ) from error
+    diffusers.utils.logging.disable_progress_bar()
+    diffusers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    return diffusers
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """What a checkpoint says of its parts: the class of its pipeline, and by name the library and class of each."""
+    path = folder / INDEX
+    if not path.is_file():
+        raise UserError(f"'{folder}' holds no checkpoint in diffusers' layout: '{INDEX}' is missing{_instead(folder)}")
+    try:
+        index = json.loads(path.read_text())
+        index["_class_name"] + ""
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"'{path}' is damaged ({error!r}); fetch it again") from None
+    return dict(index)
+
+
+def _instead(folder: Path) -> str:
+    if (folder / "model.json").is_file():
+        return f"; it is a model of vitascope: give --model {folder}"
+    try:
+        kind = json.loads((folder / "config.json").read_text())["_class_name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "; give the folder that has it, or the id of a repository"
+    return f"; it holds a '{kind}' alone: put it into a whole pipeline and save that (docs/hub.md)"
+
+
+def check_whole(folder: Path) -> None:
+    """Refuse a folder in which a file of weights is missing or cut off, as an interrupted download leaves it."""
+    for path in weights_of(folder):
+        if not path.is_file():
+            raise UserError(f"'{path}' is missing: the download was interrupted; {AGAIN}")
+        is_, should = path.stat().st_size, _stated_size(path)
+        if is_ != should:
+            raise UserError(
+                f"'{path}' is damaged: it has {is_:,} bytes and should have {should:,}; delete it and fetch it again"
+            )
+
+
+def weights_of(folder: Path) -> list[Path]:
+    """The files of weights that are loaded: of each part one, or the shards that its index names."""
+    return [path for part in _parts(folder) for path in _weights_in(part)]
+
+
+def _parts(folder: Path) -> Iterator[Path]:
+    for name, kind in read_index(folder).items():
+        if isinstance(kind, list) and kind[:1] != [None]:
+            if not (folder / name).is_dir():
+                raise UserError(
+                    f"'{folder / name}' is missing: the download was interrupted; fetch the checkpoint again"
+                )
+            yield folder / name
+
+
+def _weights_in(part: Path) -> list[Path]:
+    for stem in STEMS:
+        index = part / f"{stem}.safetensors.index.json"
+        if index.is_file():
+            try:
+                return [part / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+            except (ValueError, KeyError, AttributeError) as error:
+                raise UserError(f"'{index}' is damaged ({error!r}); delete it and fetch it again") from None
+        if (part / f"{stem}.safetensors").is_file():
+            return [part / f"{stem}.safetensors"]
+    return []
+
+
+def _stated_size(path: Path) -> int:
+    """How long a safetensors file says it is: the length of its header, the header, and the last byte it speaks of."""
+    try:
+        with open(path, "rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(length)) if length < 100_000_000 else {}
+        return 8 + length + max(one["data_offsets"][1] for name, one in header.items() if name != "__metadata__")
+    except (struct.error, ValueError, KeyError, TypeError):
+        raise UserError(f"'{path}' is damaged: it has no header of safetensors; delete it and fetch it again") from None
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read ({os.strerror(error.errno or 0)}); see to its permissions") from None
+
+
+def checksum(folder: Path, more: tuple[str, ...] = ()) -> str:
+    """One number for all that was learnt: every file of weights by its place and content, and what was added to it."""
+    told = [f"{path.relative_to(folder)} {sha256_of(path)}" for path in weights_of(folder)]
+    return hashlib.sha256("\n".join([*sorted(told), *more]).encode()).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """The checksum of a file. In the hub's cache it is the name of what a link leads to, so that nothing is read."""
+    kept = path.resolve()
+    if kept.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", kept.name):
+        return kept.name
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,40 @@
+"""Each tiny pipeline is built, saved and loaded once for all tests, when the first of them asks for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("diffusers")
+
+from families import FAMILIES, Folder, Load, built
+
+from vitascope.sample.hub.model import HubModel, load_checkpoint
+
+
+@pytest.fixture(scope="session")
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    root = tmp_path_factory.mktemp("checkpoints")
+
+    def saved(family: str) -> Path:
+        if not (root / family).exists():
+            built(FAMILIES[family]).save_pretrained(root / family)
+        return root / family
+
+    return saved
+
+
+@pytest.fixture(scope="session")
+def model_of(folder_of: Folder) -> Load:
+    kept: dict[str, HubModel] = {}
+
+    def loaded(family: str) -> HubModel:
+        if family not in kept:
+            kept[family] = load_checkpoint(str(folder_of(family)), device="cpu")
+            vae = kept[family].routes[0].pipeline.vae
+            if family == "allegro":  # decodes in tiles only, of 24 frames of 320x320, which is much for a test
+                vae.kernel = vae.stride = (8, 32, 32)
+        return kept[family]
+
+    return loaded

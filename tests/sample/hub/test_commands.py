@@ -1,0 +1,130 @@
+"""The real command line with a checkpoint of others, and the export of a model of ours."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from families import Folder, Load
+from safetensors.torch import save_file
+
+from tiny import save_tiny
+from vitascope import cli, media
+from vitascope.sample.hub.model import HubModel
+from vitascope.sample.latents import write_latents
+from vitascope.sample.model import load
+from vitascope.types import Clip
+
+
+class Shell:
+    """The command line without the start of a process: its exit code and what it said."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
+        self.patch, self.capture = patch, capture
+
+    def __call__(self, *words: str | Path) -> tuple[int, str]:
+        self.patch.setattr(sys, "argv", ["vitascope", *map(str, words)])
+        self.capture.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = self.capture.readouterr()
+        return int(end.value.code or 0), out + err
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    return Shell(monkeypatch, capsys)
+
+
+def test_words_to_a_file_and_the_same_again(shell: Shell, folder_of: Folder) -> None:
+    model = f"hub:{folder_of('ltx')}"
+    few = ("--steps", "2", "--num-frames", "9", "--size", "32x32")
+    code, said = shell("generate", "a red circle", "--model", model, *few, "--seed", "7", "--out", "one.mp4")
+    assert code == 0, said
+    assert "one.mp4: 9 frames" in said
+    code, said = shell("generate", "--like", "one.mp4", "--out", "two.mp4")
+    assert code == 2 and f"add --model {model} --dtype fp32" in said
+    code, said = shell("generate", "--like", "one.mp4", "--out", "two.mp4", "--model", model)
+    assert code == 0 and "another model" not in said
+    assert torch.equal(media.read_video("one.mp4").pixels, media.read_video("two.mp4").pixels)
+    assert not list(Path().glob("*.latents.safetensors"))
+
+
+def test_a_video_is_worked_over(shell: Shell, folder_of: Folder) -> None:
+    rng = torch.Generator().manual_seed(0)
+    media.write(Clip(torch.rand(20, 3, 32, 48, generator=rng), fps=8), "in.mp4")
+    model = ("--model", f"hub:{folder_of('cogvideox_v2v')}")
+    code, said = shell("generate", "a star", *model, "--video", "in.mp4", "--steps", "2", "--out", "out.mp4")
+    assert code == 0, said
+    assert "20 frames became 17 frames" in said
+    code, said = shell("generate", *model, "--like", "out.mp4", "--out", "again.mp4")
+    assert code == 2 and "give it with --video" in said
+    code, said = shell("generate", "a star", *model, "--video", "in.mp4", "--num-frames", "33", "--out", "long.mp4")
+    assert code == 2 and "has 20 frames at 8 fps" in said
+
+
+def test_kept_latents_are_finished(shell: Shell, folder_of: Folder, model_of: Load) -> None:
+    model, kept = model_of("ltx"), Path("x.latents.safetensors")
+    assert isinstance(model, HubModel)
+    clip = model.generate("a star", num_frames=9, size=(32, 32), steps=2)
+    write_latents(kept, torch.zeros(1, 8, 2, 1, 1), clip.settings)
+    code, said = shell("decode", kept, "--out", "x.mp4")
+    assert code == 2 and f"give --model: --model hub:{folder_of('ltx')}" in said
+    code, said = shell("decode", kept, "--out", "x.mp4", "--model", f"hub:{folder_of('ltx')}")
+    assert code == 0 and "x.mp4: 9 frames" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--preview"], "--preview is for models of ours"),
+        (["--image", "absent.png"], "absent.png"),
+        (["--lora", "absent.safetensors"], "absent.safetensors"),
+        (["--dtype", "fp8"], "--dtype must be one of"),
+        (["--offload", "model"], "no GPU"),
+        (["--solver", "heun"], "brings its own solver"),
+        (["--revision", "main"], "has no revisions"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(shell: Shell, folder_of: Folder, words: list[str], said: str) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("the words are those of a machine without a GPU")
+    code, told = shell(
+        "generate", "x", "--model", f"hub:{folder_of('ltx')}", "--num-frames", "9", "--size", "32x32", *words
+    )
+    assert code == 2
+    assert told.startswith("error: ") and told.count("\n") == 1
+    assert said in told
+
+
+def test_an_exported_model_is_the_same_model_with_a_card(shell: Shell, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    folder = save_tiny(run / "model")
+    code, said = shell("export", run, "--out", "given", "--licence", "MIT")
+    assert code == 0, said
+    for name in ("model.safetensors", "model.json"):
+        assert (tmp_path / "given" / name).read_bytes() == (folder / name).read_bytes()
+    one, other = (load(place, "cpu").generate("x", seed=1) for place in (folder, "given"))
+    assert torch.equal(one.pixels, other.pixels)
+    assert one.settings == other.settings
+    card = (tmp_path / "given" / "README.md").read_text()
+    assert card.startswith("---\nlicense: mit\n")
+    for heading in ("## Training data", "## Scores", "## Licence"):
+        assert heading in card
+    code, said = shell("export", run, "--out", "given")
+    assert code == 2 and "exists already" in said
+    save_file({"x": torch.ones(1)}, folder / "model.safetensors")
+    code, said = shell("export", run, "--out", "other")
+    assert code == 2 and "is damaged" in said
+    assert not (tmp_path / "other").exists()
+
+
+def test_models_lists_what_there_is(shell: Shell, folder_of: Folder) -> None:
+    code, said = shell("models", folder_of("ltx").parent)
+    assert code == 0
+    assert f"hub:{folder_of('ltx')}" in said
+    assert 'vitascope generate "a red fox runs through snow" --model hub:Wan-AI/Wan2.1-T2V-1.3B-Diffusers' in said
