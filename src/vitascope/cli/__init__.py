@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from vitascope.cli import evaluate, make, train
+from vitascope.cli import curate, evaluate, make, train
 from vitascope.cli.common import say
 from vitascope.errors import UserError, is_out_of_memory
 from vitascope.train.stop import Stopped
@@ -59,6 +59,7 @@ for command in (
     make.toyland,
     train.train,
     train.plan,
+    curate.curate,
     doctor,
 ):
     app.command()(command)
