@@ -19,7 +19,7 @@ def curate(
     workers: Annotated[int | None, typer.Option(help="Processes; as many as there are cores if absent.")] = None,
     force: ForceOption = False,
 ) -> None:
-    """Cut raw footage into measured, filtered, captioned training clips; `curate report FOLDER` shows what became of it."""
+    """Cut raw footage into measured, filtered training clips; `curate report FOLDER` shows what became of it."""
     if str(raw[0]) == "report":
         _report(raw[1:], out, force=force)
         return

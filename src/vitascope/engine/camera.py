@@ -31,7 +31,7 @@ class Flow:
     """DIS flow with its buffers."""
 
     def __init__(self) -> None:
-        self.dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self.dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
     def between(self, here: UInt8[np.ndarray, "h w"], there: UInt8[np.ndarray, "h w"]) -> Camera:
         if min(here.shape) < 32:  # too small for the pyramid
@@ -65,6 +65,6 @@ def camera_of(flow: Float[np.ndarray, "h w 2"], picture: UInt8[np.ndarray, "h w"
         trust = sure / (1 + (off / scale) ** 2) ** 2
     explained = np.hypot(*(design @ found).reshape(2, -1))
     return Camera(
-        found[0], found[1], math.hypot(1 + found[2], found[3]), math.atan2(found[3], 1 + found[2]),
+        float(found[0]), float(found[1]), math.hypot(1 + found[2], found[3]), math.atan2(found[3], 1 + found[2]),
         float(explained.mean()), float(off.mean()), float(np.hypot(*moved.T).mean()),
     )  # fmt: skip

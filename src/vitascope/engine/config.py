@@ -61,7 +61,7 @@ class Quality(Config):
     most_motion: Amount | None = None
     most_static: Share | None = 0.9
     most_duplicated: Share | None = 0.8
-    least_clarity: AmountOrZero | None = 4.0
+    least_clarity: AmountOrZero | None = 3.0
     least_light: Share | None = 0.06
     most_light: Share | None = 0.95
     most_flicker: AmountOrZero | None = 0.04

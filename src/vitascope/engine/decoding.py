@@ -68,7 +68,7 @@ class Picture:
         """Brightness at full size as shown, 0 to 255; no copy of the plane where the file keeps 8 bits."""
         if self.frame.format.name in EIGHT_BIT_PLANAR:
             plane = self.frame.planes[0]
-            rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+            rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
             picture = rows[: self.frame.height, : self.frame.width]
             if self.frame.color_range != FULL_RANGE and not self.frame.format.name.startswith("yuvj"):
                 picture = LIMITED_TO_FULL[picture]
@@ -120,9 +120,9 @@ def _stated_seconds(container: av.container.InputContainer, stream: av.VideoStre
 
 
 def pictures(container: av.container.InputContainer, video: Video) -> Iterator[Picture]:
-    """Every frame in order; fills in what `video` could not know before. Ends, with `damage` set, at the first fault."""
+    """Every frame in order; fills in what `video` could not know before; ends, with `damage` set, at a fault."""
     stream = container.streams.video[0]
-    first, last, gaps = None, -math.inf, _Gaps()
+    first, last, gaps = math.nan, -math.inf, _Gaps()
     try:
         for frame in container.decode(stream):
             if frame.is_corrupt:
@@ -135,9 +135,10 @@ def pictures(container: av.container.InputContainer, video: Video) -> Iterator[P
                 video.damage = f"another size from frame {video.num_frames} on"
                 break
             time = last + 1 / video.fps if frame.time is None and video.num_frames else (frame.time or 0.0)
-            first = time if first is None else first
             if video.num_frames:
                 gaps.add(time - last)
+            else:
+                first = time
             last = time
             yield Picture(time - first, frame, video.rotation // 90)
             video.num_frames += 1
@@ -145,7 +146,7 @@ def pictures(container: av.container.InputContainer, video: Video) -> Iterator[P
         if not video.num_frames:
             raise NotAVideo(f"no frame can be decoded: {_why(error)}") from None
         video.damage = f"damaged after frame {video.num_frames}: {_why(error)}"
-    if first is None:
+    if not video.num_frames:
         raise NotAVideo("holds no frame")
     video.is_variable = gaps.vary
     if gaps.num and gaps.total > 0:

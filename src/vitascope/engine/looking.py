@@ -67,7 +67,7 @@ def clarity(luma: UInt8[np.ndarray, "h w"]) -> float:
 
 
 def text_area(luma: UInt8[np.ndarray, "h w"]) -> float:
-    """Share of the picture that looks like lines of letters: rows of strokes of one height, strong against what is behind.
+    """Share of the picture that looks like lines of letters: rows of strong strokes of one height.
 
     No network reads them, so fences and leaves in rows are taken for words now and then.
     """

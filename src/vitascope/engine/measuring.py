@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from vitascope.engine.camera import Flow
+from vitascope.engine.camera import Camera, Flow
 from vitascope.engine.config import Measuring
 from vitascope.engine.decoding import NotAVideo, Picture, Video, open_video, pictures
 from vitascope.engine.looking import look, picture_hash
@@ -40,7 +40,7 @@ def measure(path: Path, settings: Measuring, frames_file: io.BufferedIOBase) -> 
     container, video = open_video(path)
     with container:
         rows = _rows(pictures(container, video), video, settings)
-        samples: list[tuple[float, ...]] = []
+        samples: list[tuple[float | int, ...]] = []
         block = np.zeros(ROWS_AT_ONCE, FRAME)
         filled = 0
         for row, sample in rows:
@@ -79,14 +79,14 @@ def _rows(shown: Iterator[Picture], video: Video, settings: Measuring) -> Iterat
         yield (picture.seconds, content, change, grey.mean(), picture_hash(grey), thumb), sample
 
 
-def _per_frame(moved: object, gap: int, scale: float) -> tuple[float, ...]:
+def _per_frame(moved: Camera, gap: int, scale: float) -> tuple[float, ...]:
     """In pixels of the file for each frame."""
-    dx, dy, zoom, turn, camera, objects, total = astuple(moved)  # type: ignore[call-overload]
+    dx, dy, zoom, turn, camera, objects, total = astuple(moved)
     by = scale / gap
     return dx * by, dy * by, zoom ** (1 / gap), turn / gap, camera * by, objects * by, total * by
 
 
-def _looked(picture: Picture, settings: Measuring) -> tuple[float, ...]:
+def _looked(picture: Picture, settings: Measuring) -> tuple[float | int, ...]:
     return astuple(look(picture.luma(), settings.black_level))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def lengths(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[P
             return [piece.drop("lengths", "too short")]
         parts = math.ceil(piece.num_frames / most) if file.spans is None else 1
         ends = [piece.start + round(piece.num_frames * part / parts) for part in range(parts + 1)]
-        return [replace(piece, start=start, stop=stop) for start, stop in zip(ends, ends[1:], strict=False)]
+        return [replace(piece, start=start, stop=stop) for start, stop in pairwise(ends)]
 
     return _each_kept(pieces, divide)
 

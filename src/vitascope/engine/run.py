@@ -1,4 +1,4 @@
-"""From raw footage to shards: measure each file, judge its pieces, cut what is kept, write; every frame is accounted for.
+"""Raw footage to shards: measure each file, judge its pieces, cut what is kept, write; every frame is accounted for.
 
 Everything but the final files lies in OUT/work under names made of what it was made from. So a run that was killed goes
 on, and one with other thresholds does only what they touch.
@@ -105,8 +105,8 @@ def _measure(
     files: dict[str, Measured] = {}
     records = []
     for source in sources:
-        record: dict[str, Any] = {"name": source.name, "key": "", "dropped": ""}
-        result = results.get(source.path)
+        record: dict[str, Any] = {"name": source.name, "path": str(source.path.absolute()), "key": "", "dropped": ""}
+        result = results.get(source.path, {})
         if source.missing:
             record["dropped"] = f"sources: {source.missing}"
         elif isinstance(result, Failed):
@@ -209,7 +209,7 @@ def _funnel(
     for piece in pieces:
         count = by_reason.setdefault(piece.dropped or "kept", Counter())
         count.update(pieces=1, frames=piece.num_frames)
-        count["seconds"] += piece.num_frames / files[piece.file].facts["fps"]  # type: ignore[assignment]
+        count["seconds"] += piece.num_frames / files[piece.file].facts["fps"]
     tiers = Counter(tier_of(piece.features, settings.tiers) for piece in pieces if not piece.dropped)
     dropped_files = Counter(_reason(record["dropped"]) for record in records if record["dropped"])
     return {

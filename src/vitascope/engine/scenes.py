@@ -1,7 +1,8 @@
 """Where shots begin and end, told from what the pass over the file wrote down; no frame is decoded again.
 
 Hard cuts are those of PySceneDetect's adaptive detector, confirmed by the pictures. Gradual changes are found by what
-they are: in a dissolve the frames lie on the straight line between its two ends, in a fade between one end and a colour.
+they are: in a dissolve the frames lie on the straight line between its two ends, in a fade between one end
+and a colour.
 """
 
 from __future__ import annotations
@@ -201,7 +202,7 @@ def _stands_out(thumbs: np.ndarray, found: Transition) -> bool:
 
 
 def _fades(frames: np.ndarray, fps: float, settings: Scenes) -> Iterator[Transition]:
-    """Around each stretch of plain frames the ramps from and to a picture; a sudden end of it is a ramp of no length."""
+    """Around each stretch of plain frames the ramps from and to a picture; a sudden end is a ramp of no length."""
     plain = _plain(frames["thumb"], settings.flat)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], plain.astype(np.int8), [0]])))
     longest = max(2, round(settings.fade_seconds * fps))
