@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from vitascope.cli import data, evaluate, judged, leaderboard, make, shelf, train, videos
+from vitascope.cli import curate, data, evaluate, judged, leaderboard, make, shelf, train, videos
 from vitascope.cli.common import say
 from vitascope.errors import UserError, is_out_of_memory
 from vitascope.train.stop import Stopped
@@ -62,6 +62,7 @@ for command in (
     train.plan,
     shelf.models,
     shelf.export,
+    curate.curate,
     doctor,
 ):
     app.command()(command)

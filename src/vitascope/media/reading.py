@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import torch
 from av.video.reformatter import Colorspace
 from einops import rearrange
@@ -157,11 +158,16 @@ def _read_container(path: Path, num_frames: int | None, size: tuple[int, int] | 
     return _clip(frames, last.fps if last else 25.0, last.note if last else {}, path)
 
 
-def _from_frame(frame: av.VideoFrame, note: Mapping[str, Any]) -> UInt8[Tensor, "3 h w"]:
+def to_rgb(frame: av.VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
+    """The pixels of a frame as they lie in the file, not turned."""
     # Untagged colours: the same guess as the common players make.
     untagged = frame.colorspace == 2
     source = (Colorspace.ITU709 if frame.height > 576 else Colorspace.ITU601) if untagged else None
-    pixels = torch.from_numpy(frame.reformat(format="rgb24", src_colorspace=source, interpolation=EXACT).to_ndarray())
+    return frame.reformat(format="rgb24", src_colorspace=source, interpolation=EXACT).to_ndarray()
+
+
+def _from_frame(frame: av.VideoFrame, note: Mapping[str, Any]) -> UInt8[Tensor, "3 h w"]:
+    pixels = torch.from_numpy(to_rgb(frame))
     width, height = note.get("size", (frame.width, frame.height))
     if (width + width % 2, height + height % 2) == (frame.width, frame.height):
         pixels = pixels[:height, :width]  # without the padding of `_mp4`

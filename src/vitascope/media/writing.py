@@ -16,6 +16,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
 from einops import rearrange
+from jaxtyping import UInt8
 from PIL import Image, PngImagePlugin
 
 from vitascope.media.pictures import grid, to_bytes
@@ -104,21 +105,33 @@ def _mp4(clip: Clip, note: str) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format="mp4", options={"movflags": "use_metadata_tags"}) as container:
         container.metadata["comment"] = note
-        # A key frame each second makes seeking exact and quick; x264's mbtree gives other bytes now and then.
-        options = {"crf": "12", "g": str(max(1, round(rate))), "x264-params": "mbtree=0"}
-        stream = container.add_stream("libx264", rate=rate, options=options)
-        stream.height, stream.width = frames.shape[1:3]
-        context = stream.codec_context
-        context.pix_fmt, context.thread_count = "yuv420p", 1  # the bytes may not depend on the number of cores
-        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
-        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        stream = add_h264(container, rate, (frames.shape[2], frames.shape[1]), {"crf": "12"})
         for frame in frames:
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, interpolation=EXACT
-            )
-            container.mux(stream.encode(picture))
+            container.mux(stream.encode(to_yuv(frame)))
         container.mux(stream.encode(None))
     return file.getvalue()
+
+
+def add_h264(
+    container: av.container.OutputContainer, rate: Fraction, size: tuple[int, int], options: dict[str, str]
+) -> av.VideoStream:
+    """A stream of even `size` (width, height) whose bytes are the same on every machine, with its colours stated."""
+    # A key frame each second makes seeking exact and quick; x264's mbtree gives other bytes now and then.
+    fixed = {"g": str(max(1, round(rate))), "x264-params": "mbtree=0"}
+    stream = container.add_stream("libx264", rate=rate, options={**options, **fixed})
+    stream.width, stream.height = size
+    context = stream.codec_context
+    context.pix_fmt, context.thread_count = "yuv420p", 1  # the bytes may not depend on the number of cores
+    context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+    context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+    return stream
+
+
+def to_yuv(pixels: UInt8[np.ndarray, "h w 3"]) -> av.VideoFrame:
+    """RGB as `add_h264` takes it."""
+    return av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
+        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, interpolation=EXACT
+    )
 
 
 def _gif(clip: Clip, note: str) -> bytes:

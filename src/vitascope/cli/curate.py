@@ -1,0 +1,74 @@
+"""Commands that make training data out of raw footage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vitascope.cli.common import ChangesOption, ForceOption, one_of, say, tracker
+from vitascope.errors import UserError
+
+
+def curate(
+    raw: Annotated[list[Path], typer.Argument(help="Folders, video files, .txt lists; or: report FOLDER.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the shards; a run that stopped goes on there.")] = None,
+    changes: ChangesOption = None,
+    engine: Annotated[str, typer.Option(help="pool, or here: this process alone.")] = "pool",
+    workers: Annotated[int | None, typer.Option(help="Processes; as many as there are cores if absent.")] = None,
+    force: ForceOption = False,
+) -> None:
+    """Cut raw footage into measured, filtered training clips; `curate report FOLDER` shows what became of it."""
+    if str(raw[0]) == "report":
+        _report(raw[1:], out, force=force)
+        return
+    if out is None:
+        raise UserError("--out is missing: the folder for the shards")
+    import os
+
+    from vitascope.config import override
+    from vitascope.engine import executors
+    from vitascope.engine.config import Curate
+    from vitascope.engine.run import curate as run
+    from vitascope.engine.sources import find
+
+    settings = Curate()
+    for change in changes or []:
+        path, equals, text = change.partition("=")
+        if not equals:
+            raise UserError(f"--set needs path=value, got '{change}'")
+        settings = override(settings, path, text)
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers must be at least 1, got {workers}")
+    num = workers or len(os.sched_getaffinity(0))
+    chosen = {"pool": executors.pool(num), "here": executors.in_process}
+    executor = chosen[one_of("--engine", engine, tuple(chosen))]
+    funnel = run(find(raw, out), out, settings, executor, tracker)
+    _tell(funnel)
+    say(f"{out}: the shards; vitascope curate report {out}")
+
+
+def _tell(funnel: dict) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    files = funnel["files"]
+    told = [f"{number} {reason}" for reason, number in files["dropped"].items()]
+    say(f"{files['read']} of {files['given']} files read" + (f"; {'; '.join(told)}" if told else ""))
+    table = Table("", "pieces", "frames", "seconds", box=None)
+    for reason, count in funnel["pieces"].items():
+        table.add_row(reason, str(count["pieces"]), str(count["frames"]), f"{count['seconds']:.1f}")
+    Console().print(table)
+
+
+def _report(folders: list[Path], page: Path | None, *, force: bool) -> None:
+    if len(folders) != 1:
+        raise UserError("give one folder: vitascope curate report FOLDER")
+    from vitascope import media
+    from vitascope.engine.report import report
+
+    page = page or folders[0] / "report.html"
+    media.check_free(page, force=force or page.parent == folders[0])
+    media.replace_file(page, report(folders[0]).encode())
+    say(f"{page}: open it in a browser")

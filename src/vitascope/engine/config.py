@@ -1,0 +1,115 @@
+"""Every threshold of the engine: one group of settings for each stage, each of which can be turned off."""
+
+from __future__ import annotations
+
+from vitascope.config import Amount, AmountOrZero, Config, Count, CountOrZero, Share
+
+
+class Measuring(Config):
+    """What is looked at while a file is decoded; the only settings whose change decodes everything again."""
+
+    small_pixels: Count = 256  # longer side of the frames on which features are measured
+    looks_per_second: Amount = 4.0  # flow, clarity, exposure, borders and words are measured so often
+    flow_seconds: Amount = 1 / 12  # flow is measured over this time, so that repeated frames do not look like rest
+    black_level: CountOrZero = 24  # of 255: a border is no brighter anywhere
+    most_seconds: Amount = 600.0  # of work on one file, before it is set aside
+    most_megabytes: Count = 2048  # of memory beyond what the process began with
+
+
+class Scenes(Config):
+    """Where one shot ends and the next begins."""
+
+    on: bool = True
+    ratio: Amount = 3.0  # PySceneDetect's adaptive detector: a change so many times that of the frames around it
+    least_content: Amount = 15.0  # and no smaller than this
+    window: Count = 2
+    # A cut must show in the picture, not only in hues, which jump where there is hardly any colour.
+    least_change: AmountOrZero = 8.0
+    most_alike: Share = 0.95
+    flash_frames: CountOrZero = 3  # so few frames, after which the old picture is back, are no shot
+    dissolve_residual: Share = 0.3  # how far frames of a dissolve may lie off the straight line between its ends
+    dissolve_alike: Share = 0.65  # correlation below which the ends show different things
+    dissolve_change: Amount = 12.0
+    flat: AmountOrZero = 4.0  # deviation of the pixels below which a frame shows a plain colour
+    fade_seconds: Amount = 3.0  # longest fade that is looked for
+    margin: CountOrZero = 1  # frames that are left out beside every transition that is no hard cut
+
+
+class Lengths(Config):
+    """How long a clip may be; longer shots are divided into equal parts."""
+
+    on: bool = True
+    least_seconds: AmountOrZero = 1.0
+    most_seconds: Amount = 10.0
+
+
+class Geometry(Config):
+    """Black borders are cut off; what is left must be large enough."""
+
+    on: bool = True
+    crop: bool = True
+    least_side: Count = 128
+    least_aspect: Amount = 0.4  # width / height
+    most_aspect: Amount = 2.5
+
+
+class Quality(Config):
+    """What is thrown away for its features; a threshold that is None throws nothing away."""
+
+    on: bool = True
+    least_motion: AmountOrZero | None = 0.05  # percent of the diagonal in a second
+    most_motion: Amount | None = None
+    most_static: Share | None = 0.9
+    most_duplicated: Share | None = 0.8
+    least_clarity: AmountOrZero | None = 3.0
+    least_light: Share | None = 0.06
+    most_light: Share | None = 0.95
+    most_flicker: AmountOrZero | None = 0.04
+    most_text: Share | None = None
+    least_consistency: Share | None = 0.3
+    keep_damaged: bool = False  # the last clip before a fault in the file
+
+
+class Duplicates(Config):
+    """Clips that show the same; the best of them is kept."""
+
+    on: bool = True
+    most_bits: CountOrZero = 8  # of 64, in which the hashes of two pictures may differ and yet be the same picture
+    pictures: Count = 5  # hashes compared, spread evenly over the clip
+
+
+class Tier(Config):
+    """A selection of the best clips, as large sets have them; None asks nothing."""
+
+    name: str
+    least_motion: AmountOrZero | None = None
+    least_clarity: AmountOrZero | None = None
+    least_side: Count | None = None
+
+
+class Cutting(Config):
+    """How clips are written."""
+
+    crf: CountOrZero = 17
+    preset: str = "veryfast"
+
+
+class Shards(Config):
+    clips: Count = 500  # in one shard
+
+
+class Curate(Config):
+    """Everything that a run of the engine depends on, its input aside."""
+
+    measuring: Measuring = Measuring()
+    scenes: Scenes = Scenes()
+    lengths: Lengths = Lengths()
+    geometry: Geometry = Geometry()
+    quality: Quality = Quality()
+    duplicates: Duplicates = Duplicates()
+    tiers: tuple[Tier, ...] = (
+        Tier(name="moving", least_motion=2.0),
+        Tier(name="best", least_motion=2.0, least_clarity=40.0, least_side=480),
+    )
+    cutting: Cutting = Cutting()
+    shards: Shards = Shards()

@@ -1,0 +1,144 @@
+"""Where tasks run: in this process, or in a pool of processes with limits; the results are the same.
+
+An executor is a function of a task's function, the tasks, and limits; it gives a result or a `Failed` for each task,
+in the order of the tasks. A poisoned task costs itself alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from vitascope.engine.decoding import NotAVideo
+from vitascope.errors import UserError, first_line
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why a task gave nothing; `is_ours` where the fault is not in its file, so that the run must stop."""
+
+    reason: str
+    is_ours: bool = False
+
+
+@dataclass(frozen=True)
+class Limits:
+    seconds: float
+    megabytes: int
+
+
+Work = Callable[[Any], Any]
+Executor = Callable[[Work, Sequence[Any], Limits], Iterator[Any]]
+
+
+def attempt(work: Work, task: Any) -> Any:
+    """The result of one task, or why there is none."""
+    try:
+        return work(task)
+    except NotAVideo as error:
+        return Failed(str(error))
+    except MemoryError:
+        return Failed("needs too much memory")
+    except UserError as error:  # a file that could not be written
+        return Failed(str(error), is_ours=True)
+    except OSError as error:
+        if error.errno == errno.ENOMEM:
+            return Failed("needs too much memory")
+        return Failed(first_line(error), is_ours=error.errno in FULL)
+    except Exception as error:  # whatever a damaged file makes a library do is that file's fault
+        return Failed(f"{type(error).__name__}: {first_line(error)}")
+
+
+def in_process(work: Work, tasks: Sequence[Any], limits: Limits) -> Iterator[Any]:
+    """One after the other, here; good for looking at errors. Limits of memory do not hold."""
+    for task in tasks:
+        yield attempt(work, task)
+
+
+def pool(workers: int) -> Executor:
+    """Processes with a limit of time and of memory for each task; one that breaks it is ended and replaced."""
+
+    def run(work: Work, tasks: Sequence[Any], limits: Limits) -> Iterator[Any]:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["vitascope.engine.files"])
+        idle: list[_Worker] = []
+        busy: dict[Connection, tuple[_Worker, int, float]] = {}
+        done: dict[int, Any] = {}
+        waiting = iter(enumerate(tasks))
+        try:
+            for number in range(len(tasks)):
+                while number not in done:
+                    while len(busy) < workers and (following := next(waiting, None)) is not None:
+                        worker = idle.pop() if idle else _Worker(context, work, limits)
+                        worker.pipe.send(following[1])
+                        busy[worker.pipe] = worker, following[0], time.monotonic() + limits.seconds
+                    _collect(busy, idle, done, limits)
+                yield done.pop(number)
+        finally:
+            for worker in [*idle, *(worker for worker, _, _ in busy.values())]:
+                worker.end()
+
+    return run
+
+
+class _Worker:
+    def __init__(self, context: Any, work: Work, limits: Limits) -> None:
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, work, limits), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+def _collect(
+    busy: dict[Connection, tuple[_Worker, int, float]], idle: list[_Worker], done: dict[int, Any], limits: Limits
+) -> None:
+    """Wait until some worker answers, dies, or is out of time."""
+    first = min(due for _, _, due in busy.values())
+    ready = wait(list(busy), timeout=max(0.0, first - time.monotonic()))
+    for pipe in [pipe for pipe in busy if pipe in ready or busy[pipe][2] <= time.monotonic()]:
+        worker, number, _ = busy.pop(pipe)
+        if pipe not in ready:
+            done[number] = Failed(f"took longer than {limits.seconds:g} seconds")
+            worker.end()
+            continue
+        try:
+            done[number] = pipe.recv()
+            idle.append(worker)
+        except (EOFError, OSError):
+            worker.process.join()
+            done[number] = Failed(f"ended the process that read it (exit code {worker.process.exitcode})")
+            worker.end()
+
+
+def _serve(pipe: Connection, work: Work, limits: Limits) -> None:
+    """What a worker does until its pipe closes."""
+    limit = virtual_bytes() + limits.megabytes * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    while True:
+        try:
+            task = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(attempt(work, task))
+
+
+def virtual_bytes() -> int:
+    """Address space of this process; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except OSError:
+        return 2**40

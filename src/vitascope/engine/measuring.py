@@ -1,0 +1,100 @@
+"""One pass over a file: each frame is decoded once, and what later stages need of it is written down.
+
+Rows go to disk as they come, so that the memory does not grow with the length of the video.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import astuple
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from vitascope.engine.camera import Camera, Flow
+from vitascope.engine.config import Measuring
+from vitascope.engine.decoding import NotAVideo, Picture, Video, open_video, pictures
+from vitascope.engine.looking import look, picture_hash
+
+THUMB = (12, 16, 3)  # rows, columns, channels
+FRAME = np.dtype(
+    [("seconds", "f8"), ("content", "f4"), ("change", "f4"), ("light", "f4"), ("hash", "u8"), ("thumb", "u1", THUMB)]
+)
+SAMPLE = np.dtype(
+    [("frame", "i4"), ("gap", "i4")]
+    + [(name, "f4") for name in ("dx", "dy", "zoom", "turn", "camera", "objects", "total")]
+    + [(name, "i4") for name in ("top", "bottom", "left", "right")]
+    + [(name, "f4") for name in ("clarity", "under", "over", "text")]
+)
+ROWS_AT_ONCE = 256
+
+
+def measure(path: Path, settings: Measuring, frames_file: io.BufferedIOBase) -> tuple[Video, np.ndarray]:
+    """Decode `path` from end to end; a row for each frame goes to the file, rows of closer looks come back."""
+    container, video = open_video(path)
+    with container:
+        rows = _rows(pictures(container, video), video, settings)
+        samples: list[tuple[float | int, ...]] = []
+        block = np.zeros(ROWS_AT_ONCE, FRAME)
+        filled = 0
+        for row, sample in rows:
+            block[filled], filled = row, filled + 1
+            if sample is not None:
+                samples.append(sample)
+            if filled == ROWS_AT_ONCE:
+                frames_file.write(block.tobytes())
+                filled = 0
+        frames_file.write(block[:filled].tobytes())
+    return video, np.array(samples, SAMPLE)
+
+
+def _rows(shown: Iterator[Picture], video: Video, settings: Measuring) -> Iterator[tuple[tuple, tuple | None]]:
+    flow, begun = Flow(), time.monotonic()
+    before: deque[UInt8[np.ndarray, "h w"]] = deque(maxlen=max(1, round(settings.flow_seconds * 240)))
+    colours_before, due, gap, size = None, -math.inf, 1, (0, 0)
+    for number, picture in enumerate(shown):
+        if number == 0:
+            size = _small_size(video.size, settings.small_pixels)
+            gap = min(max(1, round(settings.flow_seconds * video.fps)), before.maxlen or 1)
+        if time.monotonic() - begun > settings.most_seconds:
+            raise NotAVideo(f"took longer than {settings.most_seconds:g} seconds")
+        small = picture.small(size)
+        colours, grey = cv2.cvtColor(small, cv2.COLOR_BGR2HSV), cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+        content = 0.0 if colours_before is None else _distance(colours, colours_before)
+        change = _distance(grey, before[-1]) if before else 0.0
+        thumb = cv2.resize(small, (THUMB[1], THUMB[0]), interpolation=cv2.INTER_AREA)
+        sample = None
+        if len(before) >= gap and picture.seconds >= due - 1e-6:
+            due = picture.seconds + 1 / settings.looks_per_second
+            moved = flow.between(before[-gap], grey)
+            sample = number, gap, *_per_frame(moved, gap, video.size[0] / size[0]), *_looked(picture, settings)
+        colours_before = colours
+        before.append(grey)
+        yield (picture.seconds, content, change, grey.mean(), picture_hash(grey), thumb), sample
+
+
+def _per_frame(moved: Camera, gap: int, scale: float) -> tuple[float, ...]:
+    """In pixels of the file for each frame."""
+    dx, dy, zoom, turn, camera, objects, total = astuple(moved)
+    by = scale / gap
+    return dx * by, dy * by, zoom ** (1 / gap), turn / gap, camera * by, objects * by, total * by
+
+
+def _looked(picture: Picture, settings: Measuring) -> tuple[float | int, ...]:
+    return astuple(look(picture.luma(), settings.black_level))
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> float:
+    """Mean absolute difference; over hue, saturation and value it is PySceneDetect's content score."""
+    return float(cv2.norm(one, other, cv2.NORM_L1)) / one.size
+
+
+def _small_size(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    scale = min(1.0, longest / max(size))
+    return max(8, round(size[0] * scale)), max(8, round(size[1] * scale))

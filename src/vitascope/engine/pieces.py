@@ -1,0 +1,195 @@
+"""A file in pieces: every frame belongs to one, and each piece is kept or dropped with the reason written on it.
+
+Each stage takes pieces and gives pieces that cover the same frames. What a stage decides follows from what was
+measured and from its settings alone, so another threshold costs no decoding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vitascope.engine.config import Curate
+from vitascope.engine.features import features_of
+from vitascope.engine.scenes import transitions
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Frames `start` to before `stop` of one file. `dropped` is empty, or the stage and, after a colon, the reason."""
+
+    file: str  # content key
+    start: int
+    stop: int
+    dropped: str = ""
+    crop: tuple[int, int, int, int] = (0, 0, 0, 0)  # top, bottom, left, right
+    features: dict[str, Any] = field(default_factory=dict)
+    captions: tuple[str, ...] = ()
+
+    @property
+    def num_frames(self) -> int:
+        return self.stop - self.start
+
+    def drop(self, stage: str, reason: str) -> Piece:
+        return replace(self, dropped=f"{stage}: {reason}")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A file that could be decoded: what is known of it, a row for each frame and the closer looks."""
+
+    key: str
+    path: Path
+    name: str  # below the folder that was given
+    facts: dict[str, Any]
+    frames: np.ndarray
+    samples: np.ndarray
+    captions: tuple[str, ...] = ()
+    spans: tuple[tuple[float, float, tuple[str, ...]], ...] | None = None  # seconds and captions of an annotation
+
+
+Stage = Callable[[Sequence[Piece], Measured, Curate], list[Piece]]
+
+
+def pieces_of(file: Measured, settings: Curate) -> list[Piece]:
+    """The whole file through every stage that looks at one file alone."""
+    pieces = [Piece(file.key, 0, len(file.frames), captions=file.captions)]
+    for stage in STAGES:
+        pieces = stage(pieces, file, settings)
+    return pieces
+
+
+def _each_kept(pieces: Sequence[Piece], change: Callable[[Piece], list[Piece]]) -> list[Piece]:
+    return [new for piece in pieces for new in ([piece] if piece.dropped else change(piece))]
+
+
+def annotated(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
+    """The clips that an annotation names; what lies outside of them is dropped."""
+    if file.spans is None:
+        return list(pieces)
+    times, position, made = file.frames["seconds"], 0, []
+    for begin, end, captions in sorted(file.spans):
+        start = max(position, int(np.searchsorted(times, begin - 1e-6)))
+        stop = max(start, int(np.searchsorted(times, end - 1e-6)))
+        if start > position:
+            made.append(Piece(file.key, position, start).drop("annotation", "in no clip of it"))
+        if stop > start:
+            made.append(Piece(file.key, start, stop, captions=captions))
+        position = stop
+    if position < len(times):
+        made.append(Piece(file.key, position, len(times)).drop("annotation", "in no clip of it"))
+    return made
+
+
+def scenes(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
+    """Shots, and the changes between them."""
+    if not settings.scenes.on or file.spans is not None:
+        return list(pieces)
+    margin = settings.scenes.margin
+
+    def cut(piece: Piece) -> list[Piece]:
+        made, position = [], piece.start
+        for found in transitions(file.frames, file.facts["fps"], settings.scenes):
+            around = 0 if found.start == found.stop else margin
+            start, stop = max(position, found.start - around), min(piece.stop, found.stop + around)
+            if start > position:
+                made.append(replace(piece, start=position, stop=start))
+            if stop > start:
+                made.append(replace(piece, start=start, stop=stop).drop("scenes", found.kind))
+            position = max(position, stop)
+        if position < piece.stop:
+            made.append(replace(piece, start=position))
+        return made
+
+    return _each_kept(pieces, cut)
+
+
+def damage(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
+    """The shot in which reading ended early: frames before a fault may be wrong without a word."""
+    if not file.facts["damage"] or settings.quality.keep_damaged:
+        return list(pieces)
+    end = len(file.frames)
+    return _each_kept(
+        pieces, lambda piece: [piece.drop("damage", "touches a fault in the file") if piece.stop == end else piece]
+    )
+
+
+def lengths(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
+    """Equal parts no longer than the most; what is shorter than the least goes."""
+    if not settings.lengths.on:
+        return list(pieces)
+    fps, limits = file.facts["fps"], settings.lengths
+    most = max(1, math.floor(limits.most_seconds * fps + 1e-6))
+
+    def divide(piece: Piece) -> list[Piece]:
+        if piece.num_frames < limits.least_seconds * fps - 1e-6:
+            return [piece.drop("lengths", "too short")]
+        parts = math.ceil(piece.num_frames / most) if file.spans is None else 1
+        ends = [piece.start + round(piece.num_frames * part / parts) for part in range(parts + 1)]
+        return [replace(piece, start=start, stop=stop) for start, stop in pairwise(ends)]
+
+    return _each_kept(pieces, divide)
+
+
+def measured(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
+    """Features of every piece that is left, and the borders to cut off."""
+
+    def fill(piece: Piece) -> list[Piece]:
+        crop, features = features_of(file.frames, file.samples, file.facts, piece.start, piece.stop, settings)
+        return [replace(piece, crop=crop, features=features)]
+
+    return _each_kept(pieces, fill)
+
+
+def geometry(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
+    """What is too small or too narrow once its borders are off."""
+    limits = settings.geometry
+    if not limits.on:
+        return list(pieces)
+
+    def judge(piece: Piece) -> list[Piece]:
+        width, height = piece.features["width"], piece.features["height"]
+        if min(width, height) < limits.least_side:
+            return [piece.drop("geometry", "too small")]
+        if not limits.least_aspect <= width / height <= limits.most_aspect:
+            return [piece.drop("geometry", "too narrow")]
+        return [piece]
+
+    return _each_kept(pieces, judge)
+
+
+def quality(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
+    """What a feature says against; the first in the table gives the reason."""
+    if not settings.quality.on:
+        return list(pieces)
+
+    def judge(piece: Piece) -> list[Piece]:
+        for feature, threshold, sign, reason in QUALITY:
+            limit = getattr(settings.quality, threshold)
+            if limit is not None and sign * piece.features[feature] > sign * limit:
+                return [piece.drop("quality", reason)]
+        return [piece]
+
+    return _each_kept(pieces, judge)
+
+
+# Feature, threshold, 1 where more is worse and -1 where less is, and the reason.
+QUALITY = (
+    ("light", "least_light", -1, "too dark"),
+    ("light", "most_light", 1, "too bright"),
+    ("flicker", "most_flicker", 1, "flickers"),
+    ("static", "most_static", 1, "stands still"),
+    ("motion", "least_motion", -1, "hardly moves"),
+    ("motion", "most_motion", 1, "moves too much"),
+    ("duplicated", "most_duplicated", 1, "repeats frames"),
+    ("clarity", "least_clarity", -1, "blurred"),
+    ("text", "most_text", 1, "words burnt in"),
+    ("consistency", "least_consistency", -1, "inconsistent"),
+)
+STAGES: tuple[Stage, ...] = (annotated, scenes, damage, lengths, measured, geometry, quality)

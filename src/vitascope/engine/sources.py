@@ -1,0 +1,76 @@
+"""What there is to curate: every file below the folders given, with the captions that lie beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vitascope.errors import UserError
+
+ENDINGS = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".flv", ".ogv", ".asf", ".wmv",
+    ".ivf", ".nut", ".y4m", ".3gp", ".gif",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of the input; `missing` says why it cannot be read, `spans` which seconds an annotation names."""
+
+    path: Path
+    name: str
+    captions: tuple[str, ...] = ()
+    missing: str = ""
+    spans: tuple[tuple[float, float, tuple[str, ...]], ...] | None = None
+
+
+def find(raw: Sequence[Path], out: Path | None = None) -> list[Source]:
+    """Files of folders, files named themselves, and lists (.txt, one path a line), in an order that never changes."""
+    found: dict[Path, Source] = {}
+    for given in raw:
+        if not given.exists():
+            raise UserError(f"'{given}' does not exist; give folders, video files or a .txt list of paths")
+        if given.is_dir():
+            found.update({source.path: source for source in _folder(given, out)})
+        elif given.suffix.lower() == ".txt":
+            found.update({source.path: source for source in _list(given)})
+        else:
+            found[given] = Source(given, given.name, _captions(given))
+    if not found:
+        raise UserError(f"there is no video in {', '.join(f'{str(path)!r}' for path in raw)}; {ENDINGS_TOLD}")
+    return sorted(found.values(), key=lambda source: (source.name, str(source.path)))
+
+
+ENDINGS_TOLD = f"videos are files that end in {', '.join(ENDINGS)}"
+
+
+def _folder(folder: Path, out: Path | None) -> Iterator[Source]:
+    """Links to folders are not followed, so no loop can be; links to files are."""
+    for here, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if out is None or (Path(here) / name).resolve() != out.resolve())
+        for name in sorted(names):
+            path = Path(here) / name
+            if path.suffix.lower() in ENDINGS:
+                missing = "" if path.is_file() else "leads to no file"
+                yield Source(path, str(path.relative_to(folder)), _captions(path), missing)
+
+
+def _list(table: Path) -> Iterator[Source]:
+    try:
+        lines = table.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"'{table}' must be a list of paths, one a line, and cannot be read: {error}") from None
+    for line in filter(None, map(str.strip, lines)):
+        path = table.parent / line
+        yield Source(path, line, _captions(path), "" if path.is_file() else "is not there")
+
+
+def _captions(path: Path) -> tuple[str, ...]:
+    """Each line of a .txt of the same name is a caption of the whole video."""
+    beside = path.with_suffix(".txt")
+    try:
+        return tuple(filter(None, map(str.strip, beside.read_text(errors="replace").splitlines())))
+    except OSError:
+        return ()

@@ -1,0 +1,246 @@
+"""Every frame is kept or dropped with a reason; the same input gives the same bytes, whatever happened on the way."""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.footage import waves, write
+from vitascope import media
+from vitascope.config import override
+from vitascope.engine import executors, files
+from vitascope.engine.config import Curate
+from vitascope.engine.decoding import NotAVideo
+from vitascope.engine.report import report
+from vitascope.engine.run import curate
+from vitascope.engine.sources import find
+from vitascope.errors import UserError
+
+ROOM = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two shots in one file, one shot of odd size with a caption, one copy, one still picture, and things that are no video."""
+    folder = tmp_path_factory.mktemp("raw")
+    write(folder / "two shots.mp4", np.concatenate([waves(30, seed=1), waves(30, seed=2)]))
+    write(folder / "größe\n1.mkv", waves(30, seed=3, width=162, height=130))
+    (folder / "größe\n1.txt").write_text("waves go right\nstripes\n")
+    (folder / "zwilling.mp4").write_bytes((folder / "two shots.mp4").read_bytes())
+    write(folder / "still.mp4", waves(30, seed=4, speed=0))
+    (folder / "empty.mp4").touch()
+    (folder / "random.mp4").write_bytes(random.Random(5).randbytes(5000))
+    (folder / "words.mp4").write_text("#EXTM3U\nfile:///etc/passwd\n")
+    (folder / "loop").symlink_to(folder)
+    (folder / "nowhere.mp4").symlink_to(folder / "nothing")
+    whole = (folder / "two shots.mp4").read_bytes()
+    (folder / "no moov.mp4").write_bytes(whole[: len(whole) // 2])
+    write(folder / "one frame.mp4", waves(1, seed=6))
+    return folder
+
+
+def run(raw: Path, out: Path, *changes: str) -> dict:
+    settings = Curate()
+    for change in changes:
+        settings = override(settings, *change.split("="))
+    return curate(find([raw], out), out, settings, executors.in_process)
+
+
+def final_bytes(out: Path) -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(out.iterdir())
+        if path.is_file() and path.name != "report.html"
+    }
+
+
+def test_kept_and_dropped_add_up_to_the_input(raw: Path, tmp_path: Path) -> None:
+    funnel = run(raw, tmp_path / "out")
+    dropped = funnel["files"]["dropped"]
+    assert funnel["files"]["given"] == funnel["files"]["read"] + sum(dropped.values()) == 10
+    assert (
+        sum(count["frames"] for count in funnel["pieces"].values()) == funnel["frames"]["decoded"] == 60 + 30 + 30 + 1
+    )
+    pieces = funnel["pieces"]
+    assert pieces["kept"]["pieces"] == 3 and pieces["kept"]["frames"] == 90
+    assert pieces["lengths: too short"]["frames"] == 1 and pieces["quality: stands still"]["frames"] == 30
+    reasons = " ".join(dropped)
+    for told in ("is empty", "the same bytes", "leads to no file", "cannot be opened"):
+        assert told in reasons
+
+
+def test_shards_hold_what_the_index_and_the_manifest_say(raw: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    out = tmp_path / "out"
+    run(raw, out, "shards.clips=2")
+    index = json.loads((out / "shards.json").read_text())["shards"]
+    rows = {row["key"]: row for row in pyarrow.parquet.read_table(out / "manifest.parquet").to_pylist()}
+    seen = []
+    for entry in index:
+        with tarfile.open(out / entry["name"]) as tar:
+            names = tar.getnames()
+            assert len(names) == 2 * entry["samples"]
+            for name in names[::2]:
+                key = name.removesuffix(".mp4")
+                (tmp_path / name).write_bytes(tar.extractfile(name).read())
+                told, clip = json.load(tar.extractfile(f"{key}.json")), media.read_video(tmp_path / name)
+                assert clip.size == (told["width"], told["height"]) and clip.fps == pytest.approx(told["fps"])
+                assert clip.seconds == pytest.approx(told["seconds"]) == rows[key]["seconds"]
+                assert told["features"].keys() <= rows[key].keys() and rows[key]["shard"] == entry["name"]
+                seen.append((key, told["source"], told["caption"], clip.size))
+    assert len(rows) == len(seen) == 3
+    assert {caption for _, source, caption, _ in seen if source.startswith("größe")} == {"waves go right"}
+
+
+def test_clips_are_the_very_frames(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(raw, out, "cutting.crf=1")
+    told = json.loads((out / "records.json").read_text())["pieces"]
+    second = next(piece for piece in told if piece["file"] == "two shots.mp4" and piece["start"] == 30)
+    clip = media.read_video(out / "work" / "clips" / f"{second['key']}.mp4").pixels
+    source = media.read_video(raw / "two shots.mp4").pixels[30:]
+    assert clip.shape == source.shape and (clip - source).abs().mean() < 0.01
+
+
+def test_the_same_input_twice_gives_the_same_bytes_in_other_places_and_executors(raw: Path, tmp_path: Path) -> None:
+    run(raw, tmp_path / "here")
+    curate(find([raw]), tmp_path / "pool", Curate(), executors.pool(2))
+    assert final_bytes(tmp_path / "here") == final_bytes(tmp_path / "pool")
+
+
+def test_another_threshold_decodes_and_cuts_nothing_again(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(raw, out)
+    before = {path: path.stat().st_mtime_ns for path in (out / "work").rglob("*") if path.suffix}
+    funnel = run(raw, out, "quality.most_static=null", "quality.least_motion=null", "quality.most_duplicated=null")
+    assert funnel["pieces"]["kept"]["pieces"] == 4
+    after = {path: path.stat().st_mtime_ns for path in (out / "work").rglob("*") if path.suffix}
+    assert {path: after[path] for path in before} == before
+    new = [path for path in after if path not in before]
+    assert [path.parent.name for path in new] == ["clips"]
+    assert len(list(out.glob("*.tar"))) == 1
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_bytes(raw: Path, tmp_path: Path) -> None:
+    run(raw, tmp_path / "whole")
+    out, wish = tmp_path / "killed", "measured/*.json"
+    code = (
+        "import sys; from pathlib import Path; from vitascope.engine import executors, run, sources, config;"
+        "raw, out = map(Path, sys.argv[1:]);"
+        "run.curate(sources.find([raw], out), out, config.Curate(), executors.in_process)"
+    )
+    for wish in ("measured/*.json", "clips/*.mp4"):
+        child = subprocess.Popen(
+            [sys.executable, "-c", code, raw, out], env={**os.environ, "PYTHONPATH": "src"}, cwd=ROOM
+        )
+        while child.poll() is None and not list((out / "work").glob(wish)):
+            time.sleep(0.005)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    run(raw, out)
+    assert final_bytes(out) == final_bytes(tmp_path / "whole")
+    assert not list(out.rglob(".*.part"))
+
+
+def test_each_stage_can_be_left_out(raw: Path, tmp_path: Path) -> None:
+    off = [f"{stage}.on=false" for stage in ("scenes", "lengths", "geometry", "quality", "duplicates")]
+    funnel = run(raw, tmp_path / "out", *off)
+    assert funnel["pieces"]["kept"]["pieces"] == funnel["files"]["read"]
+
+
+# Bad input.
+
+
+def test_mutated_files_cost_themselves_alone(tmp_path: Path) -> None:
+    """Bytes of a good file are changed, cut out, or cut off at random; `benchmarks/curate.py --fuzz` does more of it."""
+    from vitascope.engine.executors import Failed, attempt
+
+    good, rng = write(tmp_path / "good.mp4", waves(12, seed=1)).read_bytes(), random.Random(0)
+    results = []
+    for number in range(25):
+        path = tmp_path / f"{number}.mp4"
+        path.write_bytes(mutate(good, rng))
+        results.append(attempt(files.measure_file, files.MeasureTask(path, tmp_path / "work", Curate().measuring)))
+    failed = [result for result in results if isinstance(result, Failed)]
+    assert all(result.reason and not result.is_ours for result in failed)
+    assert all(result["num_frames"] >= 1 for result in results if not isinstance(result, Failed))
+    assert 3 <= len(failed) <= 22
+
+
+def mutate(content: bytes, rng: random.Random) -> bytes:
+    changed = bytearray(content)
+    for _ in range(rng.choice((1, 4, 30))):
+        place = rng.randrange(len(changed))
+        kind = rng.randrange(4)
+        if kind == 0:
+            changed[place] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            changed[place : place + 4] = rng.randbytes(4)
+        elif kind == 2:
+            del changed[place : place + rng.randrange(1, 64)]
+        elif len(changed) > 2000 and rng.random() < 0.2:
+            del changed[place:]
+        if len(changed) < 16:
+            break
+    return bytes(changed)
+
+
+def sleeps(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def grows(megabytes: int) -> int:
+    return len(bytearray(megabytes * 2**20))
+
+
+def dies(number: int) -> int:
+    if number:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return number
+
+
+def raises(told: str) -> str:
+    raise NotAVideo(told)
+
+
+def test_limits_of_time_and_memory_hold_for_each_task_alone() -> None:
+    limits = executors.Limits(seconds=6, megabytes=300)
+    slow = list(executors.pool(2)(sleeps, [0.0, 60.0, 0.1], limits))
+    assert [slow[0], slow[2]] == [0.0, 0.1] and "longer than 6 seconds" in slow[1].reason
+    large = list(executors.pool(1)(grows, [1, 2000, 2], limits))
+    assert [large[0], large[2]] == [2**20, 2**21] and "memory" in large[1].reason
+    dead = list(executors.pool(1)(dies, [0, 1, 0], limits))
+    assert [dead[0], dead[2]] == [0, 0] and "exit code -11" in dead[1].reason
+
+
+def test_what_the_user_can_mend_is_told(raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(UserError, match="no video"):
+        find([tmp_path / "bare"])
+    with pytest.raises(UserError, match="does not exist"):
+        find([tmp_path / "none"])
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "precious").touch()
+    with pytest.raises(UserError, match="other things"):
+        run(raw, tmp_path / "other")
+    with pytest.raises(UserError, match="missing or damaged"):
+        report(tmp_path / "bare")
+
+
+def test_the_page_holds_all_it_shows(raw: Path, tmp_path: Path) -> None:
+    run(raw, tmp_path / "out")
+    page = report(tmp_path / "out")
+    assert "quality: stands still" in page and page.count("data:video/mp4;base64,") >= 5
+    assert "http://" not in page and "https://" not in page
+    assert not any(name in page for name in ("FUNNEL", "EXAMPLES", "= DATA"))

@@ -1,0 +1,137 @@
+"""What is measured on real clips is what is known of them."""
+
+import io
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.footage import SHARED, blend, waves, write
+from vitascope.engine.config import Curate, Measuring, Scenes
+from vitascope.engine.features import features_of
+from vitascope.engine.measuring import FRAME, measure
+from vitascope.engine.scenes import Transition, adaptive_ratio, hard_cuts, transitions
+
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the real clips of ../shared/data are not here")
+
+
+@cache
+def measured(path: Path) -> tuple:
+    file = io.BytesIO()
+    video, samples = measure(path, Measuring(), file)
+    facts = {"fps": video.fps, "has_audio": video.has_audio, "pixel_format": video.pixel_format}
+    facts |= {"width": video.size[0], "height": video.size[1], "is_variable": video.is_variable, "damage": video.damage}
+    return np.frombuffer(file.getvalue(), FRAME), samples, facts
+
+
+def found(path: Path) -> list[Transition]:
+    frames, _, facts = measured(path)
+    return transitions(frames, facts["fps"], Scenes())
+
+
+def features(name: str) -> tuple[tuple[int, int, int, int], dict]:
+    frames, samples, facts = measured(SHARED / "derived" / f"{name}.mp4")
+    return features_of(frames, samples, facts, 0, len(frames), Curate())
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    "name, cuts",
+    [("cuts_hard", (40, 73, 130, 154, 202)), ("flash_frame", ()), ("camera_pan_left", ()), ("flicker", ())],
+)
+def test_hard_cuts_are_exact_and_nothing_else_is_one(name: str, cuts: tuple[int, ...]) -> None:
+    assert found(SHARED / "derived" / f"{name}.mp4") == [Transition(cut, cut, "cut") for cut in cuts]
+
+
+@needs_shared
+@pytest.mark.parametrize("name", ["mdn_rabbit320.mp4", "intel_car_detection.mp4", "mdn_stream_of_water.mp4"])
+def test_a_moving_camera_and_changing_light_are_no_transition(name: str) -> None:
+    assert found(SHARED / "real" / name) == []
+
+
+@needs_shared
+def test_a_fade_is_found_from_its_first_frame_to_its_last() -> None:
+    truth = json.loads((SHARED / "derived" / "ground_truth.json").read_text())["fade_through_black.mp4"]
+    (fade,) = found(SHARED / "derived" / "fade_through_black.mp4")
+    assert abs(fade.start - truth["fade_out"][0]) <= 3 and abs(fade.stop - truth["fade_in"][1]) <= 3
+
+
+@pytest.mark.parametrize("length", [8, 12, 24, 36])
+def test_dissolves_are_found_within_three_frames(tmp_path: Path, length: int) -> None:
+    frames = blend(waves(60, seed=1, speed=0.2), waves(60, seed=2, speed=0.2), length)
+    (dissolve,) = found(write(tmp_path / "dissolve.mp4", frames))
+    assert abs(dissolve.start - (60 - length)) <= 3 and abs(dissolve.stop - 60) <= 3
+
+
+def test_the_score_of_changes_is_that_of_pyscenedetect() -> None:
+    detectors = pytest.importorskip("scenedetect.detectors", reason="PySceneDetect is not installed")
+    from scenedetect import FrameTimecode
+
+    window = 2
+    shots = np.concatenate([waves(12, seed=seed, speed=3) for seed in range(4)])[..., ::-1]
+    detector = detectors.AdaptiveDetector(min_scene_len=1, window_width=window)
+    theirs = [
+        cut.frame_num
+        for number, picture in enumerate(shots)
+        for cut in detector.process_frame(FrameTimecode(number, 24.0), np.ascontiguousarray(picture))
+    ]
+    import cv2
+
+    hsv = [cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_BGR2HSV).astype(int) for picture in shots]
+    content = np.array([0.0] + [np.abs(a - b).mean() for a, b in zip(hsv[1:], hsv[:-1], strict=True)])
+    ours = np.flatnonzero((adaptive_ratio(content, window) >= 3.0) & (content >= 15.0))
+    assert theirs == list(ours) == [12, 24, 36]
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    "name, flow", [("pan_right", (-5.106, 0)), ("pan_left", (5.106, 0)), ("tilt_down", (0, -2.766))]
+)
+def test_pans_and_tilts_within_five_percent(name: str, flow: tuple[float, float]) -> None:
+    _, values = features(f"camera_{name}")
+    assert values["camera"] == name
+    assert np.hypot(values["pan"] - flow[0], values["tilt"] - flow[1]) < 0.05 * np.hypot(*flow)
+    assert values["object_motion"] < 0.05 * values["camera_motion"]
+
+
+@needs_shared
+def test_zoom_within_five_percent_of_the_way_from_first_to_last_frame() -> None:
+    """The rate is not stated: it is what registering the last frame on the first one gives."""
+    import cv2
+
+    import vitascope.media as media
+
+    _, values = features("camera_zoom_in")
+    clip = media.read_video(SHARED / "derived" / "camera_zoom_in.mp4").pixels.mean(1).numpy()
+    warp = np.eye(2, 3, dtype=np.float32)
+    warp[0, 0] = warp[1, 1] = 1 / values["zoom"] ** 47
+    warp[:, 2] = (1 - warp[0, 0]) * np.array([239.5, 134.5])
+    _, warp = cv2.findTransformECC(clip[-1], clip[0], warp, cv2.MOTION_AFFINE)
+    rate = (1 / np.sqrt(abs(np.linalg.det(warp[:, :2])))) ** (1 / 47)
+    assert values["camera"] == "zoom_in" and values["zoom"] - 1 == pytest.approx(rate - 1, rel=0.05)
+
+
+@needs_shared
+def test_letterbox_to_the_pixel() -> None:
+    assert features("letterbox")[0] == (44, 44, 0, 0)
+    assert features("static")[0] == (0, 0, 0, 0)
+
+
+@needs_shared
+def test_what_is_wrong_with_a_clip_shows_in_its_feature_and_not_in_others() -> None:
+    assert features("static")[1]["static"] == 1 and features("camera_pan_left")[1]["static"] == 0
+    assert features("dup_frames_12in24")[1]["duplicated"] == pytest.approx(0.5, abs=0.02)
+    assert (
+        features("flicker")[1]["flicker"] == pytest.approx(0.15, abs=0.01)
+        and features("flash_frame")[1]["flicker"] < 0.01
+    )
+    assert features("text_overlay")[1]["text"] > 0.03 and features("letterbox")[1]["text"] == 0
+
+
+def test_cuts_in_what_was_measured_need_no_picture_to_be_decoded_again() -> None:
+    frames = np.zeros(40, FRAME)
+    shots = np.concatenate([waves(20, seed=seed, width=16, height=12, speed=0) for seed in (1, 2)])
+    frames["thumb"], frames["content"][20] = shots, 80
+    assert hard_cuts(frames, Scenes()) == [20]
