@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from tiny import save_tiny, tiny_model, tiny_run
+from vitascope.conditions import micro_conditions
 from vitascope.config import override
-from vitascope.system import ModelConfig, VideoModel, load_model, micro_conditions
+from vitascope.system import ModelConfig, VideoModel, load_model
 from vitascope.train.initialise import Origin, inherit, initialised
 from vitascope.train.loop import fit
 from vitascope.train.stages import Run, VideoStage
-from vitascope.types import UserError, generator_for
+from vitascope.types import Framing, UserError, generator_for
 
 TIME = "backbone.blocks.*.time.*"
 
@@ -48,7 +49,7 @@ def answer(model: VideoModel, z: Tensor) -> Tensor:
     """The velocity of each frame; all videos are told the same."""
     b, t = z.shape[:2]
     known, level = torch.zeros(b, t, dtype=torch.bool), torch.full((b, t), 0.5)
-    cond = model.conditions(["a"] * b, known, z, micro_conditions((16, 16), torch.ones(b), torch.ones(b)))
+    cond = model.conditions(["a"] * b, known, z, micro_conditions([Framing((16, 16))] * b, 1))
     with torch.no_grad():
         return model.backbone(z, level, cond)
 

@@ -18,7 +18,7 @@ def load_pretrained(name: str, folder: Path, kind: str, family: str | None = Non
     try:
         import transformers
     except ImportError:
-        raise UserError(f"the network '{name}' needs transformers: pip install 'vitascope[hf]'") from None
+        raise UserError(f"the network '{name}' needs transformers: pip install 'vitascope[hub]'") from None
     try:
         settings, _ = transformers.PreTrainedConfig.get_config_dict(folder, local_files_only=True)
         if family is not None and settings.get("model_type") != family:

@@ -221,7 +221,7 @@ def from_folder(kind: str, folder: Path) -> Any:
     try:
         import transformers
     except ImportError:
-        raise UserError("networks of transformers need it: pip install 'vitascope[hf]'") from None
+        raise UserError("networks of transformers need it: pip install 'vitascope[hub]'") from None
     try:
         found = getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
