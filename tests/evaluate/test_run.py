@@ -116,6 +116,12 @@ def test_a_stopped_evaluation_goes_on_and_decodes_nothing_twice(made: Path, real
     assert len(seen) == 2  # 5 of the 7 were kept
 
 
+def test_shards_that_share_what_they_keep_are_one_run(made: Path, real: Path, tmp_path: Path):
+    for part in (slice(0, 3), slice(3, 7)):
+        run(find_videos(made)[part], real, store=Store(tmp_path / "features.sqlite"))
+    assert run(find_videos(made), real, store=Store(tmp_path / "features.sqlite")) == run(find_videos(made), real)
+
+
 def test_numbers_are_written_as_they_come(made: Path, real: Path):
     written: list[Report] = []
     last = run(find_videos(made), real, written=written.append)

@@ -24,6 +24,8 @@ from vitascope.evaluate.prepare import channels_first, prepared
 from vitascope.evaluate.protocol import Prepare
 from vitascope.types import UserError, generator_for
 
+CPU = torch.device("cpu")
+
 
 @runtime_checkable
 class Reader(Interface):
@@ -45,6 +47,7 @@ class ClipReader:
     about: Mapping[str, Any]
     prepare: Prepare
     batch: int = 8
+    device: torch.device = CPU
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -57,7 +60,8 @@ class ClipReader:
         for start in range(0, len(ready), self.batch):
             together = ready[start : start + self.batch]
             alike = len({clip.shape for clip in together}) == 1
-            rows += [self.network(part) for part in ([torch.stack(together)] if alike else [c[None] for c in together])]
+            parts = [torch.stack(together)] if alike else [clip[None] for clip in together]
+            rows += [self.network(part.to(self.device)).cpu() for part in parts]
         return torch.cat(rows).float()
 
 
@@ -71,6 +75,7 @@ class FrameReader:
     one: bool = False
     seed: int = 0
     batch: int = 32
+    device: torch.device = CPU
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -80,7 +85,8 @@ class FrameReader:
     @torch.inference_mode()
     def __call__(self, clips: Sequence[UInt8[Tensor, "_t 3 _h _w"]]) -> Float[Tensor, "n d"]:
         frames = torch.cat([prepared(self._chosen(clip), self.prepare) for clip in clips])
-        return torch.cat([self.network(part) for part in frames.split(self.batch)]).float()
+        parts = frames.split(self.batch)
+        return torch.cat([self.network(part.to(self.device)).cpu() for part in parts]).float()
 
     def _chosen(self, clip: UInt8[Tensor, "t 3 h w"]) -> UInt8[Tensor, "_n 3 h w"]:
         if not self.one:
