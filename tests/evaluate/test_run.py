@@ -155,6 +155,8 @@ def test_a_function_that_generates_is_measured_like_files(real: Path):
     assert numbers(report)["frechet-random"] == pytest.approx(0, abs=0.02)  # the same clips, but for their encoding
     assert len({video.digest for video in videos}) == 8
     assert MadeVideo(videos[0].request, generate, "waves, version 2").digest != videos[0].digest
+    with pytest.raises(UserError, match="two videos of one set"):
+        run([*videos, videos[0]], real)
 
 
 def written_by_ffmpeg(path: Path, times: Sequence[int], size: tuple[int, int], **options: Any) -> None:

@@ -190,9 +190,7 @@ def print_catalogue(console: Console) -> None:
         "network", "file", "source", "licence", "sha256", title="networks: fetch the file, pass --network NAME=PATH"
     )
     for name, row in SOURCES.items():
-        table.add_row(
-            name, row.file, row.source, row.licence, row.sha256 or "not known; the report states that of your file"
-        )
+        table.add_row(name, row.file, row.source, row.licence, row.sha256 or "not known")
     console.print(table)
 
 

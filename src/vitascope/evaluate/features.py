@@ -271,6 +271,7 @@ SOURCES: dict[str, Source] = {
         "alex.pth of LPIPS v0.1, the learned weights of its layers", "github.com/richzhang/PerceptualSimilarity",
         "BSD-2-Clause",
         "curl -LO https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/alex.pth",
+        "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
     ),
     "toyland": Source(
         "a network trained on Toyland, as TorchScript from 'b 3 t h w' in [-1, 1] to features", "your own training",
