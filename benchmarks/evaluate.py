@@ -130,7 +130,6 @@ def main() -> None:
         both = seconds(lambda: whole(made, real, protocol, store))
         again = seconds(lambda: whole(made, real, protocol, store))
     ours, theirs, off = distances(chosen.dims)
-    few, many = memory_of(max(chosen.clips // 4, 4)), memory_of(chosen.clips)
     table = Table("what", "seconds", "share", title=f"{chosen.clips} videos of each set; {', '.join(WITHOUT_FILES)}")
     table.add_row("decoding and network", f"{alone:.2f}", "")
     table.add_row("the whole evaluation", f"{both:.2f}", f"{both / alone - 1:+.1%}")
@@ -138,6 +137,7 @@ def main() -> None:
     table.add_row(f"distance, {chosen.dims} dims", f"{ours:.2f}", f"1 / {theirs / ours:.1f} of SciPy's")
     table.add_row("SciPy's matrix root", f"{theirs:.2f}", f"values differ by {off:.1e}")
     Console().print(table)
+    few, many = memory_of(max(chosen.clips // 4, 4)), memory_of(chosen.clips)
     Console().print(
         f"peak memory: {few:.0f} MiB for {max(chosen.clips // 4, 4)} videos, {many:.0f} MiB for {chosen.clips}"
     )

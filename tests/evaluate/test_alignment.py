@@ -12,6 +12,7 @@ from torch import nn
 from vitascope import media
 from vitascope.evaluate.alignment import frame_consistency
 from vitascope.evaluate.catalogue import Networks, metrics_named
+from vitascope.evaluate.features import CPU
 from vitascope.evaluate.inception_score import inception_scores, shuffled
 from vitascope.evaluate.metrics import Bootstrap
 from vitascope.evaluate.pretrained import ClipNetwork, VideoMaeNetwork
@@ -55,7 +56,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_cosine_is_that_of_transformers_own_call(folder: Path):
-    clip = ClipNetwork(folder)
+    clip = ClipNetwork(folder, CPU)
     frames = torch.randn(2, 3, 8, 8, generator=generator_for(1))
     ids = clip.tokenizer("red", return_tensors="pt").input_ids
     with torch.inference_mode():
@@ -99,16 +100,16 @@ def test_a_video_mae_gives_what_its_classifier_reads(tmp_path: Path):
     model.save_pretrained(tmp_path)
     clips = torch.rand(2, 4, 3, 8, 8, generator=generator_for(0))
     with torch.inference_mode():
-        rows = VideoMaeNetwork(tmp_path).clips(clips)
+        rows = VideoMaeNetwork(tmp_path, CPU).clips(clips)
         assert torch.allclose(model.classifier(rows), model(clips).logits, atol=1e-6)
 
 
 def test_a_folder_of_another_network_is_refused(folder: Path, tmp_path: Path):
     with pytest.raises(UserError, match="is no videomae: its config says 'clip'"):
-        VideoMaeNetwork(folder)
+        VideoMaeNetwork(folder, CPU)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="is no clip"):
-        ClipNetwork(tmp_path)
+        ClipNetwork(tmp_path, CPU)
 
 
 def test_inception_scores_of_known_answers():

@@ -64,6 +64,7 @@ def test_two_folders_are_measured_and_compared(
         ("videos one --set frames=0", "greater than or equal to 1"),
         ("videos one --network i3d", "NAME=PATH"),
         ("videos one --set frames=9", "nothing could be measured"),
+        ("videos one --device no_such_device", "--device 'no_such_device'"),
         ("videos one --resamples -1", "--resamples"),
         ("videos one --out one", "is a folder"),
         ("compare absent.json absent.json", "absent.json"),

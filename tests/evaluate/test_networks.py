@@ -12,7 +12,15 @@ from PIL import Image
 from torch import nn
 
 from vitascope.evaluate.catalogue import METRICS, Networks, metrics_named
-from vitascope.evaluate.features import SOURCES, ClipReader, FrameReader, RandomNetwork, load_state, load_weights
+from vitascope.evaluate.features import (
+    SOURCES,
+    ClipReader,
+    FrameReader,
+    RandomNetwork,
+    checked,
+    load_state,
+    load_weights,
+)
 from vitascope.evaluate.i3d import I3d
 from vitascope.evaluate.inception_v3 import InceptionV3
 from vitascope.evaluate.lpips import Lpips
@@ -183,6 +191,14 @@ def test_weights_that_are_not_the_stated_ones_are_refused(i3d: Path):
     beside.write_text("0123abcd  i3d_torchscript.pt\n")
     with pytest.raises(UserError, match="must begin with 0123abcd"):
         metrics_named(["fvd"], Networks({"i3d": i3d}, PROTOCOLS["styleganv"]))
+
+
+@pytest.mark.skipif(not LINEAR.is_file(), reason="the LPIPS weights of ../shared/data are not here")
+def test_a_file_whose_digest_is_known_is_checked_by_it(tmp_path: Path):
+    assert checked("lpips", LINEAR)["sha256"] == SOURCES["lpips"].sha256
+    (tmp_path / "alex.pth").write_bytes(LINEAR.read_bytes()[:-1])
+    with pytest.raises(UserError, match="is not the file it should be"):
+        checked("lpips", tmp_path / "alex.pth")
 
 
 def test_files_that_are_no_network_say_so(tmp_path: Path):

@@ -116,6 +116,12 @@ def test_a_stopped_evaluation_goes_on_and_decodes_nothing_twice(made: Path, real
     assert len(seen) == 2  # 5 of the 7 were kept
 
 
+def test_shards_that_share_what_they_keep_are_one_run(made: Path, real: Path, tmp_path: Path):
+    for part in (slice(0, 3), slice(3, 7)):
+        run(find_videos(made)[part], real, store=Store(tmp_path / "features.sqlite"))
+    assert run(find_videos(made), real, store=Store(tmp_path / "features.sqlite")) == run(find_videos(made), real)
+
+
 def test_numbers_are_written_as_they_come(made: Path, real: Path):
     written: list[Report] = []
     last = run(find_videos(made), real, written=written.append)
@@ -149,6 +155,8 @@ def test_a_function_that_generates_is_measured_like_files(real: Path):
     assert numbers(report)["frechet-random"] == pytest.approx(0, abs=0.02)  # the same clips, but for their encoding
     assert len({video.digest for video in videos}) == 8
     assert MadeVideo(videos[0].request, generate, "waves, version 2").digest != videos[0].digest
+    with pytest.raises(UserError, match="two videos of one set"):
+        run([*videos, videos[0]], real)
 
 
 def written_by_ffmpeg(path: Path, times: Sequence[int], size: tuple[int, int], **options: Any) -> None:

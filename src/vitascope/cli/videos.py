@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vitascope.cli.common import ForceOption, say, tracker
-from vitascope.errors import UserError
+from vitascope.errors import UserError, first_line
+
+if TYPE_CHECKING:
+    import torch
 
 
 def videos(
@@ -31,6 +34,7 @@ def videos(
         Path | None, typer.Option(help="Lines of name, tab, caption; else what the files themselves say.")
     ] = None,
     resamples: Annotated[int, typer.Option(help="For the intervals; 0 for none.")] = 200,
+    device: Annotated[str, typer.Option(help="Where networks run: cpu, cuda, mps; a GPU where there is one.")] = "auto",
     cache: Annotated[
         Path | None, typer.Option(help="Where features are kept; features.sqlite beside --out if absent.")
     ] = None,
@@ -67,7 +71,9 @@ def videos(
         wanted = override(wanted, name, text)
     paths = dict(_named(text) for text in networks or ())
     usual = [name for name in WITHOUT_FILES if real is not None or name == "flicker"]
-    chosen = metrics_named(metrics or [*usual, *(PAIRED if paired else ())], Networks(paths, wanted))
+    chosen = metrics_named(
+        metrics or [*usual, *(PAIRED if paired else ())], Networks(paths, wanted, device_named(device))
+    )
     given = read_captions(captions) if captions else None
     report = evaluate(
         find_videos(made, given),
@@ -102,6 +108,18 @@ def compare(
 
     one, other = read_report(first), read_report(second)
     print_differences(differences_of(one, other, metrics or ()), (str(first), str(second)), Console())
+
+
+def device_named(name: str) -> torch.device:
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device '{name}' is not here ({first_line(error)}); use cpu") from None
+    return torch.device(name)
 
 
 def _named(text: str) -> tuple[str, Path]:

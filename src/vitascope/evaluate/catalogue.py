@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
+import torch
+from jaxtyping import Float
 from rich.console import Console
 from rich.table import Table
-from torch import nn
+from torch import Tensor, nn
 
 from vitascope.config import nearest
 from vitascope.evaluate.alignment import CLIPSCORE_PREFIX, conventions, cosine_with_caption, frame_consistency
 from vitascope.evaluate.features import (
+    CPU,
     SOURCES,
     ClipReader,
     FrameReader,
@@ -50,63 +53,69 @@ FID_LEGACY = Prepare(size=299)
 
 
 class Networks:
-    """The user's files by name, each loaded once and only when a metric asks for it."""
+    """The user's files by name, each loaded once and only when a metric asks for it, onto `device`."""
 
-    def __init__(self, paths: Mapping[str, Path], protocol: Protocol) -> None:
+    def __init__(self, paths: Mapping[str, Path], protocol: Protocol, device: torch.device = CPU) -> None:
         for name in paths:
             if name not in SOURCES:
                 raise UserError(f"there is no network '{name}'; {nearest(name, list(SOURCES))}")
-        self.paths, self.protocol = paths, protocol
+        self.paths, self.protocol, self.device = paths, protocol, device
 
     def _about(self, name: str) -> dict[str, str]:
         return checked(name, self.paths.get(name))
 
+    def _clips(
+        self, network: Callable[[Float[Tensor, "b t 3 h w"]], Float[Tensor, "b d"]], about: dict[str, str], how: Prepare
+    ) -> Reader:
+        return ClipReader(network, about, how, device=self.device)
+
+    def _scripted(self, name: str, how: Prepare) -> Reader:
+        about = self._about(name)
+        return self._clips(ScriptedVideo(load_weights(self.paths[name]).to(self.device)), about, how)
+
     @cached_property
     def random(self) -> Reader:
-        about = {"network": "random, untrained", "network_seed": 0}
-        return ClipReader(RandomNetwork(0), about, Prepare(size=64, antialias=True))
+        about = {"network": "random, untrained", "network_seed": "0"}
+        return self._clips(RandomNetwork(0).to(self.device), about, Prepare(size=64, antialias=True))
 
     @cached_property
     def i3d(self) -> Reader:
         about, how = self._about("i3d"), self.protocol.prepare
-        network, inside = load_weights(self.paths["i3d"], I3d), how.resize == "none"
+        network, inside = load_weights(self.paths["i3d"], I3d).to(self.device), how.resize == "none"
         if isinstance(network, I3d):
             if inside:
                 raise UserError(
                     f"protocol {self.protocol.name} resizes inside i3d_torchscript.pt, and '{self.paths['i3d']}' is a "
                     "state dict; give that file, or choose videogpt, tats or tfhub"
                 )
-            return ClipReader(network, about, how)
-        return ClipReader(ScriptedI3d(network, inside), about, how)
+            return self._clips(network, about, how)
+        return self._clips(ScriptedI3d(network, inside), about, how)
 
     @cached_property
     def vjepa(self) -> Reader:
-        about = self._about("vjepa")
-        return ClipReader(ScriptedVideo(load_weights(self.paths["vjepa"])), about, IMAGENET)
+        return self._scripted("vjepa", IMAGENET)
 
     @cached_property
     def toyland(self) -> Reader:
-        about = self._about("toyland")
-        return ClipReader(ScriptedVideo(load_weights(self.paths["toyland"])), about, Prepare(resize="none"))
+        return self._scripted("toyland", Prepare(resize="none"))
 
     @cached_property
     def c3d(self) -> Reader:
-        about = self._about("c3d")
-        return ClipReader(ScriptedVideo(load_weights(self.paths["c3d"])), about, BYTES)
+        return self._scripted("c3d", BYTES)
 
     @cached_property
     def videomae(self) -> Reader:
         about = self._about("videomae")
-        return ClipReader(VideoMaeNetwork(self.paths["videomae"]).clips, about, Prepare(range=UNIT))
+        return self._clips(VideoMaeNetwork(self.paths["videomae"], self.device).clips, about, Prepare(range=UNIT))
 
     @cached_property
     def inception(self) -> nn.Module:
-        return load_weights(self.paths["inception"], InceptionV3)
+        return load_weights(self.paths["inception"], InceptionV3).to(self.device)
 
     @cached_property
     def clip(self) -> ClipNetwork:
         self._about("clip")
-        return ClipNetwork(self.paths["clip"])
+        return ClipNetwork(self.paths["clip"], self.device)
 
     @cached_property
     def clip_frames(self) -> Reader:
@@ -115,13 +124,13 @@ class Networks:
             resize="cut", size=self.clip.size, filter="bicubic", antialias=True, range=UNIT,
             mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711),
         )  # fmt: skip
-        return FrameReader(self.clip.pictures, about, how)
+        return FrameReader(self.clip.pictures, about, how, device=self.device)
 
     @cached_property
     def dino_frames(self) -> Reader:
         about = self._about("dino")
         how = IMAGENET.model_copy(update={"resize": "cut", "filter": "bicubic", "antialias": True})
-        return FrameReader(DinoNetwork(self.paths["dino"]).pictures, about, how)
+        return FrameReader(DinoNetwork(self.paths["dino"], self.device).pictures, about, how, device=self.device)
 
     @cached_property
     def lpips(self) -> PairReader:
@@ -145,7 +154,7 @@ def distance(read: Callable[[Networks], Reader], how: Frechet | KernelDistance) 
 def fid(how: Prepare) -> Callable[[str, Networks], Metric]:
     def build(name: str, networks: Networks) -> Metric:
         about = checked("inception", networks.paths.get("inception"))
-        reader = FrameReader(networks.inception, about, how, one=True, seed=networks.protocol.seed)
+        reader = FrameReader(networks.inception, about, how, True, networks.protocol.seed, device=networks.device)
         return SetMetric(name, reader, Frechet())
 
     return build
@@ -181,9 +190,7 @@ def print_catalogue(console: Console) -> None:
         "network", "file", "source", "licence", "sha256", title="networks: fetch the file, pass --network NAME=PATH"
     )
     for name, row in SOURCES.items():
-        table.add_row(
-            name, row.file, row.source, row.licence, row.sha256 or "not known; the report states that of your file"
-        )
+        table.add_row(name, row.file, row.source, row.licence, row.sha256 or "not known")
     console.print(table)
 
 

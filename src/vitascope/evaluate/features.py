@@ -24,6 +24,8 @@ from vitascope.evaluate.prepare import channels_first, prepared
 from vitascope.evaluate.protocol import Prepare
 from vitascope.types import UserError, generator_for
 
+CPU = torch.device("cpu")
+
 
 @runtime_checkable
 class Reader(Interface):
@@ -45,6 +47,7 @@ class ClipReader:
     about: Mapping[str, Any]
     prepare: Prepare
     batch: int = 8
+    device: torch.device = CPU
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -57,7 +60,8 @@ class ClipReader:
         for start in range(0, len(ready), self.batch):
             together = ready[start : start + self.batch]
             alike = len({clip.shape for clip in together}) == 1
-            rows += [self.network(part) for part in ([torch.stack(together)] if alike else [c[None] for c in together])]
+            parts = [torch.stack(together)] if alike else [clip[None] for clip in together]
+            rows += [self.network(part.to(self.device)).cpu() for part in parts]
         return torch.cat(rows).float()
 
 
@@ -71,6 +75,7 @@ class FrameReader:
     one: bool = False
     seed: int = 0
     batch: int = 32
+    device: torch.device = CPU
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -80,7 +85,8 @@ class FrameReader:
     @torch.inference_mode()
     def __call__(self, clips: Sequence[UInt8[Tensor, "_t 3 _h _w"]]) -> Float[Tensor, "n d"]:
         frames = torch.cat([prepared(self._chosen(clip), self.prepare) for clip in clips])
-        return torch.cat([self.network(part) for part in frames.split(self.batch)]).float()
+        parts = frames.split(self.batch)
+        return torch.cat([self.network(part.to(self.device)).cpu() for part in parts]).float()
 
     def _chosen(self, clip: UInt8[Tensor, "t 3 h w"]) -> UInt8[Tensor, "_n 3 h w"]:
         if not self.one:
@@ -265,6 +271,7 @@ SOURCES: dict[str, Source] = {
         "alex.pth of LPIPS v0.1, the learned weights of its layers", "github.com/richzhang/PerceptualSimilarity",
         "BSD-2-Clause",
         "curl -LO https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/alex.pth",
+        "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
     ),
     "toyland": Source(
         "a network trained on Toyland, as TorchScript from 'b 3 t h w' in [-1, 1] to features", "your own training",

@@ -37,8 +37,8 @@ def load_pretrained(name: str, folder: Path, kind: str, family: str | None = Non
 class ClipNetwork:
     """Both halves of a CLIP: pictures and texts to vectors of unit length."""
 
-    def __init__(self, folder: Path) -> None:
-        self.model = load_pretrained("clip", folder, "CLIPModel", "clip")
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self.model = load_pretrained("clip", folder, "CLIPModel", "clip").to(device)
         import transformers
 
         try:
@@ -56,8 +56,9 @@ class ClipNetwork:
     def text(self, caption: str) -> Float[Tensor, "d"]:
         """What is longer than CLIP reads is cut, as everywhere; `is_cut` tells."""
         ids = self.tokenizer(caption, truncation=True, max_length=self.max_tokens, return_tensors="pt")
+        ids = ids.to(self.model.device)
         pooled = self.model.text_model(input_ids=ids.input_ids, attention_mask=ids.attention_mask).pooler_output
-        return nn.functional.normalize(self.model.text_projection(pooled), dim=-1)[0]
+        return nn.functional.normalize(self.model.text_projection(pooled), dim=-1)[0].cpu()
 
     def is_cut(self, caption: str) -> bool:
         return len(self.tokenizer(caption, verbose=False).input_ids) > self.max_tokens
@@ -66,8 +67,8 @@ class ClipNetwork:
 class DinoNetwork:
     """The class token of a DINO, of unit length."""
 
-    def __init__(self, folder: Path) -> None:
-        self.model = load_pretrained("dino", folder, "AutoModel")
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self.model = load_pretrained("dino", folder, "AutoModel").to(device)
 
     def pictures(self, frames: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         return nn.functional.normalize(self.model(pixel_values=frames).last_hidden_state[:, 0], dim=-1)
@@ -76,8 +77,8 @@ class DinoNetwork:
 class VideoMaeNetwork:
     """The norm of the mean over tokens of a VideoMAE that was fine-tuned to classify: what its classifier reads."""
 
-    def __init__(self, folder: Path) -> None:
-        self.model = load_pretrained("videomae", folder, "VideoMAEForVideoClassification", "videomae")
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self.model = load_pretrained("videomae", folder, "VideoMAEForVideoClassification", "videomae").to(device)
         if self.model.fc_norm is None:
             raise UserError(f"'{folder}' was fine-tuned without a mean over tokens; use one with use_mean_pooling")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -163,6 +163,9 @@ def _sets(metric: Metric) -> tuple[str, ...]:
 
 
 def _items(made: Sequence[Video], real: Sequence[Video], paired: bool) -> list[Item]:
+    for videos in (made, real):
+        if twice := [name for name, count in Counter(video.name for video in videos).items() if count > 1]:
+            raise UserError(f"two videos of one set are named '{twice[0]}'; give each its own name")
     if not paired:
         return [*(Item({MADE: video}) for video in made), *(Item({REAL: video}) for video in real)]
     sets = {MADE: {video.name: video for video in made}, REAL: {video.name: video for video in real}}
