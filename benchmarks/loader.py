@@ -17,9 +17,10 @@ import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import av
 import torch
@@ -32,7 +33,7 @@ from vitascope.recipes.laptop import stiv
 from vitascope.system import Lesson, VideoModel
 from vitascope.train.initialise import initialised
 from vitascope.train.streaming import encoded
-from vitascope.types import Batch, generator_for
+from vitascope.types import Batch, Loss, generator_for
 
 
 def decode_alone(loader: Loader, place: Place, last: int) -> int:
@@ -74,7 +75,7 @@ def small_model() -> VideoModel:
     return initialised(run.model.model_copy(update={"backbone": small, "text": text}), 0)
 
 
-def waiting(model: VideoModel, batches: Iterator[Batch], seconds: float) -> float:
+def waiting(batches: Iterator[Any], lesson: Callable[[Any], Loss], seconds: float) -> float:
     """The share of its time for which a training step waits."""
     waited = total = 0.0
     next(batches)  # what the first one costs, a run pays once
@@ -83,7 +84,7 @@ def waiting(model: VideoModel, batches: Iterator[Batch], seconds: float) -> floa
         begun = time.monotonic()
         batch = next(batches)
         got = time.monotonic()
-        model.loss(batch, Lesson(), generator_for(0)).total.backward()
+        lesson(batch).total.backward()
         waited, total = waited + got - begun, total + time.monotonic() - begun
     return waited / total
 
@@ -104,16 +105,17 @@ def main() -> None:
     print(f"PyAV alone {statistics.median(alone):.0f}: {ratio:.2f} of it")
     if options.step:
         model = small_model()
-        stream = (encoded(model, batch) for batch in loader.batches(workers=options.workers))
-        print(
-            f"a step waits {waiting(model, stream, options.seconds):.1%} of its time for clips read as it goes,",
-            end=" ",
-        )
-        source = source_for(model.config.defaults, options.data)
+
+        def lesson(batch: Batch) -> Loss:
+            return model.loss(batch, Lesson(), generator_for(0))
+
+        stream = loader.batches(workers=options.workers)
+        as_it_goes = waiting(stream, lambda batch: lesson(encoded(model, batch)), options.seconds)
         with tempfile.TemporaryDirectory() as folder:
+            source = source_for(model.config.defaults, options.data)
             cache = open_cache(Path(folder), source, model.tokenizer, CLIPS_PER_SHARD)
-        cached = (cache.batch(step, 32, 0) for step in itertools.count())
-        print(f"and {waiting(model, cached, options.seconds):.1%} for cached latents")
+        cached = waiting((cache.batch(step, 32, 0) for step in itertools.count()), lesson, options.seconds)
+        print(f"a step waits {as_it_goes:.1%} of its time for clips read as it goes, {cached:.2%} for cached latents")
 
 
 if __name__ == "__main__":

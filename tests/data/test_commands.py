@@ -1,0 +1,68 @@
+"""Laws of the commands on footage: what is in it, a run on it, and what a model makes of it beside it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from filming import film, shoot
+
+from tiny import save_tiny
+from vitascope import cli, media
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = shoot(tmp_path_factory.mktemp("my films"))
+    (folder / "broken.mp4").write_text("no video")
+    return folder
+
+
+def vitascope(patch: pytest.MonkeyPatch, *words: str | Path) -> int:
+    patch.setattr(sys, "argv", ["vitascope", *map(str, words)])
+    patch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return int(end.value.code or 0)
+
+
+def test_show_counts_what_is_kept_and_what_is_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert vitascope(monkeypatch, "data", "show", folder, "--area", "32x32", "--lengths", "1,4") == 0
+    out = capsys.readouterr().out
+    assert "5 of 6 samples are kept" in out
+    assert "1 damaged or no video" in out and "'broken.mp4'" in out
+    assert vitascope(monkeypatch, "data", "show", folder, "--area", "32x32", "--lengths", "4") == 0
+    assert "left out: 2 too short for 4 frames at 8 fps: 'short.mp4', 'still.png'" in capsys.readouterr().out
+    assert vitascope(monkeypatch, "data", "show", folder, "--lengths", "four") == 2
+    assert "--lengths are numbers" in capsys.readouterr().err
+
+
+def test_footage_too_short_for_a_recipe_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert vitascope(monkeypatch, "train", "laptop:stiv", "--data", folder, "--print") == 2
+    said = capsys.readouterr().err
+    assert "no clip can be cut" in said and "2 too short for 16 frames at 8 fps" in said
+
+
+def test_compare_writes_a_sheet(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, out = save_tiny(tmp_path / "model"), tmp_path / "sheet.png"
+    assert vitascope(monkeypatch, "data", "compare", folder, "--model", model, "--out", out, "--num", "2") == 0
+    sheet = media.read_image(out)
+    assert sheet.shape[2] > 4 * 4 * 16
+    assert vitascope(monkeypatch, "data", "compare", folder, "--model", model, "--out", out) == 2  # it is there
+
+
+def test_the_run_of_a_longer_film_is_a_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    media.write(film(60, (64, 64)), tmp_path / "long.mp4")
+    assert vitascope(monkeypatch, "train", "laptop:stiv", "--data", tmp_path, "--print") == 0
+    run = json.loads(capsys.readouterr().out)
+    assert run["data"]["path"] == str(tmp_path) and len(run["data"]["identity"]) == 24
+    assert run["model"]["defaults"]["footage_size"] == [64, 64]
+    assert run["model"]["defaults"]["stride"] == 3
