@@ -26,6 +26,7 @@ HUB = "hub:"
 class Model(ABC):
     """What makes clips of requests: a model of ours, or a checkpoint of others."""
 
+    has_previews = True  # `preview` can show a video while it is sampled
     reworks_videos = False  # a given video is worked over as a whole, where ours go on from its end
 
     @property
