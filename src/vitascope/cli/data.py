@@ -50,10 +50,10 @@ def compare(
     from vitascope import media
     from vitascope.recipes.compare import ROWS, compared, psnr, sheet
     from vitascope.recipes.footage import source_for
-    from vitascope.sample.model import load
+    from vitascope.sample.model import load_own
 
     media.check_destination(out, force=force)
-    system = load(model).system
+    system = load_own(model).system
     source = source_for(system.config.defaults, data)
     rows = compared(system, source, range(min(num, len(source.rows))), seed)
     media.write(sheet(rows), out, force=force)

@@ -121,9 +121,9 @@ class OwnModel(Model):
         """The clip of latents that an interrupted `fulfil` kept."""
         kept, settings = read_latents(latents)
         check_maker(latents, settings, self)
-        if kept.ndim != 4 or kept.shape[1] != self.system.tokenizer.channels:
+        if kept.shape[1] != self.system.tokenizer.channels:
             raise UserError(
-                f"'{latents}' has latents of shape {tuple(kept.shape)} and this model's channels are "
+                f"'{latents}' has latents of {kept.shape[1]} channels and this model's have "
                 f"{self.system.tokenizer.channels}; give the file that generate left behind"
             )
         try:
@@ -199,6 +199,14 @@ def load(
     if (path / "model_index.json").is_file() and not (path / "model.json").is_file():
         raise UserError(f"'{path}' is a checkpoint in diffusers' layout: give it as {HUB}{path}")
     return OwnModel(load_model(path, usual_device(device)), read_card(path))
+
+
+def load_own(folder: str | Path | None = None, device: str | None = None) -> OwnModel:
+    """As `load`, for what needs the parts of a model of ours."""
+    model = load(folder, device)
+    if not isinstance(model, OwnModel):
+        raise UserError(f"'{folder}' is a checkpoint of others, whose parts this cannot use; give a model of vitascope")
+    return model
 
 
 def usual_device(device: str | None) -> str:

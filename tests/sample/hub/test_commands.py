@@ -56,7 +56,7 @@ def test_words_to_a_file_and_the_same_again(shell: Shell, folder_of: Folder) -> 
 
 def test_a_video_is_worked_over(shell: Shell, folder_of: Folder) -> None:
     rng = torch.Generator().manual_seed(0)
-    media.write(Clip(torch.rand(20, 3, 32, 48, generator=rng), fps=8), "in.mp4")
+    media.write(Clip(torch.rand(20, 3, 32, 48, generator=rng), fps=8.0), "in.mp4")
     model = ("--model", f"hub:{folder_of('cogvideox_v2v')}")
     code, said = shell("generate", "a star", *model, "--video", "in.mp4", "--steps", "2", "--out", "out.mp4")
     assert code == 0, said
