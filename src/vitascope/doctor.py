@@ -20,6 +20,10 @@ from rich.table import Table
 
 EXTRAS = {
     "hub": ("diffusers", "transformers", "accelerate", "sentencepiece", "protobuf", "ftfy"),
+    "data": ("pyarrow",),
+    "curate": ("opencv-python-headless", "pyarrow"),
+    "flow": ("opencv-python-headless",),
+    "plot": ("matplotlib",),
     "track": ("tensorboard",),
 }
 GIB = 2**30

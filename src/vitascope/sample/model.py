@@ -121,7 +121,7 @@ class OwnModel(Model):
         """The clip of latents that an interrupted `fulfil` kept."""
         kept, settings = read_latents(latents)
         check_maker(latents, settings, self)
-        if kept.shape[1] != self.system.tokenizer.channels:
+        if kept.ndim != 4 or kept.shape[1] != self.system.tokenizer.channels:
             raise UserError(
                 f"'{latents}' has latents of {kept.shape[1]} channels and this model's have "
                 f"{self.system.tokenizer.channels}; give the file that generate left behind"
