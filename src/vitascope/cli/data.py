@@ -55,6 +55,8 @@ def compare(
 
     media.check_destination(out, force=force)
     system = load_model(bundled() if model is None else Path(model), usual_device(None))
+    from vitascope.sample.model import load_own
+    system = load_own(model).system
     source = source_for(system.config.defaults, data)
     rows = compared(system, source, range(min(num, len(source.rows))), seed)
     media.write(sheet(rows), out, force=force)

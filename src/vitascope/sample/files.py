@@ -133,6 +133,8 @@ def differences(model: Model, settings: Mapping[str, Any], request: Request, pat
 
 def make_all(model: Model, wanted: Wanted, *, say: Say, force: bool, preview: bool = False) -> None:
     """A file for each request. What is wrong with any of them is said before the first is begun."""
+    if preview and not model.has_previews:
+        raise UserError("--preview is for models of ours: each family of others keeps latents in its own order")
     for request, _ in wanted:
         try:
             model.changes(request)
@@ -162,6 +164,9 @@ def make(model: Model, request: Request, path: Path, *, say: Say, force: bool, p
             say(f"the sampled video is not lost: vitascope decode {latents} --out {path}")
         raise
     latents.unlink(missing_ok=True)
+    how = clip.settings.get("hub", {}).get("decoded", "")
+    if "memory" in how:
+        say(f"note: decoded {how}")
     if clip.num_frames > 1 and clip.pixels.std() < 1 / 255:
         say("note: the video is of one flat colour; try another seed or less guidance")
     (width, height), spent = clip.size, time.monotonic() - begun

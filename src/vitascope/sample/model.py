@@ -26,6 +26,7 @@ HUB = "hub:"
 class Model(ABC):
     """What makes clips of requests: a model of ours, or a checkpoint of others."""
 
+    has_previews = True  # `preview` can show a video while it is sampled
     reworks_videos = False  # a given video is worked over as a whole, where ours go on from its end
 
     @property
@@ -122,7 +123,7 @@ class OwnModel(Model):
         check_maker(latents, settings, self)
         if kept.ndim != 4 or kept.shape[1] != self.system.tokenizer.channels:
             raise UserError(
-                f"'{latents}' has latents of shape {tuple(kept.shape)} and this model's channels are "
+                f"'{latents}' has latents of {kept.shape[1]} channels and this model's have "
                 f"{self.system.tokenizer.channels}; give the file that generate left behind"
             )
         try:
@@ -198,6 +199,14 @@ def load(
     if (path / "model_index.json").is_file() and not (path / "model.json").is_file():
         raise UserError(f"'{path}' is a checkpoint in diffusers' layout: give it as {HUB}{path}")
     return OwnModel(load_model(path, usual_device(device)), read_card(path))
+
+
+def load_own(folder: str | Path | None = None, device: str | None = None) -> OwnModel:
+    """As `load`, for what needs the parts of a model of ours."""
+    model = load(folder, device)
+    if not isinstance(model, OwnModel):
+        raise UserError(f"'{folder}' is a checkpoint of others, whose parts this cannot use; give a model of vitascope")
+    return model
 
 
 def usual_device(device: str | None) -> str:

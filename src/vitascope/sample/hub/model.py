@@ -32,6 +32,8 @@ STEPS_TO_DECODE = 2  # the fewest that every pipeline can take
 class HubModel(Model):
     """The pipelines over a checkpoint's parts, and where they came from."""
 
+    has_previews = False
+
     def __init__(self, routes: tuple[Route, ...], identity: str, origin: Mapping[str, Any]) -> None:
         self.routes, self._identity, self.origin = routes, identity, dict(origin)
         self.reworks_videos = any(route.traits.video for route in routes)
@@ -110,7 +112,7 @@ class HubModel(Model):
         return legal_fps(request.fps, own.fps), request.size or own.size
 
     def preview(self, z: Tensor) -> Clip:
-        raise UserError("--preview is for models of ours: each family keeps its latents in another order; leave it out")
+        raise NotImplementedError("each family keeps its latents in an order of its own")
 
     @torch.no_grad()
     def encode_decode(self, clip: Clip) -> Clip:
