@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydantic
 
 from vitascope.config import Config, CountOrZero, first_mistake, nearest
 from vitascope.errors import UserError
 from vitascope.evaluate.vbench import SUITES, VBENCH, VBENCH_LONG, Suite, official_name
 
+RESAMPLES = 2000
 AGGREGATES = ("quality_score", "semantic_score", "total_score")
 
 
@@ -25,6 +27,14 @@ class Measured(Config):
     departures: tuple[str, ...] = ()
 
 
+def resampled(totals: Sequence[float], counts: Sequence[int]) -> tuple[float, float]:
+    """The interval that holds 95 % of the ratios of sums over resampled videos, each with a total and a count."""
+    draws = np.random.default_rng(0).integers(len(totals), size=(RESAMPLES, len(totals)))
+    ratios = np.array(totals)[draws].sum(1) / np.array(counts)[draws].sum(1)
+    low, high = np.quantile(ratios, (0.025, 0.975))
+    return float(low), float(high)
+
+
 class SuiteReport(Config):
     """Raw values from 0 to 1 by dimension, under the name of the suite that they belong to."""
 
@@ -32,7 +42,6 @@ class SuiteReport(Config):
     model: str
     dimensions: dict[str, Measured]
     protocol: dict[str, Any] = pydantic.Field(default_factory=dict)
-    scored: dict[str, float | None] = pydantic.Field(default_factory=dict)  # for readers; always computed anew
 
     @property
     def raw(self) -> dict[str, float]:

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,7 +19,7 @@ from vitascope.config import nearest
 from vitascope.errors import UserError
 from vitascope.evaluate import dimensions
 from vitascope.evaluate.dimensions import FLOW, INTERPOLATION, Sum, dis_flow, halfway, over_frames, over_videos
-from vitascope.evaluate.suite_report import Measured, SuiteReport
+from vitascope.evaluate.suite_report import Measured, SuiteReport, resampled
 from vitascope.evaluate.vbench import VBENCH
 from vitascope.evaluate.vbench_files import SAMPLES, Prompt, find_videos
 from vitascope.types import Clip
@@ -29,7 +28,6 @@ CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.261302
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIDE = 224
 BATCH = 32
-RESAMPLES = 2000
 
 Embed = Callable[[Float[Tensor, "t 3 h w"]], Float[Tensor, "t d"]]
 
@@ -101,13 +99,9 @@ def measure(
 
 
 def interval(values: Sequence[Sum], reduce: Callable[[Sequence[Sum]], float]) -> tuple[float, float]:
-    """That holds 95 % of what resampled videos give."""
-    draws = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    by_frames = reduce is over_frames
-    totals = np.array([one.total if by_frames else one.value for one in values])
-    counts = np.array([one.count if by_frames else 1 for one in values])
-    low, high = np.quantile(totals[draws].sum(1) / counts[draws].sum(1), (0.025, 0.975))
-    return float(low), float(high)
+    """Of the value that `reduce` gives."""
+    units = values if reduce is over_frames else [Sum(one.value, 1) for one in values]
+    return resampled([one.total for one in units], [one.count for one in units])
 
 
 # One line each: what is read, by what network.
