@@ -14,12 +14,13 @@ from vitascope import media
 from vitascope.errors import UserError
 from vitascope.evaluate import dimensions
 from vitascope.evaluate.dimensions import Sum, dis_flow, halfway, over_frames, over_videos
-from vitascope.evaluate.vbench import VBENCH, VBENCH_2, VBENCH_I2V
+from vitascope.evaluate.vbench import VBENCH, VBENCH_2, VBENCH_I2V, slow_fast
 from vitascope.evaluate.vbench_files import (
     Prompt,
     export,
     find_videos,
     numbers_by_dimension,
+    read_knots,
     read_prompts,
     run_official,
 )
@@ -172,6 +173,22 @@ def test_the_official_prompts_are_read():
     assert set(numbers) == set(VBENCH.dimensions) and numbers["human_action"] == 100 and numbers["scene"] == 86
     assert len(read_prompts(SHARED / "prompts" / "vbench_i2v" / "vbench2_i2v_full_info.json", VBENCH_I2V)) == 1118
     assert len(read_prompts(SHARED / "prompts" / "vbench2" / "VBench2_full_info.json", VBENCH_2)) == 1230
+
+
+@needs_shared
+@pytest.mark.parametrize("what", ["subject", "background"])
+def test_the_tables_of_long_videos_are_read_and_rise(what: str):
+    knots = read_knots(SHARED / "prompts" / "vbench_long" / f"{what}_mapping_table.yaml")
+    values = [slow_fast(0.0, score / 1000, knots, (0.0, 1.0)) for score in range(1001)]
+    assert values == sorted(values) and len(knots) > 50 and 0 <= values[0] < values[-1] <= 1
+
+
+def test_other_tables_are_refused(tmp_path: Path):
+    path = tmp_path / "table.yaml"
+    for text, told in (("0.0: 0.0\n", "from 0 to 1"), ("a: b\n", "line 'knot: value'"), ("", "from 0 to 1")):
+        path.write_text(text)
+        with pytest.raises(UserError, match=told):
+            read_knots(path)
 
 
 @pytest.mark.parametrize(
