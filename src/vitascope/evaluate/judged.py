@@ -12,7 +12,7 @@ from vitascope.errors import UserError
 from vitascope.evaluate import dsg
 from vitascope.evaluate.compbench import CATEGORIES, NUM_FRAMES, SEEDS, Record, spread
 from vitascope.evaluate.judges import Asking
-from vitascope.evaluate.suite_report import Measured, SuiteReport, resampled
+from vitascope.evaluate.suite_report import Measured, SuiteReport, over_videos
 
 Progress = Callable[[int, int], None]
 
@@ -23,12 +23,6 @@ class Judged:
 
     report: SuiteReport
     skipped: tuple[str, ...]
-
-
-def averaged(values: Sequence[float], departures: tuple[str, ...]) -> Measured:
-    """The mean over videos."""
-    interval = resampled(values, [1] * len(values))
-    return Measured(value=sum(values) / len(values), n=len(values), interval=interval, departures=departures)
 
 
 def judge_compbench(
@@ -54,7 +48,7 @@ def judge_compbench(
             done += 1
             progress(done, total)
         if scores:
-            dimensions[name] = averaged(scores, CATEGORIES[name].departures)
+            dimensions[name] = over_videos(scores, [1] * len(scores), CATEGORIES[name].departures)
     protocol = {"judge": ask.judge.name, "frames": NUM_FRAMES, "seeds": list(SEEDS), "prompts": total}
     return finished("t2v_compbench_v2", model, dimensions, protocol, ask, skipped, folder)
 
@@ -82,7 +76,7 @@ def judge_dsg(
         progress(number, len(items))
     protocol = {"judge": ask.judge.name, "frames": dsg.NUM_FRAMES, "dependencies": dependencies, "prompts": len(items)}
     departures = ("frames of a video instead of a picture",)
-    dimensions = {"dsg": averaged(scores, departures)} if scores else {}
+    dimensions = {"dsg": over_videos(scores, [1] * len(scores), departures)} if scores else {}
     return finished("dsg", model, dimensions, protocol, ask, skipped, folder)
 
 

@@ -189,7 +189,7 @@ class LocalJudge:
         try:
             from transformers import AutoModelForImageTextToText, AutoProcessor
         except ImportError:
-            raise UserError("a judge of one's own needs transformers: pip install 'vitascope[hf]'") from None
+            raise UserError("a judge of one's own needs transformers: pip install 'vitascope[hub]'") from None
         try:
             self.processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
             self.model = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True).to(device).eval()

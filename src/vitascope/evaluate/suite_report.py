@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pydantic
+import torch
 
 from vitascope.config import Config, CountOrZero, first_mistake, nearest
 from vitascope.errors import UserError
+from vitascope.evaluate.intervals import bootstrap_interval, resamples
 from vitascope.evaluate.vbench import SUITES, VBENCH, VBENCH_LONG, Suite, official_name
 
 RESAMPLES = 2000
@@ -27,12 +28,14 @@ class Measured(Config):
     departures: tuple[str, ...] = ()
 
 
-def resampled(totals: Sequence[float], counts: Sequence[int]) -> tuple[float, float]:
-    """The interval that holds 95 % of the ratios of sums over resampled videos, each with a total and a count."""
-    draws = np.random.default_rng(0).integers(len(totals), size=(RESAMPLES, len(totals)))
-    ratios = np.array(totals)[draws].sum(1) / np.array(counts)[draws].sum(1)
-    low, high = np.quantile(ratios, (0.025, 0.975))
-    return float(low), float(high)
+def over_videos(totals: Sequence[float], counts: Sequence[int], departures: tuple[str, ...] = ()) -> Measured:
+    """The ratio of sums over videos, each with a total and a count, with the interval of resampled videos."""
+    value, interval = sum(totals) / sum(counts), None
+    if len(totals) > 1:
+        drawn = resamples(len(totals), RESAMPLES, 0, "videos").double()
+        ratios = drawn @ torch.tensor(totals).double() / (drawn @ torch.tensor(counts).double())
+        interval = bootstrap_interval(value, ratios.tolist())
+    return Measured(value=value, n=len(totals), interval=interval, departures=departures)
 
 
 class SuiteReport(Config):

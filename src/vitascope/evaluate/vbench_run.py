@@ -18,8 +18,9 @@ from vitascope import media
 from vitascope.config import nearest
 from vitascope.errors import UserError
 from vitascope.evaluate import dimensions
-from vitascope.evaluate.dimensions import FLOW, INTERPOLATION, Sum, dis_flow, halfway, over_frames, over_videos
-from vitascope.evaluate.suite_report import Measured, SuiteReport, resampled
+from vitascope.evaluate.dimensions import FLOW, INTERPOLATION, Sum, dis_flow, halfway
+from vitascope.evaluate.pretrained import ClipNetwork, load_pretrained
+from vitascope.evaluate.suite_report import SuiteReport, over_videos
 from vitascope.evaluate.vbench import VBENCH
 from vitascope.evaluate.vbench_files import SAMPLES, Prompt, find_videos
 from vitascope.types import Clip
@@ -48,7 +49,7 @@ class Networks:
 class Dimension:
     score: Callable[[Clip, Prompt, Networks], Sum | None]  # None: the video does not count
     needs: tuple[str, ...] = ()
-    reduce: Callable[[Sequence[Sum]], float] = over_videos
+    by_frames: bool = False  # all frames count alike, so that long videos weigh more; else all videos
     departures: tuple[str, ...] = ()
 
 
@@ -84,24 +85,18 @@ def measure(
         except UserError as error:
             skipped.append(f"{path.name}: {error}")
         progress(number, len(found))
-    measured = {
-        name: Measured(
-            value=DIMENSIONS[name].reduce(values), n=len(values), interval=interval(values, DIMENSIONS[name].reduce),
-            departures=DIMENSIONS[name].departures,
-        )
-        for name, values in sums.items() if values
-    }  # fmt: skip
+    measured = {}
+    for name, values in sums.items():
+        by_frames = DIMENSIONS[name].by_frames
+        units = values if by_frames else [Sum(one.value, 1) for one in values]
+        if units:
+            totals, counts = [one.total for one in units], [one.count for one in units]
+            measured[name] = over_videos(totals, counts, DIMENSIONS[name].departures)
     protocol = {
         "version": version("vitascope"), "networks": dict(networks.names), "missing_videos": len(missing),
         "skipped": skipped, "left_out": {name: lacking for name, lacking in left_out.items() if lacking},
     }  # fmt: skip
     return SuiteReport(suite=VBENCH.name, model=model, dimensions=measured, protocol=protocol)
-
-
-def interval(values: Sequence[Sum], reduce: Callable[[Sequence[Sum]], float]) -> tuple[float, float]:
-    """Of the value that `reduce` gives."""
-    units = values if reduce is over_frames else [Sum(one.value, 1) for one in values]
-    return resampled([one.total for one in units], [one.count for one in units])
 
 
 # One line each: what is read, by what network.
@@ -146,13 +141,13 @@ def style(clip: Clip, prompt: Prompt, networks: Networks) -> Sum | None:
 
 
 DIMENSIONS: dict[str, Dimension] = {
-    "subject_consistency": Dimension(subject, ("dino",), over_frames),
-    "background_consistency": Dimension(background, ("clip",), over_frames),
+    "subject_consistency": Dimension(subject, ("dino",), by_frames=True),
+    "background_consistency": Dimension(background, ("clip",), by_frames=True),
     "temporal_flickering": Dimension(flickering, departures=(f"static videos chosen with {FLOW}",)),
     "motion_smoothness": Dimension(smoothness, departures=(INTERPOLATION,)),
     "dynamic_degree": Dimension(dynamics, departures=(FLOW,)),
     "aesthetic_quality": Dimension(aesthetics, ("large_clip", "aesthetic_head")),
-    "appearance_style": Dimension(style, ("clip", "words"), over_frames),
+    "appearance_style": Dimension(style, ("clip", "words"), by_frames=True),
 }
 
 
@@ -197,48 +192,20 @@ def load_networks(
     """From folders as transformers writes them, and LAION's head as it was published."""
     given: dict[str, Any] = {}
     if dino is not None:
-        vit = from_folder("ViTModel", dino)
+        vit = load_pretrained("dino", dino, "ViTModel", "vit")
         given["dino"] = batched(
             lambda frames: vit(for_dino(frames), interpolate_pos_encoding=True).last_hidden_state[:, 0]
         )
     if clip is not None:
-        given["clip"], given["words"] = clip_image(clip), clip_words(clip)
+        base = ClipNetwork(clip)
+        given["clip"], given["words"] = batched(lambda frames: base.pictures(for_clip(frames))), base.text
     if large_clip is not None:
-        given["large_clip"] = clip_image(large_clip)
+        large = ClipNetwork(large_clip)
+        given["large_clip"] = batched(lambda frames: large.pictures(for_clip(frames)))
     if head is not None:
         given["aesthetic_head"] = read_head(head)
     paths = {"dino": dino, "clip": clip, "large_clip": large_clip, "aesthetic_head": head}
     return Networks(**given, names={name: path.name for name, path in paths.items() if path is not None})
-
-
-def from_folder(kind: str, folder: Path) -> Any:
-    try:
-        import transformers
-    except ImportError:
-        raise UserError("networks of transformers need it: pip install 'vitascope[hf]'") from None
-    try:
-        found = getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise UserError(f"'{folder}' holds no {kind} of transformers: {error}") from None
-    return found.eval() if isinstance(found, torch.nn.Module) else found
-
-
-def clip_image(folder: Path) -> Embed:
-    network = from_folder("CLIPModel", folder)
-    return batched(
-        lambda frames: network.visual_projection(network.vision_model(pixel_values=for_clip(frames)).pooler_output)
-    )
-
-
-def clip_words(folder: Path) -> Callable[[str], Float[Tensor, "d"]]:
-    network, tokenizer = from_folder("CLIPModel", folder), from_folder("AutoTokenizer", folder)
-
-    @torch.no_grad()
-    def words(text: str) -> Float[Tensor, "d"]:
-        tokens = tokenizer(text, truncation=True, return_tensors="pt")
-        return network.text_projection(network.text_model(**tokens).pooler_output)[0]
-
-    return words
 
 
 def read_head(path: Path) -> tuple[Float[Tensor, "1 d"], Float[Tensor, "1"]]:
