@@ -264,7 +264,7 @@ def test_networks_come_from_folders(tmp_path: Path):
     networks = load_networks(dino=tmp_path / "dino")
     assert networks.dino is not None and networks.names == {"dino": "dino"}
     assert networks.dino(torch.rand(3, 3, 60, 100)).shape == (3, 16)
-    with pytest.raises(UserError, match="cannot be loaded as ViTModel"):
+    with pytest.raises(UserError, match="is no vit"):
         load_networks(dino=tmp_path)
     (tmp_path / "head.pth").write_bytes(b"no weights")
     with pytest.raises(UserError, match="no linear head"):
