@@ -13,13 +13,15 @@ import torch
 from vitascope import media
 from vitascope.errors import UserError
 from vitascope.evaluate import dimensions
-from vitascope.evaluate.dimensions import Sum, dis_flow, halfway, over_frames, over_videos
-from vitascope.evaluate.vbench import VBENCH, VBENCH_2, VBENCH_I2V
+from vitascope.evaluate.dimensions import Sum, dis_flow, halfway
+from vitascope.evaluate.suite_report import over_videos
+from vitascope.evaluate.vbench import VBENCH, VBENCH_2, VBENCH_I2V, slow_fast
 from vitascope.evaluate.vbench_files import (
     Prompt,
     export,
     find_videos,
     numbers_by_dimension,
+    read_knots,
     read_prompts,
     run_official,
 )
@@ -55,10 +57,12 @@ def test_consistency_looks_at_the_frame_before_and_at_the_first():
     assert dimensions.consistency(torch.stack([a, minus_a])).value == 0  # never below nothing
 
 
-def test_long_videos_weigh_more_unless_videos_are_averaged():
-    short, long = Sum(1.0, 1), Sum(0.0, 3)
-    assert over_frames([short, long]) == 0.25 and over_videos([short, long]) == 0.5
-    assert over_frames([short, short, long]) == (short + short + long).value
+def test_long_videos_weigh_more_by_frames_than_by_videos(tmp_path: Path):
+    parts = [Sum(1.0, 1), Sum(0.0, 3)]
+    assert sum(parts, Sum()).value == 0.25
+    one = over_videos([part.total for part in parts], [part.count for part in parts])
+    assert one.value == 0.25 and one.n == 2 and one.interval[0] < 0.25 < one.interval[1]
+    assert over_videos([0.5], [1]).interval is None
 
 
 def test_flickering_is_the_mean_step_in_8_bit_values():
@@ -174,6 +178,22 @@ def test_the_official_prompts_are_read():
     assert len(read_prompts(SHARED / "prompts" / "vbench2" / "VBench2_full_info.json", VBENCH_2)) == 1230
 
 
+@needs_shared
+@pytest.mark.parametrize("what", ["subject", "background"])
+def test_the_tables_of_long_videos_are_read_and_rise(what: str):
+    knots = read_knots(SHARED / "prompts" / "vbench_long" / f"{what}_mapping_table.yaml")
+    values = [slow_fast(0.0, score / 1000, knots, (0.0, 1.0)) for score in range(1001)]
+    assert values == sorted(values) and len(knots) > 50 and 0 <= values[0] < values[-1] <= 1
+
+
+def test_other_tables_are_refused(tmp_path: Path):
+    path = tmp_path / "table.yaml"
+    for text, told in (("0.0: 0.0\n", "from 0 to 1"), ("a: b\n", "line 'knot: value'"), ("", "from 0 to 1")):
+        path.write_text(text)
+        with pytest.raises(UserError, match=told):
+            read_knots(path)
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -244,7 +264,7 @@ def test_networks_come_from_folders(tmp_path: Path):
     networks = load_networks(dino=tmp_path / "dino")
     assert networks.dino is not None and networks.names == {"dino": "dino"}
     assert networks.dino(torch.rand(3, 3, 60, 100)).shape == (3, 16)
-    with pytest.raises(UserError, match="no ViTModel of transformers"):
+    with pytest.raises(UserError, match="is no vit"):
         load_networks(dino=tmp_path)
     (tmp_path / "head.pth").write_bytes(b"no weights")
     with pytest.raises(UserError, match="no linear head"):

@@ -75,7 +75,7 @@ def test_the_report_says_what_it_is_and_is_not(report: TwinReport, tmp_path: Pat
     console = Console(record=True, width=150, file=io.StringIO())
     report.print(console)
     shown = console.export_text()
-    assert "quality" in shown and "it has none" in shown and "wrong caption" in shown
+    assert "quality" in shown and "it has none" in shown and "shuffled" in shown and "caption" in shown
     path = tmp_path / "report.json"
     path.write_text(report.to_json())
     with pytest.raises(UserError, match="another test"):

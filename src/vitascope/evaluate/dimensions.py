@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,16 +42,6 @@ class Sum:
     @property
     def value(self) -> float:
         return self.total / self.count if self.count else math.nan
-
-
-def over_frames(videos: Sequence[Sum]) -> float:
-    """All frames count alike, so long videos weigh more: the official way on one process."""
-    return sum(videos, Sum()).value
-
-
-def over_videos(videos: Sequence[Sum]) -> float:
-    """All videos count alike: the official way for subject consistency on several processes."""
-    return sum((Sum(video.value, 1) for video in videos), Sum()).value
 
 
 def consistency(features: Float[Tensor, "t d"]) -> Sum:

@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
 from vitascope import media
 from vitascope.errors import UserError
 from vitascope.evaluate import dsg
 from vitascope.evaluate.compbench import CATEGORIES, NUM_FRAMES, SEEDS, Record, spread
 from vitascope.evaluate.judges import Asking
-from vitascope.evaluate.suite_report import Measured, SuiteReport
+from vitascope.evaluate.suite_report import Measured, SuiteReport, over_videos
 
 Progress = Callable[[int, int], None]
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -26,14 +23,6 @@ class Judged:
 
     report: SuiteReport
     skipped: tuple[str, ...]
-
-
-def bootstrapped(values: Sequence[float], departures: tuple[str, ...] = ()) -> Measured:
-    """The mean over videos, with the interval that holds 95 % of the means of resampled videos."""
-    known = np.array(values)
-    draws = np.random.default_rng(0).integers(len(known), size=(RESAMPLES, len(known)))
-    low, high = np.quantile(known[draws].mean(1), (0.025, 0.975))
-    return Measured(value=float(known.mean()), n=len(known), interval=(float(low), float(high)), departures=departures)
 
 
 def judge_compbench(
@@ -59,7 +48,7 @@ def judge_compbench(
             done += 1
             progress(done, total)
         if scores:
-            dimensions[name] = bootstrapped(scores, CATEGORIES[name].departures)
+            dimensions[name] = over_videos(scores, [1] * len(scores), CATEGORIES[name].departures)
     protocol = {"judge": ask.judge.name, "frames": NUM_FRAMES, "seeds": list(SEEDS), "prompts": total}
     return finished("t2v_compbench_v2", model, dimensions, protocol, ask, skipped, folder)
 
@@ -87,7 +76,7 @@ def judge_dsg(
         progress(number, len(items))
     protocol = {"judge": ask.judge.name, "frames": dsg.NUM_FRAMES, "dependencies": dependencies, "prompts": len(items)}
     departures = ("frames of a video instead of a picture",)
-    dimensions = {"dsg": bootstrapped(scores, departures)} if scores else {}
+    dimensions = {"dsg": over_videos(scores, [1] * len(scores), departures)} if scores else {}
     return finished("dsg", model, dimensions, protocol, ask, skipped, folder)
 
 

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
+import torch
 
 from vitascope.config import Config, CountOrZero, first_mistake, nearest
 from vitascope.errors import UserError
+from vitascope.evaluate.intervals import bootstrap_interval, resamples
 from vitascope.evaluate.vbench import SUITES, VBENCH, VBENCH_LONG, Suite, official_name
 
+RESAMPLES = 2000
 AGGREGATES = ("quality_score", "semantic_score", "total_score")
 
 
@@ -25,6 +28,16 @@ class Measured(Config):
     departures: tuple[str, ...] = ()
 
 
+def over_videos(totals: Sequence[float], counts: Sequence[int], departures: tuple[str, ...] = ()) -> Measured:
+    """The ratio of sums over videos, each with a total and a count, with the interval of resampled videos."""
+    value, interval = sum(totals) / sum(counts), None
+    if len(totals) > 1:
+        drawn = resamples(len(totals), RESAMPLES, 0, "videos").double()
+        ratios = drawn @ torch.tensor(totals).double() / (drawn @ torch.tensor(counts).double())
+        interval = bootstrap_interval(value, ratios.tolist())
+    return Measured(value=value, n=len(totals), interval=interval, departures=departures)
+
+
 class SuiteReport(Config):
     """Raw values from 0 to 1 by dimension, under the name of the suite that they belong to."""
 
@@ -32,7 +45,6 @@ class SuiteReport(Config):
     model: str
     dimensions: dict[str, Measured]
     protocol: dict[str, Any] = pydantic.Field(default_factory=dict)
-    scored: dict[str, float | None] = pydantic.Field(default_factory=dict)  # for readers; always computed anew
 
     @property
     def raw(self) -> dict[str, float]:

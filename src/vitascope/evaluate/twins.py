@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from torch.nn import functional
@@ -111,20 +112,20 @@ class TwinReport:
         title = "{split}, {captions} captions, {num} scenes of each kind, seed {seed}".format(**self.protocol)
         both = [("VBench's dimensions in Toyland", VBENCH.dimensions), ("CompBench's categories", tuple(CATEGORIES))]
         for what, names in both:
-            table = Table("", "made", "95 % interval", "n", title=f"{what}: {title}")
+            table = Table("", title=f"{what}: {title}", box=box.SIMPLE, collapse_padding=True, pad_edge=False)
             others = [column for column in self.columns if column != "made"]
-            for column in others:
-                table.add_column(column, justify="right")
+            for column in ("made", "95 %", "n", *others):
+                table.add_column(column.replace(" c", "\nc"), justify="right", no_wrap=True)
             for name in names:
                 rate = self.columns["made"][name]
                 low, high = rate.interval
                 beside = [shown(self.columns[column][name], 2) for column in others]
-                interval = f"{low:.3f} .. {high:.3f}"
-                table.add_row(name.replace("_", " "), shown(rate, 3), interval, str(rate.count), *beside)
+                interval = f"{low:.2f}-{high:.2f}".replace("0.", ".")
+                table.add_row(name.replace("_", " "), shown(rate, 2), interval, str(rate.count), *beside)
             table.add_section()
             for name, values in self.aggregates(what == both[0][0]).items():
                 first, *rest = (values[column] for column in ("made", *others))
-                table.add_row(name, shown(first, 3), "", "", *(shown(value, 2) for value in rest), style="bold")
+                table.add_row(name, shown(first, 2), "", "", *(shown(value, 2) for value in rest), style="bold")
             console.print(table)
 
     def aggregates(self, of_vbench: bool) -> dict[str, dict[str, float | None]]:
@@ -158,7 +159,7 @@ def evaluate_suites(
 ) -> TwinReport:
     """Ask for `num` scenes of every kind, and judge beside each clip what is perfect and what is worthless.
 
-    The columns: the truth, and that through the tokenizer if there is one (ceilings); smooth noise (a random model),
+    The columns: the truth, and that coded by the tokenizer if there is one (ceilings); smooth noise (a random model),
     the true first frame held, the true frames in another order, and true clips of other captions (floors).
     """
     wanted_split, wording = one_of("split", split, SPLITS), one_of("captions", captions, CAPTIONS)
@@ -180,7 +181,7 @@ def evaluate_suites(
             refuse_another_size(clip)
             answers = {"made": clip, "truth": one.truth}
             if encode_decode is not None:
-                answers["tokenizer"] = encode_decode(one.truth)
+                answers["coded"] = encode_decode(one.truth)
             other = question(wanted_split, kind, other_than(number), wording, 0)
             answers |= {name: spoil(one, other) for name, spoil in FLOORS.items()}
             columns = {name: judged_by_all(answer, one.wanted) for name, answer in answers.items()}

@@ -135,3 +135,16 @@ def version_told(text: str) -> str:
     """What the program says of itself, if it does."""
     found = re.search(r"vbench[ =v]*(\d+(?:\.\d+)+)", text, re.IGNORECASE)
     return found.group(1) if found else "not told"
+
+
+def read_knots(path: Path) -> dict[float, float]:
+    """A mapping table of VBench-Long (`subject_mapping_table.yaml`): lines of two numbers, for `vbench.slow_fast`."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        pairs = [line.split("#")[0].split(":") for line in lines if line.split("#")[0].strip()]
+        knots = {float(one): float(other) for one, other in pairs}
+    except (OSError, ValueError) as error:
+        raise UserError(f"'{path}' must be a table with a line 'knot: value' for each knot ({error})") from None
+    if min(knots, default=1.0) > 0 or max(knots, default=0.0) < 1:
+        raise UserError(f"'{path}' must have knots from 0 to 1, got {len(knots)}: {sorted(knots)[:3]}")
+    return knots

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -19,8 +18,9 @@ from vitascope import media
 from vitascope.config import nearest
 from vitascope.errors import UserError
 from vitascope.evaluate import dimensions
-from vitascope.evaluate.dimensions import FLOW, INTERPOLATION, Sum, dis_flow, halfway, over_frames, over_videos
-from vitascope.evaluate.suite_report import Measured, SuiteReport
+from vitascope.evaluate.dimensions import FLOW, INTERPOLATION, Sum, dis_flow, halfway
+from vitascope.evaluate.pretrained import ClipNetwork, load_pretrained
+from vitascope.evaluate.suite_report import SuiteReport, over_videos
 from vitascope.evaluate.vbench import VBENCH
 from vitascope.evaluate.vbench_files import SAMPLES, Prompt, find_videos
 from vitascope.types import Clip
@@ -29,7 +29,6 @@ CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.261302
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIDE = 224
 BATCH = 32
-RESAMPLES = 2000
 
 Embed = Callable[[Float[Tensor, "t 3 h w"]], Float[Tensor, "t d"]]
 
@@ -50,7 +49,7 @@ class Networks:
 class Dimension:
     score: Callable[[Clip, Prompt, Networks], Sum | None]  # None: the video does not count
     needs: tuple[str, ...] = ()
-    reduce: Callable[[Sequence[Sum]], float] = over_videos
+    by_frames: bool = False  # all frames count alike, so that long videos weigh more; else all videos
     departures: tuple[str, ...] = ()
 
 
@@ -86,28 +85,18 @@ def measure(
         except UserError as error:
             skipped.append(f"{path.name}: {error}")
         progress(number, len(found))
-    measured = {
-        name: Measured(
-            value=DIMENSIONS[name].reduce(values), n=len(values), interval=interval(values, DIMENSIONS[name].reduce),
-            departures=DIMENSIONS[name].departures,
-        )
-        for name, values in sums.items() if values
-    }  # fmt: skip
+    measured = {}
+    for name, values in sums.items():
+        by_frames = DIMENSIONS[name].by_frames
+        units = values if by_frames else [Sum(one.value, 1) for one in values]
+        if units:
+            totals, counts = [one.total for one in units], [one.count for one in units]
+            measured[name] = over_videos(totals, counts, DIMENSIONS[name].departures)
     protocol = {
         "version": version("vitascope"), "networks": dict(networks.names), "missing_videos": len(missing),
         "skipped": skipped, "left_out": {name: lacking for name, lacking in left_out.items() if lacking},
     }  # fmt: skip
     return SuiteReport(suite=VBENCH.name, model=model, dimensions=measured, protocol=protocol)
-
-
-def interval(values: Sequence[Sum], reduce: Callable[[Sequence[Sum]], float]) -> tuple[float, float]:
-    """That holds 95 % of what resampled videos give."""
-    draws = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    by_frames = reduce is over_frames
-    totals = np.array([one.total if by_frames else one.value for one in values])
-    counts = np.array([one.count if by_frames else 1 for one in values])
-    low, high = np.quantile(totals[draws].sum(1) / counts[draws].sum(1), (0.025, 0.975))
-    return float(low), float(high)
 
 
 # One line each: what is read, by what network.
@@ -152,13 +141,13 @@ def style(clip: Clip, prompt: Prompt, networks: Networks) -> Sum | None:
 
 
 DIMENSIONS: dict[str, Dimension] = {
-    "subject_consistency": Dimension(subject, ("dino",), over_frames),
-    "background_consistency": Dimension(background, ("clip",), over_frames),
+    "subject_consistency": Dimension(subject, ("dino",), by_frames=True),
+    "background_consistency": Dimension(background, ("clip",), by_frames=True),
     "temporal_flickering": Dimension(flickering, departures=(f"static videos chosen with {FLOW}",)),
     "motion_smoothness": Dimension(smoothness, departures=(INTERPOLATION,)),
     "dynamic_degree": Dimension(dynamics, departures=(FLOW,)),
     "aesthetic_quality": Dimension(aesthetics, ("large_clip", "aesthetic_head")),
-    "appearance_style": Dimension(style, ("clip", "words"), over_frames),
+    "appearance_style": Dimension(style, ("clip", "words"), by_frames=True),
 }
 
 
@@ -203,14 +192,16 @@ def load_networks(
     """From folders as transformers writes them, and LAION's head as it was published."""
     given: dict[str, Any] = {}
     if dino is not None:
-        vit = from_folder("ViTModel", dino)
+        vit = load_pretrained("dino", dino, "ViTModel", "vit")
         given["dino"] = batched(
             lambda frames: vit(for_dino(frames), interpolate_pos_encoding=True).last_hidden_state[:, 0]
         )
     if clip is not None:
-        given["clip"], given["words"] = clip_image(clip), clip_words(clip)
+        base = ClipNetwork(clip)
+        given["clip"], given["words"] = batched(lambda frames: base.pictures(for_clip(frames))), base.text
     if large_clip is not None:
-        given["large_clip"] = clip_image(large_clip)
+        large = ClipNetwork(large_clip)
+        given["large_clip"] = batched(lambda frames: large.pictures(for_clip(frames)))
     if head is not None:
         given["aesthetic_head"] = read_head(head)
     paths = {"dino": dino, "clip": clip, "large_clip": large_clip, "aesthetic_head": head}
