@@ -19,8 +19,12 @@ from rich.console import Console
 from rich.table import Table
 
 EXTRAS = {
+    "data": ("pyarrow",),
     "hub": ("diffusers", "transformers", "accelerate", "sentencepiece", "protobuf", "ftfy"),
     "track": ("tensorboard",),
+    "flow": ("opencv-python-headless",),
+    "plot": ("matplotlib",),
+    "curate": ("opencv-python-headless", "pyarrow"),
 }
 GIB = 2**30
 
