@@ -14,8 +14,10 @@ def waves(num: int, *, seed: int = 0, width: int = 160, height: int = 128, speed
     """A picture of its own for each seed that moves to the right by `speed` pixels a frame."""
     rng = np.random.default_rng(seed)
     reach = width + int(speed * num) + 2
-    coarse = rng.random((height // 8 + 1, reach // 8 + 2, 3))
-    picture = np.kron(coarse, np.ones((8, 8, 1)))[:height, :reach] * 255
+    picture = np.zeros((height, reach, 3))
+    for side, strength in ((40, 200), (8, 55)):
+        coarse = rng.random((height // side + 1, reach // side + 2, 3))
+        picture += strength * np.kron(coarse, np.ones((side, side, 1)))[:height, :reach]
     lefts = [int(speed * (num - 1 - frame)) for frame in range(num)]
     return np.stack([picture[:, left : left + width] for left in lefts]).astype(np.uint8)
 

@@ -27,6 +27,7 @@ def curate(
         raise UserError("--out is missing: the folder for the shards")
     import os
 
+    _check_extra()
     from vitascope.config import override
     from vitascope.engine import executors
     from vitascope.engine.config import Curate
@@ -49,6 +50,14 @@ def curate(
     say(f"{out}: the shards; vitascope curate report {out}")
 
 
+def _check_extra() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("cv2", "pyarrow") if find_spec(name) is None]
+    if missing:
+        raise UserError(f"curating needs {' and '.join(missing)}: pip install 'vitascope[curate]'")
+
+
 def _tell(funnel: dict) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -65,6 +74,7 @@ def _tell(funnel: dict) -> None:
 def _report(folders: list[Path], page: Path | None, *, force: bool) -> None:
     if len(folders) != 1:
         raise UserError("give one folder: vitascope curate report FOLDER")
+    _check_extra()
     from vitascope import media
     from vitascope.engine.report import report
 

@@ -95,7 +95,7 @@ class Cutting(Config):
 
 
 class Shards(Config):
-    clips: Count = 500  # in one shard
+    clips: Count = 100  # in one shard, which is put together in memory
 
 
 class Curate(Config):

@@ -18,6 +18,7 @@ from vitascope.media.reading import VIDEO_FORMATS
 FORMATS = VIDEO_FORMATS + ",gif"
 EIGHT_BIT_PLANAR = {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray"}
 FULL_RANGE = 2  # of av.VideoFrame.color_range
+STATED_RATE_HOLDS = 0.005  # of it: time stamps in milliseconds make no better one
 MOST_PIXELS = 16384 * 16384
 
 
@@ -149,7 +150,7 @@ def pictures(container: av.container.InputContainer, video: Video) -> Iterator[P
     if not video.num_frames:
         raise NotAVideo("holds no frame")
     video.is_variable = gaps.vary
-    if gaps.num and gaps.total > 0:
+    if gaps.num and gaps.total > 0 and abs(gaps.num / gaps.total / video.fps - 1) > STATED_RATE_HOLDS:
         video.fps = gaps.num / gaps.total
     video.seconds = last - first + 1 / video.fps
     short = video.stated_seconds - video.seconds

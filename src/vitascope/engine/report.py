@@ -74,7 +74,7 @@ def _funnel(funnel: dict[str, Any]) -> str:
     total = max(1, funnel["frames"]["decoded"])
     rows = "".join(
         f"<tr><td>{html.escape(reason)}<td>{count['pieces']}<td>{count['frames']}<td>{count['seconds']:.1f}"
-        f"<td><i class={'kept' if reason == 'kept' else 'lost'} style='width:{300 * count['frames'] / total:.1f}px'></i>"
+        f"<td><i class={_colour(reason)} style='width:{300 * count['frames'] / total:.1f}px'></i>"
         for reason, count in sorted(funnel["pieces"].items(), key=lambda item: (item[0] != "kept", -item[1]["frames"]))
     )
     tiers = ", ".join(f"{name} {number}" for name, number in funnel["tiers"].items())
@@ -82,6 +82,10 @@ def _funnel(funnel: dict[str, Any]) -> str:
         f"<table><tr><th>what became of it<th>pieces<th>frames<th>seconds<th>share{rows}"
         f"<tr><th>all<th><th>{funnel['frames']['decoded']}</table><p>Kept, by tier: {html.escape(tiers) or 'none'}.</p>"
     )
+
+
+def _colour(reason: str) -> str:
+    return "kept" if reason == "kept" else "lost"
 
 
 def _examples(pieces: Sequence[dict[str, Any]], paths: dict[str, Path]) -> str:

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from vitascope.config import to_json
+from vitascope.engine import shards
 from vitascope.engine.config import Curate, Tier
 from vitascope.engine.duplicates import hashes_of, without_duplicates
 from vitascope.engine.executors import Executor, Failed, Limits
 from vitascope.engine.files import CutTask, MeasureTask, cut_file, key_of, measure_file, rows_of, stem_of
 from vitascope.engine.pieces import Measured, Piece, pieces_of
-from vitascope.engine.shards import write_shards
 from vitascope.engine.sources import Source
 from vitascope.errors import UserError
 from vitascope.media.writing import make_folder, replace_file
@@ -77,7 +77,7 @@ def _curate(
     failed = _cut(kept, files, work, settings, executor, limits, progress("cutting"))
     pieces = [piece.drop("cutting", failed[piece.file]) if _lost(piece, failed) else piece for piece in pieces]
     samples = [_sample(piece, files[piece.file], settings) for piece in pieces if not piece.dropped]
-    write_shards(out, work, samples, settings.shards.clips)
+    shards.write(out, work, samples, settings.shards.clips)
     funnel = _funnel(records, pieces, files, settings)
     told = {"files": records, "pieces": [_piece_record(piece, files[piece.file], settings) for piece in pieces]}
     replace_file(out / RECORDS, json.dumps(told, ensure_ascii=False).encode())

@@ -119,8 +119,8 @@ def _dissolves(frames: np.ndarray, cuts: list[int], settings: Scenes) -> Iterato
         low, high = max(0, begin - most), min(len(frames), begin + BLOCK + most)
         block = thumbs[low:high].astype(np.float32)
         found += [
-            (residual, low + middle, reach)
-            for middle, reach, residual in _straight(block, settings)
+            (-change, low + middle, reach)
+            for middle, reach, change in _straight(block, settings)
             if begin <= low + middle < begin + BLOCK
         ]
     taken: list[tuple[int, int]] = []
@@ -135,7 +135,7 @@ def _dissolves(frames: np.ndarray, cuts: list[int], settings: Scenes) -> Iterato
 
 
 def _straight(pixels: Float[np.ndarray, "n h w 3"], settings: Scenes) -> Iterator[tuple[int, int, float]]:
-    """Middles of stretches of frames that lie on a line between ends that differ, their reach, how far off they are.
+    """Middles of stretches of frames that lie on a line between ends that differ, their reach, how much changes there.
 
     Of several reaches around one middle the shortest that spans the whole change counts.
     """
@@ -155,7 +155,7 @@ def _straight(pixels: Float[np.ndarray, "n h w 3"], settings: Scenes) -> Iterato
     spans = good & (lengths >= 0.9 * np.where(good, lengths, 0).max(0))
     for middle in np.flatnonzero(spans.any(0)):
         number = int(spans[:, middle].argmax())
-        yield int(middle), REACHES[number], float(residuals[number, middle])
+        yield int(middle), REACHES[number], float(lengths[number, middle] * (1 - residuals[number, middle]))
 
 
 def _off_the_line(
