@@ -21,10 +21,6 @@ from rich.table import Table
 EXTRAS = {
     "data": ("pyarrow",),
     "hub": ("diffusers", "transformers", "accelerate", "sentencepiece", "protobuf", "ftfy"),
-    "data": ("pyarrow",),
-    "curate": ("opencv-python-headless", "pyarrow"),
-    "flow": ("opencv-python-headless",),
-    "plot": ("matplotlib",),
     "track": ("tensorboard",),
     "flow": ("opencv-python-headless",),
     "plot": ("matplotlib",),

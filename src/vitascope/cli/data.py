@@ -50,12 +50,9 @@ def compare(
     from vitascope import media
     from vitascope.recipes.compare import ROWS, compared, psnr, sheet
     from vitascope.recipes.footage import source_for
-    from vitascope.sample.model import bundled, usual_device
-    from vitascope.system import load_model
+    from vitascope.sample.model import load_own
 
     media.check_destination(out, force=force)
-    system = load_model(bundled() if model is None else Path(model), usual_device(None))
-    from vitascope.sample.model import load_own
     system = load_own(model).system
     source = source_for(system.config.defaults, data)
     rows = compared(system, source, range(min(num, len(source.rows))), seed)

@@ -70,7 +70,7 @@ class Picture:
         if self.frame.format.name in EIGHT_BIT_PLANAR:
             plane = self.frame.planes[0]
             rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-            picture = rows[: self.frame.height, : self.frame.width]
+            picture: np.ndarray = rows[: self.frame.height, : self.frame.width]
             if self.frame.color_range != FULL_RANGE and not self.frame.format.name.startswith("yuvj"):
                 picture = LIMITED_TO_FULL[picture]
         else:
@@ -135,7 +135,8 @@ def pictures(container: av.container.InputContainer, video: Video) -> Iterator[P
             elif (frame.width, frame.height) != (video.width, video.height):
                 video.damage = f"another size from frame {video.num_frames} on"
                 break
-            time = last + 1 / video.fps if frame.time is None and video.num_frames else (frame.time or 0.0)
+            stated: float | None = frame.time
+            time = last + 1 / video.fps if stated is None and video.num_frames else (stated or 0.0)
             if video.num_frames:
                 gaps.add(time - last)
             else:

@@ -197,45 +197,15 @@ def load_networks(
             lambda frames: vit(for_dino(frames), interpolate_pos_encoding=True).last_hidden_state[:, 0]
         )
     if clip is not None:
-        base = ClipNetwork(clip)
+        base = ClipNetwork(clip, torch.device("cpu"))
         given["clip"], given["words"] = batched(lambda frames: base.pictures(for_clip(frames))), base.text
     if large_clip is not None:
-        large = ClipNetwork(large_clip)
+        large = ClipNetwork(large_clip, torch.device("cpu"))
         given["large_clip"] = batched(lambda frames: large.pictures(for_clip(frames)))
     if head is not None:
         given["aesthetic_head"] = read_head(head)
     paths = {"dino": dino, "clip": clip, "large_clip": large_clip, "aesthetic_head": head}
     return Networks(**given, names={name: path.name for name, path in paths.items() if path is not None})
-
-
-def from_folder(kind: str, folder: Path) -> Any:
-    try:
-        import transformers
-    except ImportError:
-        raise UserError("networks of transformers need it: pip install 'vitascope[hub]'") from None
-    try:
-        found = getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise UserError(f"'{folder}' holds no {kind} of transformers: {error}") from None
-    return found.eval() if isinstance(found, torch.nn.Module) else found
-
-
-def clip_image(folder: Path) -> Embed:
-    network = from_folder("CLIPModel", folder)
-    return batched(
-        lambda frames: network.visual_projection(network.vision_model(pixel_values=for_clip(frames)).pooler_output)
-    )
-
-
-def clip_words(folder: Path) -> Callable[[str], Float[Tensor, "d"]]:
-    network, tokenizer = from_folder("CLIPModel", folder), from_folder("AutoTokenizer", folder)
-
-    @torch.no_grad()
-    def words(text: str) -> Float[Tensor, "d"]:
-        tokens = tokenizer(text, truncation=True, return_tensors="pt")
-        return network.text_projection(network.text_model(**tokens).pooler_output)[0]
-
-    return words
 
 
 def read_head(path: Path) -> tuple[Float[Tensor, "1 d"], Float[Tensor, "1"]]:
