@@ -543,7 +543,7 @@ def test_doctor_reports(shell: Shell) -> None:
 
 
 def test_a_process_ends_with_one_line_and_exit_code_2(folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "vitascope.cli", "generate", "x", "--steps", "0", "--model", str(folder)]
+    command = [sys.executable, "-m", "vitascope", "generate", "x", "--steps", "0", "--model", str(folder)]
     paths = os.pathsep.join(sys.path)
     done = subprocess.run(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False
@@ -551,3 +551,28 @@ def test_a_process_ends_with_one_line_and_exit_code_2(folder: Path, tmp_path: Pa
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: steps must be from 1")
     assert done.stderr.count("\n") == 1
+
+
+def test_rules_of_sampling_are_options_and_are_kept_in_the_file(shell: Shell) -> None:
+    assert shell.generate("a", "--out", "a.gif", "--rule", "renorm=false", "--rule", "level_shift=3").code == 0
+    kept = json.loads(shell("show", "a.gif").out)
+    assert (kept["renorm"], kept["level_shift"]) == (False, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("renrm=false", "did you mean 'renorm'"),
+        ("renorm", "--rule needs name=value"),
+        ("guidance_kind=both", "'joint', 'text' or 'separate'"),
+        ("guidance_interval=[0.8,0.2]", "the lower level first"),
+    ],
+)
+def test_rules_that_mean_nothing_are_one_line(shell: Shell, rule: str, said: str) -> None:
+    answer = shell.generate("a", "--out", "a.gif", "--rule", rule)
+    assert answer.code == 2 and said in answer.err and not Path("a.gif").exists()
+
+
+def test_the_version_is_an_option(shell: Shell) -> None:
+    answer = shell("--version")
+    assert answer.code == 0 and answer.out.startswith("vitascope ")

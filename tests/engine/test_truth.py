@@ -97,19 +97,17 @@ def test_pans_and_tilts_within_five_percent(name: str, flow: tuple[float, float]
 
 
 @needs_shared
-def test_zoom_within_five_percent_of_the_way_from_first_to_last_frame() -> None:
-    """The rate is not stated: it is what registering the last frame on the first one gives."""
+def test_zoom_within_five_percent_of_that_halfway_through_the_clip() -> None:
+    """The rate is not stated and grows from frame to frame; the clip's is the median of the eight moments looked at,
+    whose middle is frame 22. The truth there is what registering frame 26 on frame 18 gives."""
     import cv2
 
     import vitascope.media as media
 
     _, values = features("camera_zoom_in")
     clip = media.read_video(SHARED / "derived" / "camera_zoom_in.mp4").pixels.mean(1).numpy()
-    warp = np.eye(2, 3, dtype=np.float32)
-    warp[0, 0] = warp[1, 1] = 1 / values["zoom"] ** 47
-    warp[:, 2] = (1 - warp[0, 0]) * np.array([239.5, 134.5])
-    _, warp = cv2.findTransformECC(clip[-1], clip[0], warp, cv2.MOTION_AFFINE)
-    rate = (1 / np.sqrt(abs(np.linalg.det(warp[:, :2])))) ** (1 / 47)
+    _, warp = cv2.findTransformECC(clip[26], clip[18], np.eye(2, 3, dtype=np.float32), cv2.MOTION_AFFINE)
+    rate = (1 / np.sqrt(abs(np.linalg.det(warp[:, :2])))) ** (1 / 8)
     assert values["camera"] == "zoom_in" and values["zoom"] - 1 == pytest.approx(rate - 1, rel=0.05)
 
 

@@ -20,6 +20,12 @@ from vitascope.types import UserError
     [
         ("model.backbone.patch", "[2, 3]", "the clips have 16x16 pixels .* blocks of 24x24 .* make the clips 24x24"),
         ("model.backbone.channels", "5", r"set backbone\.channels to 4"),
+        (
+            "model.defaults.num_frames",
+            "8",
+            r"the data show 16x16 pixels and 4 frames, .* 16x16 and 8",
+        ),
+        ("model.defaults.size", "[32, 16]", r"set model\.defaults\.size to \[16, 16\]"),
         ("model.text.heads", "32", "stage videos: these settings do not fit together"),
         ("model.defaults.solver", "huen", "there is no solver 'huen'; did you mean 'heun'"),
         ("stages.videos.lesson.mask_share", "0.5", r"stage videos: .*set backbone\.tail_blocks"),

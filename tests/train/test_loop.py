@@ -205,7 +205,7 @@ def run():
 def test_killed_at_random_moments_it_loses_no_saved_step(tmp_path: Path) -> None:
     recipe, folder = tmp_path / "long.py", tmp_path / "run"
     recipe.write_text(LONG)
-    command = [sys.executable, "-m", "vitascope.cli", "train", f"{recipe}:run", "--out", str(folder)]
+    command = [sys.executable, "-m", "vitascope", "train", f"{recipe}:run", "--out", str(folder)]
     paths = os.pathsep.join([str(TESTS), *sys.path])
     reached = 0
     for resume in ([], ["--resume"]):

@@ -6,6 +6,7 @@ Nothing heavy is imported before a command runs, so that `--help` is quick.
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -21,6 +22,24 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,  # importing rich takes as long as all else that `--help` does
 )
+
+
+def print_version(wanted: bool) -> bool:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"vitascope {version('vitascope')}")
+        raise typer.Exit()
+    return wanted
+
+
+VersionOption = Annotated[
+    bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=print_version)
+]
+
+
+@app.callback()
+def root(version: VersionOption = False) -> None: ...
 
 
 def main() -> None:

@@ -21,6 +21,10 @@ LoraOption = Annotated[list[str] | None, typer.Option(help="Of a hub model: a Lo
 ChangesOption = Annotated[
     list[str] | None, typer.Option("--set", help="A setting by dotted path: stages.t2v.steps=100.")
 ]
+RulesOption = Annotated[
+    list[str] | None,
+    typer.Option("--rule", help="A rule of sampling: guidance_kind=separate, renorm=false, level_shift=3. Repeatable."),
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 
 
@@ -56,6 +60,23 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
         return int(width), int(height)
     except ValueError:
         raise UserError(f"a size is WIDTHxHEIGHT in pixels, such as 64x64, got '{text}'") from None
+
+
+def parse_rules(texts: list[str] | None) -> dict[str, Any]:
+    """Rules of sampling by name, checked one against the other."""
+    if not texts:
+        return {}
+    from vitascope.config import override
+    from vitascope.system import Rules
+
+    rules, names = Rules(), []
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--rule needs name=value, got '{text}'; names are {', '.join(Rules.model_fields)}")
+        rules = override(rules, name, value)
+        names.append(name)
+    return {name: getattr(rules, name) for name in names}
 
 
 def one_of(option: str, value: str | None, known: tuple[str, ...]) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vitascope.cli.common import ForceOption, ModelOption, tracker
+from vitascope.cli.common import ForceOption, ModelOption, RulesOption, parse_rules, tracker
 
 app = typer.Typer(help="Measure a model.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -28,6 +28,7 @@ def toyland(
     steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale.")] = None,
     solver: Annotated[str | None, typer.Option(help="euler, heun, dpmpp, unipc or sde.")] = None,
+    rules: RulesOption = None,
     batch: Annotated[int, typer.Option(help="Clips sampled together.")] = 16,
     suites: Annotated[
         bool, typer.Option("--suites", help="All dimensions of VBench and CompBench: --num scenes of every kind.")
@@ -49,7 +50,7 @@ def toyland(
         raise UserError("--suites asks for every kind and --kind for one; leave one of them out")
     if out is not None:
         media.check_free(out, force=force)
-    judged = Judged(load(model), steps, guidance, solver)
+    judged = Judged(load(model), steps, guidance, solver, parse_rules(rules))
     which: dict[str, Any] = (
         {"num": 32 if num is None else num} if suites else {"num": 256 if num is None else num, "kind": kind or "one"}
     )

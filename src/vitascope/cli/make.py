@@ -14,7 +14,9 @@ from vitascope.cli.common import (
     ModelOption,
     OffloadOption,
     RevisionOption,
+    RulesOption,
     one_of,
+    parse_rules,
     parse_size,
     say,
 )
@@ -51,6 +53,7 @@ def generate(
     steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="1: none; higher follows the words more closely.")] = None,
     solver: Annotated[str | None, typer.Option(help="euler, heun, dpmpp, unipc or sde.")] = None,
+    rules: RulesOption = None,
     num: Annotated[int, typer.Option(help="How many videos, with seeds counted up.")] = 1,
     prompts: Annotated[Path | None, typer.Option(help="A file with a prompt on each line.")] = None,
     like: Annotated[Path | None, typer.Option(help="Begin from the settings kept inside this file.")] = None,
@@ -89,6 +92,7 @@ def generate(
     given: dict[str, Any] = {
         "prompt": prompt or None, "num_frames": num_frames, "seconds": seconds, "fps": fps,
         "size": parse_size(size), "seed": seed, "steps": steps, "guidance": guidance, "solver": solver,
+        **parse_rules(rules),
     }  # fmt: skip
     if seconds is not None:
         request = replace(request, num_frames=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,15 +14,20 @@ class Judged:
     """A model and one way to sample from it; what is None is the model's own choice."""
 
     def __init__(
-        self, model: Model, steps: int | None = None, guidance: float | None = None, solver: str | None = None
+        self,
+        model: Model,
+        steps: int | None = None,
+        guidance: float | None = None,
+        solver: str | None = None,
+        rules: Mapping[str, Any] | None = None,
     ) -> None:
-        wanted = {"steps": steps, "guidance": guidance, "solver": solver}
+        wanted = {"steps": steps, "guidance": guidance, "solver": solver, **(rules or {})}
         chosen = {name: value for name, value in wanted.items() if value is not None}
-        self.model, self.settings = model, {**model.sampling, **chosen}
+        self.model, self.chosen = model, chosen
+        self.settings = {**model.sampling, **chosen}
 
     def generate(self, requests: Sequence[Request]) -> list[Clip]:
-        steps, guidance, solver = (self.settings.get(name) for name in ("steps", "guidance", "solver"))
-        asked = [replace(one, steps=steps, guidance=guidance, solver=solver) for one in requests]
+        asked = [replace(one, **self.chosen) for one in requests]
         return [_cut(clip, one.num_frames) for clip, one in zip(self.model.batch(asked), asked, strict=True)]
 
     def encode_decode(self, clip: Clip) -> Clip:

@@ -14,10 +14,10 @@ from vitascope.conditions import framing_of, micro_conditions
 from vitascope.config import Amount, AmountOrZero, Config, Count, CountOrZero, Share
 from vitascope.data.cache import ClipSource, open_cache
 from vitascope.objectives.reconstruction import ReconstructionConfig
-from vitascope.system import Lesson, ModelConfig, VideoModel, build
+from vitascope.system import Defaults, Lesson, ModelConfig, VideoModel, build
 from vitascope.train.initialise import Origin, freeze, seeded
 from vitascope.train.optim import AdamWConfig
-from vitascope.types import Batch, Loss, generator_for
+from vitascope.types import Batch, Clip, Loss, UserError, generator_for
 
 Track = Callable[[Sequence[int], str], Iterator[int]]
 
@@ -92,6 +92,7 @@ class VideoStage(Stage):
     def rehearse(self, run: Run, model: VideoModel) -> None:
         source: ClipSource = build(run.data)
         clip = source.clip(0)
+        refuse_other_clips(clip, run.model.defaults, self.images)
         latents = model.tokenizer.encode(clip.pixels[None].to(model.device))
         clean = latents[:, :1] if self.images else latents
         batch = Batch(clean, (source.captions(0)[0],), micro_conditions([framing_of(clip)], clean.shape[1]))
@@ -204,6 +205,19 @@ class VideoCourse:
 
     def finish(self) -> None:
         """Nothing: the averaged weights are the result."""
+
+
+def refuse_other_clips(clip: Clip, defaults: Defaults, images: bool) -> None:
+    """A model that learns from other sizes or lengths than it is asked for by default would be previewed, rolled out
+    and placed by the wrong ones."""
+    shown, told = (clip.size, clip.num_frames), (tuple(defaults.size), defaults.num_frames)
+    if shown[0] != told[0] or (not images and shown[1] != told[1]):
+        (width, height), num_frames = shown
+        raise UserError(
+            f"the data show {width}x{height} pixels and {num_frames} frames, and model.defaults tell {told[0][0]}x"
+            f"{told[0][1]} and {told[1]}; set model.defaults.size to [{width}, {height}] and model.defaults.num_frames "
+            f"to {num_frames}, or change the data"
+        )
 
 
 def is_folder(origin: str) -> bool:

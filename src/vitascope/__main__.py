@@ -1,4 +1,4 @@
-"""`python -m vitascope.cli`."""
+"""`python -m vitascope`."""
 
 from vitascope.cli import main
 
