@@ -14,6 +14,9 @@ def models(
     roots: Annotated[
         list[Path] | None, typer.Argument(help="Folders to look in; runs and the current one if absent.")
     ] = None,
+    sources: Annotated[
+        bool, typer.Option("--sources", help="Also where the makers of each say what stands there.")
+    ] = False,
 ) -> None:
     """List the models on this disk, and known open checkpoints with the command to run each."""
     from rich.console import Console
@@ -22,7 +25,7 @@ def models(
 
     console = Console()
     width = console.width if console.is_terminal else 240  # a pipe or a file has no edge
-    print_models(roots or [Path()], Console(width=width))
+    print_models(roots or [Path()], Console(width=width), sources=sources)
 
 
 def export(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import pytest
 import torch
 from families import FAMILIES
 from jaxtyping import Float
+from rich.console import Console
 from torch import Tensor
 
 import vitascope
@@ -23,8 +25,8 @@ from vitascope.evaluate.toyland import evaluate
 from vitascope.recipes.judged import Judged
 from vitascope.sample.hub import legal, shelf
 from vitascope.sample.hub.known import FAMILIES as TOLD
-from vitascope.sample.hub.known import KNOWN
-from vitascope.sample.hub.model import HubModel
+from vitascope.sample.hub.known import KNOWN, native
+from vitascope.sample.hub.model import DTYPES, OFFLOADS, HubModel
 from vitascope.sample.legal import request_of
 from vitascope.sample.model import Model, OwnModel
 from vitascope.types import Clip, Request, UserError
@@ -281,6 +283,33 @@ def test_tables_name_what_there_is() -> None:
     assert len(set(names)) == len(names)
     for kind in {*TOLD, *legal.SIBLINGS, *(name for others in legal.SIBLINGS.values() for name in others)}:
         assert hasattr(diffusers, kind)
+
+
+def test_the_table_can_be_typed_and_checked() -> None:
+    for known in KNOWN:
+        assert known.sources
+        assert all(source.startswith("https://") for source in known.sources)
+        for way in known.memory:
+            assert way.dtype in ("", *DTYPES)
+            assert way.offload in ("", *OFFLOADS)
+
+
+@pytest.mark.parametrize("sources", [False, True])
+def test_the_list_says_unknown_where_the_makers_are_silent(tmp_path: Path, sources: bool) -> None:
+    written = io.StringIO()
+    shelf.print_models([tmp_path], Console(file=written, width=300), sources=sources)
+    text = written.getvalue()
+    rows = {line.split()[0]: line for line in text.splitlines() if line and not line.startswith(" ")}
+    for known in KNOWN:
+        cells = known.parameters, known.size, known.num_frames, known.fps, known.licence, known.memory
+        assert rows[known.name].split().count(shelf.UNKNOWN) == sum(not cell for cell in cells)
+        assert all((source in text) == sources for source in known.sources)
+
+
+def test_what_is_unknown_of_a_checkpoint_is_left_to_its_family_and_its_pipeline() -> None:
+    for known in KNOWN:
+        told = native(known.name, "HunyuanVideoImageToVideoPipeline")
+        assert (told.size, told.num_frames, told.fps) == (known.size, known.num_frames, known.fps or 24)
 
 
 @pytest.mark.parametrize("gigabytes", [1.0, 12.0, 24.0, 100.0])

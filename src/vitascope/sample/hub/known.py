@@ -1,4 +1,4 @@
-"""Open checkpoints, as their makers describe them. What they do not say is left empty and never guessed."""
+"""Open checkpoints, as their makers describe them and where. What they do not say is left empty and never guessed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,14 @@ class Memory:
     """What a checkpoint's makers say that a GPU must have, and how it is then loaded."""
 
     gigabytes: int | float
-    dtype: str
-    offload: str
+    dtype: str = ""
+    offload: str = ""  # the same way in words of `--offload`; empty where there is none, or where they do not say
+    how: str = ""  # what else it was measured with
+
+    def way(self) -> str:
+        """How to load it so, as far as that is known."""
+        options = [f"--dtype {self.dtype}"] * bool(self.dtype) + [f"--offload {self.offload}"] * bool(self.offload)
+        return ", ".join(part for part in (" ".join(options), self.how) if part)
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Known:
     fps: int | None = None
     licence: str = ""
     memory: tuple[Memory, ...] = ()
-    source: str = ""  # of the memory
+    sources: tuple[str, ...] = ()  # of all of it
 
     def command(self) -> str:
         """What to type for a first video."""
@@ -67,53 +73,114 @@ GIVEN = {
 }
 WORDLESS = ("stabilityai/stable-video-diffusion-img2vid", "stabilityai/stable-video-diffusion-img2vid-xt")
 TENCENT, STABILITY = "Tencent Hunyuan Community", "Stable Video Diffusion Community"
+WHOLE_WAN = Memory(80, "bf16", "model", "its makers' --offload_model True --convert_model_dtype")
+WAN_1 = (
+    "https://github.com/Wan-Video/Wan2.1 README.md",
+    "https://github.com/Wan-Video/Wan2.1 wan/configs/shared_config.py",
+)
+WAN_2 = ("https://github.com/Wan-Video/Wan2.2 README.md", "https://github.com/Wan-Video/Wan2.2 wan/configs")
+COG = ("https://github.com/zai-org/CogVideo README.md",)
+HUNYUAN = (
+    "https://github.com/Tencent/HunyuanVideo README.md and sample_video.py",
+    "https://huggingface.co/tencent/HunyuanVideo LICENSE (as others cite it)",
+)
+HUNYUAN_I2V = (
+    "https://github.com/Tencent/HunyuanVideo-I2V README.md",
+    "https://huggingface.co/tencent/HunyuanVideo-I2V (licence)",
+)
+SVD = "https://github.com/Stability-AI/generative-models scripts/sampling/simple_video_sample.py"
 
-# Memory: as stated in the model cards and READMEs named under `source`; with an offload that differs from `--offload`
-# (parts of Wan and HunyuanVideo were measured with their makers' own programs), so that it is a guide and no promise.
+# Sizes are those of landscape. "video" means that diffusers has a pipeline for it, whether its makers say so or not.
+# No `--offload` keeps the text encoder on the processor (`--t5_cpu`), so that such memory is a guide and no promise.
 KNOWN: tuple[Known, ...] = (
     Known(
         "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", ("text", "video"), "1.3B", (832, 480), 81, 16, "Apache-2.0",
-        (Memory(8.19, "bf16", "model"),), "README of Wan-Video/Wan2.1",
+        (Memory(8.19, "bf16", how="its makers' --offload_model True --t5_cpu"),), WAN_1,
     ),
-    Known("Wan-AI/Wan2.1-T2V-14B-Diffusers", ("text", "video"), "14B", (1280, 720), 81, 16, "Apache-2.0"),
-    Known("Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", ("image",), "14B", (832, 480), 81, 16, "Apache-2.0"),
-    Known("Wan-AI/Wan2.1-I2V-14B-720P-Diffusers", ("image",), "14B", (1280, 720), 81, 16, "Apache-2.0"),
-    Known("Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers", ("first and last",), "14B", (1280, 720), 81, 16, "Apache-2.0"),
-    Known("Wan-AI/Wan2.2-TI2V-5B-Diffusers", ("text", "image"), "5B", (1280, 704), 121, 24, "Apache-2.0",
-        (Memory(24, "bf16", "model"), Memory(80, "bf16", "none")), "README of Wan-Video/Wan2.2",
+    Known("Wan-AI/Wan2.1-T2V-14B-Diffusers", ("text", "video"), "14B", (1280, 720), 81, 16, "Apache-2.0", (), WAN_1),
+    Known("Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", ("image",), "14B", (832, 480), 81, 16, "Apache-2.0", (), WAN_1),
+    Known("Wan-AI/Wan2.1-I2V-14B-720P-Diffusers", ("image",), "14B", (1280, 720), 81, 16, "Apache-2.0", (), WAN_1),
+    Known(
+        "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers", ("first and last",), "14B", (1280, 720), 81, 16, "Apache-2.0",
+        (), WAN_1,
+    ),
+    Known(
+        "Wan-AI/Wan2.2-TI2V-5B-Diffusers", ("text", "image"), "5B", (1280, 704), 121, 24, "Apache-2.0",
+        (
+            Memory(24, "bf16", how="its makers' --offload_model True --convert_model_dtype --t5_cpu"),
+            Memory(80, offload="none"),
+        ),
+        WAN_2,
     ),
     Known(
         "Wan-AI/Wan2.2-T2V-A14B-Diffusers", ("text",), "two of 14B", (1280, 720), 81, 16, "Apache-2.0",
-        (Memory(80, "bf16", "model"),), "README of Wan-Video/Wan2.2",
+        (WHOLE_WAN,), WAN_2,
     ),
-    Known("Wan-AI/Wan2.2-I2V-A14B-Diffusers", ("image",), "two of 14B", (1280, 720), 81, 16, "Apache-2.0"),
-    Known("Lightricks/LTX-Video", ("text", "image"), "2B", (704, 512), 161, 25, "its own (License.txt)"),
+    Known(
+        "Wan-AI/Wan2.2-I2V-A14B-Diffusers", ("image",), "two of 14B", (1280, 720), 81, 16, "Apache-2.0",
+        (WHOLE_WAN,), WAN_2,
+    ),
+    Known(
+        "Lightricks/LTX-Video", ("text", "image"), "2B", (768, 512), None, 24, "its own (License.txt)", (),
+        (
+            "https://huggingface.co/Lightricks/LTX-Video, card and files of the first releases, 0.9 and 0.9.1: "
+            "by their dates they are what lies there in diffusers' layout (later ones make 1216x704 at 30)",
+            "https://huggingface.co/docs/diffusers/v0.32.0/api/pipelines/ltx_video (quotes that card)",
+        ),
+    ),
     Known(
         "hunyuanvideo-community/HunyuanVideo", ("text",), "13B", (1280, 720), 129, 24, TENCENT,
-        (Memory(60, "bf16", "none"),), "README of Tencent/HunyuanVideo; 45 GB at 960x544",
+        (Memory(60), Memory(45, how="--size 960x544")), HUNYUAN,
     ),
-    Known("hunyuanvideo-community/HunyuanVideo-I2V", ("image",), "13B", (1280, 720), 129, 24, TENCENT),
+    Known(
+        "hunyuanvideo-community/HunyuanVideo-I2V", ("image",), "", (1280, 720), 129, None, TENCENT,
+        (Memory(60),), HUNYUAN_I2V,
+    ),
     Known(
         "zai-org/CogVideoX-2b", ("text", "video"), "2B", (720, 480), 49, 8, "Apache-2.0",
-        (Memory(4, "fp16", "sequential"),), "model card",
+        (Memory(4, "fp16", "sequential", "decoded in tiles"),), COG,
     ),
     Known(
         "zai-org/CogVideoX-5b", ("text", "video"), "5B", (720, 480), 49, 8, "CogVideoX",
-        (Memory(5, "bf16", "sequential"),), "model card",
+        (Memory(5, "bf16", "sequential", "decoded in tiles"),), COG,
     ),
-    Known("zai-org/CogVideoX-5b-I2V", ("image",), "5B", (720, 480), 49, 8, "CogVideoX"),
-    Known("zai-org/CogVideoX1.5-5B", ("text", "video"), "5B", (1360, 768), 81, 16, "CogVideoX"),
     Known(
-        "genmo/mochi-1-preview", ("text",), "10B", (848, 480), 85, 30, "Apache-2.0",
-        (Memory(42, "fp32", "model"), Memory(22, "bf16", "model")), "model card",
+        "zai-org/CogVideoX-5b-I2V", ("image",), "5B", (720, 480), 49, 8, "CogVideoX",
+        (Memory(5, "bf16", "sequential", "decoded in tiles"),), COG,
+    ),
+    Known(
+        "zai-org/CogVideoX1.5-5B", ("text", "video"), "5B", (1360, 768), 81, 16, "CogVideoX",
+        (Memory(10, "bf16", "sequential", "decoded in tiles"),),
+        (*COG, "https://huggingface.co/zai-org/CogVideoX1.5-5B LICENSE (as others cite it)"),
+    ),
+    Known(
+        "genmo/mochi-1-preview", ("text",), "10B", (848, 480), 163, 30, "Apache-2.0",
+        (
+            Memory(42, "fp32", "model", "--frames 85, computed in bf16, decoded in tiles"),
+            Memory(22, "bf16", "model", "--frames 85, decoded in tiles"),
+        ),
+        (
+            "https://github.com/genmoai/mochi README.md, demos/cli.py and src/genmo/lib/utils.py",
+            "https://huggingface.co/docs/diffusers/api/pipelines/mochi (memory)",
+        ),
     ),
     Known(
         "rhymes-ai/Allegro", ("text",), "2.8B", (1280, 720), 88, 15, "Apache-2.0",
-        (Memory(9.3, "bf16", "sequential"),), "its makers' announcement",
+        (Memory(9.3, "bf16", "sequential"), Memory(27.5, offload="none")),
+        ("https://github.com/rhymes-ai/Allegro README.md", "https://huggingface.co/rhymes-ai/Allegro (offload)"),
     ),
-    Known("maxin-cn/Latte-1", ("text",), "", (512, 512), 16),
-    Known(WORDLESS[0], ("image",), "", (1024, 576), 14, 7, STABILITY),
-    Known(WORDLESS[1], ("image",), "", (1024, 576), 25, 7, STABILITY),
+    Known(
+        "maxin-cn/Latte-1", ("text",), "", (512, 512), 16, 8, "MIT", (Memory(17, "fp16", "none"),),
+        ("https://github.com/Vchitect/Latte README.md, LICENSE, configs/t2x/t2v_sample.yaml, docs/latte_diffusers.md",),
+    ),
+    Known(
+        WORDLESS[0], ("image",), "", (1024, 576), 14, None, STABILITY, (),
+        (f"https://huggingface.co/{WORDLESS[0]}", SVD),
+    ),
+    Known(
+        WORDLESS[1], ("image",), "", (1024, 576), 25, None, STABILITY, (),
+        (f"https://huggingface.co/{WORDLESS[1]}", SVD),
+    ),
 )  # fmt: skip
 
 # What is told by no signature and no part, for the folders and ids that are not in the table.

@@ -18,6 +18,7 @@ from vitascope.sample.model import HUB, bundled
 from vitascope.system import CARD
 from vitascope.types import UserError
 
+UNKNOWN = "unknown"
 DEPTH = 3  # folders below a root in which models are looked for: runs/NAME/model
 
 
@@ -68,32 +69,36 @@ def _kind(folder: Path) -> str:
         return "damaged"
 
 
-def print_models(roots: Sequence[Path], console: Console) -> None:
+def print_models(roots: Sequence[Path], console: Console, *, sources: bool = False) -> None:
     """Models on this disk, then the known ones as their makers describe them, each with what to type."""
     console.print("On this disk (--model):")
     here = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
     for one in on_this_disk(roots):
         here.add_row(one.option or "(none)", one.what)
     console.print(here)
-    console.print("\nOn the hub, as their makers describe them (empty: they do not say):")
+    console.print(f"\nOn the hub, as their makers describe them ({UNKNOWN}: they do not say):")
     columns = "id", "from", "parameters", "size", "frames", "fps", "licence", "GPU memory"
     table = Table(*columns, box=None, padding=(0, 2, 0, 0))
     for row in KNOWN:
         size = "{}x{}".format(*row.size) if row.size else ""
-        numbers = (str(row.num_frames or ""), f"{row.fps:g}" if row.fps else "")
-        table.add_row(row.name, ", ".join(row.tasks), row.parameters, size, *numbers, row.licence, memory_of(row))
+        numbers = (str(row.num_frames or ""), str(row.fps or ""))
+        cells = row.name, ", ".join(row.tasks), row.parameters, size, *numbers, row.licence, memory_of(row)
+        table.add_row(*(cell or UNKNOWN for cell in cells))
     console.print(table)
     console.print("\nTo run them:")
     for row in KNOWN:
         console.print(f"  {row.command()}", soft_wrap=True, highlight=False, markup=False)
+    if sources:
+        console.print("\nWhere their makers say so:")
+        for row in KNOWN:
+            said = "; ".join(row.sources)
+            console.print(f"  {row.name}: {said}", soft_wrap=True, highlight=False, markup=False)
 
 
 def memory_of(known: Known) -> str:
-    """The memory that its makers state, by how it is loaded."""
-    return "; ".join(
-        f"{one.gigabytes:g} GB ({one.dtype}{'' if one.offload == 'none' else f', offload {one.offload}'})"
-        for one in known.memory
-    )
+    """The memory that its makers state, by how it is loaded; empty if they state none."""
+    ways = ((one.gigabytes, one.way()) for one in known.memory)
+    return "; ".join(f"{gigabytes:g} GB" + (f" ({way})" if way else "") for gigabytes, way in ways)
 
 
 def held(gigabytes: float | None = None) -> list[Finding]:
@@ -104,7 +109,7 @@ def held(gigabytes: float | None = None) -> list[Finding]:
             return [Finding("checkpoints", why)]
         gigabytes = torch.cuda.mem_get_info()[1] / 1e9
     ways = {known.name: known.fits(gigabytes) for known in KNOWN if known.memory}
-    fit = [f"{name} (--dtype {way.dtype} --offload {way.offload})" for name, way in ways.items() if way is not None]
+    fit = [f"{name} ({way.way() or 'loaded in a way not stated'})" for name, way in ways.items() if way is not None]
     too_large = [name for name, way in ways.items() if way is None]
     unknown = sum(not known.memory for known in KNOWN)
     return [
