@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,19 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write(folder / f"{colour}.mp4", frames)
     (folder / "blue.txt").write_text("A blue sea. A red boat is on the blue sea.\n")
     return folder
+
+
+@pytest.fixture(scope="module")
+def cut(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What was measured and cut, so that the runs below only ask."""
+    out = tmp_path_factory.mktemp("cut") / "out"
+    curate(find([raw], out), out, Curate(), executors.in_process)
+    return out
+
+
+@pytest.fixture
+def make(cut: Path, tmp_path: Path) -> Callable[[str], Path]:
+    return lambda name: Path(shutil.copytree(cut, tmp_path / name))
 
 
 def colour_of(url: str) -> str:
@@ -92,60 +106,60 @@ def manifest(out: Path) -> dict[str, str]:
 
 
 def test_clips_without_a_caption_get_one_and_none_is_asked_for_twice(
-    raw: Path, tmp_path: Path, serve: Callable[..., Server]
+    raw: Path, make: Callable[[str], Path], serve: Callable[..., Server]
 ) -> None:
-    server = serve()
-    _, said = run(raw, tmp_path, server, "captions.on=true")
+    server, out = serve(), make("out")
+    _, said = run(raw, out, server, "captions.on=true")
     assert said == {
         "red": "It is red.", "green": "It is green. It is red.", "blue": "A blue sea. A red boat is on the blue sea.",
     }  # fmt: skip
     assert len(server.asked) == 2 and server.keys == ["Bearer hush"] * 2
     assert [part["type"] for part in server.asked[0]["messages"][0]["content"]] == ["image_url"] * 3 + ["text"]
-    assert not any(b"hush" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
-    assert run(raw, tmp_path, server, "captions.on=true")[1] == said and len(server.asked) == 2
-    assert run(raw, tmp_path, server, "captions.on=true", "captions.replace=true")[1]["blue"] == "It is blue."
+    assert not any(b"hush" in path.read_bytes() for path in out.rglob("*") if path.is_file())
+    assert run(raw, out, server, "captions.on=true")[1] == said and len(server.asked) == 2
+    assert run(raw, out, server, "captions.on=true", "captions.replace=true")[1]["blue"] == "It is blue."
     assert len(server.asked) == 3
-    run(raw, tmp_path, server, "captions.on=true", "captions.prompt=Other words")
+    run(raw, out, server, "captions.on=true", "captions.prompt=Other words")
     assert len(server.asked) == 5
 
 
 def test_frames_are_described_one_by_one_and_summarised(
-    raw: Path, tmp_path: Path, serve: Callable[..., Server]
+    raw: Path, make: Callable[[str], Path], serve: Callable[..., Server]
 ) -> None:
     server = serve()
-    _, said = run(raw, tmp_path, server, "captions.on=true", "captions.by_frames=true")
+    _, said = run(raw, make("out"), server, "captions.on=true", "captions.by_frames=true")
     assert said["red"] == "All of 3 say red." and len(server.asked) == 2 * (3 + 1)
 
 
 def test_captions_that_name_what_no_frame_shows_are_rewritten_or_dropped(
-    raw: Path, tmp_path: Path, serve: Callable[..., Server]
+    raw: Path, make: Callable[[str], Path], serve: Callable[..., Server]
 ) -> None:
     """Things: red; green, red; blue, red. Sentences: 1, 2, 2. Two things are missing, in two sentences."""
-    server, on = serve(), ("captions.on=true", "hallucination.on=true")
-    funnel, said = run(raw, tmp_path, server, *on)
+    server, out, on = serve(), make("out"), ("captions.on=true", "hallucination.on=true")
+    funnel, said = run(raw, out, server, *on)
     assert said == {"red": "It is red.", "green": "It is green.", "blue": "A blue sea."}
     told = funnel["captions"]
     assert told["as they came"] == {"captions": 3, "unique_things": 3, "dsg_video_i": 2 / 5, "dsg_video_s": 2 / 5}
     assert told["kept"] == {"captions": 3, "unique_things": 3, "dsg_video_i": 0.0, "dsg_video_s": 0.0}
     assert told["rewritten"] == 2
-    records = json.loads((tmp_path / "records.json").read_text())["captions"].values()
+    records = json.loads((out / "records.json").read_text())["captions"].values()
     assert sorted(one["checks"][0]["dsg_video_s"] for one in records) == [0.0, 0.5, 0.5]
 
     asked = len(server.asked)
-    funnel, said = run(raw, tmp_path, server, *on, "hallucination.rewrite=false")
+    funnel, said = run(raw, out, server, *on, "hallucination.rewrite=false")
     assert said == {"red": "It is red."} and funnel["pieces"]["captions: names what is not there"]["pieces"] == 2
     assert sum(count["frames"] for count in funnel["pieces"].values()) == funnel["frames"]["decoded"]
-    assert len(run(raw, tmp_path, server, *on, "hallucination.most_missing=0.5")[1]) == 3
+    assert len(run(raw, out, server, *on, "hallucination.most_missing=0.5")[1]) == 3
     assert len(server.asked) == asked  # a threshold asks nothing
 
 
 def test_an_endpoint_that_dies_midway_costs_nothing_that_was_done(
-    raw: Path, tmp_path: Path, serve: Callable[..., Server]
+    raw: Path, make: Callable[[str], Path], serve: Callable[..., Server]
 ) -> None:
     on = ("captions.on=true", "hallucination.on=true")
     whole = serve()
-    expected = run(raw, tmp_path / "whole", whole, *on)
-    dying, out = serve(), tmp_path / "out"
+    expected = run(raw, make("whole"), whole, *on)
+    dying, out = serve(), make("out")
     refusing = serve(lambda number, body: looks(number, body) if number <= 7 else (401, "no more", 0.0))
     with pytest.raises(UserError, match="goes on where it stopped"):
         run(raw, out, refusing, *on)
@@ -155,40 +169,40 @@ def test_an_endpoint_that_dies_midway_costs_nothing_that_was_done(
     dead.close()
     assert run(raw, out, dead, *on) == expected  # nobody is needed any more
     with pytest.raises(UserError, match="does not answer"):
-        run(raw, tmp_path / "none", dead, *on)
+        run(raw, make("none"), dead, *on)
 
 
 @pytest.mark.parametrize("trouble", [(429, "slow down", 0.0), (500, "oops", 0.0), (200, "<html>", 0.0), (200, "", 0.7)])
 def test_what_passes_changes_nothing_and_what_does_not_is_counted(
-    raw: Path, tmp_path: Path, serve: Callable[..., Server], trouble: Reply
+    raw: Path, make: Callable[[str], Path], serve: Callable[..., Server], trouble: Reply
 ) -> None:
     """Every second answer is bad; then all are, until the clips without one are dropped with that reason."""
     flaky = serve(lambda number, body: trouble if number % 2 else looks(number, body))
-    _, said = run(raw, tmp_path, flaky, "captions.on=true")
+    _, said = run(raw, make("flaky"), flaky, "captions.on=true")
     assert said["red"] == "It is red." and len(flaky.asked) == 4
-    broken = serve(lambda number, body: trouble)
-    funnel, said = run(raw, tmp_path / "other", broken, "captions.on=true", "captions.captioner.tries=2")
+    broken, out = serve(lambda number, body: trouble), make("broken")
+    funnel, said = run(raw, out, broken, "captions.on=true", "captions.captioner.tries=2")
     assert said.keys() == {"blue"} and funnel["pieces"]["captions: no answer came"]["pieces"] == 2
     assert funnel["captions"]["no answer"] == 2 and len(broken.asked) == 4
-    assert run(raw, tmp_path / "other", serve(), "captions.on=true")[1].keys() == set(COLOURS)
+    assert run(raw, out, serve(), "captions.on=true")[1].keys() == set(COLOURS)
 
 
 def test_a_server_that_answers_nothing_ends_the_run(
-    raw: Path, tmp_path: Path, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+    raw: Path, make: Callable[[str], Path], serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(captions, "PATIENCE", 2)
     with pytest.raises(UserError, match="2 clips in a row got no answer"):
-        run(raw, tmp_path, serve(lambda number, body: (503, "", 0.0)), "captions.on=true")
+        run(raw, make("out"), serve(lambda number, body: (503, "", 0.0)), "captions.on=true")
 
 
-def test_the_pool_says_the_same(raw: Path, tmp_path: Path, serve: Callable[..., Server]) -> None:
+def test_the_pool_says_the_same(raw: Path, make: Callable[[str], Path], serve: Callable[..., Server]) -> None:
     server, on = serve(), ("captions.on=true", "hallucination.on=true", "captions.captioner.timeout_seconds=20.0")
-    here = run(raw, tmp_path / "here", server, *on)
-    assert run(raw, tmp_path / "pool", server, *on, executor=executors.pool(2)) == here
+    here = run(raw, make("here"), server, *on)
+    assert run(raw, make("pool"), server, *on, executor=executors.pool(2)) == here
 
 
 def test_questions_of_another_form_and_a_judge_that_mumbles(
-    raw: Path, tmp_path: Path, serve: Callable[..., Server]
+    raw: Path, make: Callable[[str], Path], serve: Callable[..., Server]
 ) -> None:
     told = "Sure!\n1 | Cat | Is there a cat?\n- 2 | a dog | A dog? |\n9 | cow | Out of range?\n2 | cat | A cat again?"
     named, question_of = captions.things_of(told, 2)
@@ -196,10 +210,10 @@ def test_questions_of_another_form_and_a_judge_that_mumbles(
     assert question_of == {"cat": "Is there a cat?", "a dog": "A dog?"}
     assert captions.things_of("None.", 1) == (set(), {})
     garbage = serve(lambda number, body: reply("I would love to help"))
-    funnel, _ = run(raw, tmp_path / "a", garbage, "hallucination.on=true")
+    funnel, _ = run(raw, make("a"), garbage, "hallucination.on=true")
     assert funnel["captions"]["no answer"] == 1  # of the one caption; clips without one have nothing to check
     mumbles = serve(lambda number, body: reply("Perhaps.") if body["model"] == "judge" else looks(number, body))
-    funnel, said = run(raw, tmp_path / "b", mumbles, "hallucination.on=true")
+    funnel, said = run(raw, make("b"), mumbles, "hallucination.on=true")
     assert said["blue"] and funnel["captions"]["kept"]["unique_things"] == 0
 
 
@@ -220,6 +234,6 @@ def test_captions_come_from_a_table(raw: Path, tmp_path: Path) -> None:
         find([tmp_path / "bad.jsonl"])
 
 
-def test_a_model_without_a_name_is_told(raw: Path, tmp_path: Path, serve: Callable[..., Server]) -> None:
+def test_a_model_without_a_name_is_told(raw: Path, make: Callable[[str], Path], serve: Callable[..., Server]) -> None:
     with pytest.raises(UserError, match=r"--set captions\.captioner\.name=MODEL"):
-        run(raw, tmp_path, serve(), "captions.on=true", "captions.captioner.name=")
+        run(raw, make("out"), serve(), "captions.on=true", "captions.captioner.name=")
