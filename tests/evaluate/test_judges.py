@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from serving import Reply, Server, in_order, reply
-from vitascope.endpoint import Endpoint, Picture, Unanswered
+from vitascope.endpoint import Endpoint, Kept, Picture, Unanswered
 from vitascope.errors import UserError
 from vitascope.evaluate import dsg
 from vitascope.evaluate.compbench import CATEGORIES, PHRASE_SCORES, letter_of, read_records, spread
@@ -303,3 +303,11 @@ def test_a_judge_that_gives_up_is_counted():
 
     ask = Asking(Scripted(refuse))
     assert ask([PICTURE], ["?"]) is None and ask.unanswered == 1
+
+
+def test_an_answer_cut_short_by_a_crash_costs_itself_alone(tmp_path: Path):
+    path = tmp_path / "answers.jsonl"
+    Kept(path).add("a", "yes", question="é?")
+    path.write_text(path.read_text() + '{"key": "b", "ans')
+    Kept(path).add("c", "no")
+    assert Kept(path).known == {"a": "yes", "c": "no"}
