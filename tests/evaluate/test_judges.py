@@ -3,76 +3,36 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
+from serving import Reply, Server, in_order, reply
+from vitascope.endpoint import Endpoint, Kept, Picture, Unanswered
 from vitascope.errors import UserError
 from vitascope.evaluate import dsg
 from vitascope.evaluate.compbench import CATEGORIES, PHRASE_SCORES, letter_of, read_records, spread
 from vitascope.evaluate.judged import judge_compbench, judge_dsg
-from vitascope.evaluate.judges import Asking, Endpoint, LocalJudge, Picture, Unanswered
+from vitascope.evaluate.judges import Asking, LocalJudge
 from vitascope.types import Clip
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "prompts" / "dsg"
 PICTURE = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-class Server:
-    """A local server that answers by a list of replies, the last one for ever, and remembers what it was asked."""
-
-    def __init__(self, replies: Sequence[tuple[int, str, float]]) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                owner.asked.append(content)
-                owner.keys.append(self.headers.get("Authorization"))
-                status, text, delay = replies[min(len(owner.asked), len(replies)) - 1]
-                time.sleep(delay)
-                try:
-                    self.send_response(status)
-                    self.end_headers()
-                    self.wfile.write(text.encode())
-                except (BrokenPipeError, ConnectionError):
-                    pass  # the client has gone, as it should after its time-out
-
-            def log_message(self, *words: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    def endpoint(self, **changes: Any) -> Endpoint:
-        return Endpoint(self.url, "judge", **{"wait_seconds": 0.01, "timeout_seconds": 5.0, **changes})
-
-
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Server]]:
     servers: list[Server] = []
 
-    def start(*replies: tuple[int, str, float]) -> Server:
-        servers.append(Server(replies))
+    def start(*replies: Reply) -> Server:
+        servers.append(Server(in_order(replies)))
         return servers[-1]
 
     yield start
     for server in servers:
-        server.http.shutdown()
-        server.http.server_close()
-
-
-def reply(text: str) -> tuple[int, str, float]:
-    return 200, json.dumps({"choices": [{"message": {"role": "assistant", "content": text}}]}), 0.0
+        server.close()
 
 
 def test_a_question_arrives_with_its_pictures_and_its_seed(serve: Callable[..., Server]):
@@ -92,7 +52,7 @@ def test_a_question_arrives_with_its_pictures_and_its_seed(serve: Callable[..., 
     [(429, "slow down", 0.0), (500, "oops", 0.0), (503, "", 0.0), (200, "<html>", 0.0), (200, "{}", 0.0),
      (200, '{"choices": []}', 0.0), reply("  "), (200, "late", 1.0)],
 )  # fmt: skip
-def test_what_passes_is_tried_again(serve: Callable[..., Server], trouble: tuple[int, str, float]):
+def test_what_passes_is_tried_again(serve: Callable[..., Server], trouble: Reply):
     server = serve(trouble, trouble, reply("no"))
     assert server.endpoint(timeout_seconds=0.3).answer([PICTURE], ["Is it?"], 0) == "no"
     assert len(server.asked) == 3
@@ -214,13 +174,6 @@ def test_the_released_answers_have_their_published_score():
     assert round(100 * dsg.corpus_score(items.values(), dependencies=False), 1) == 82.9
     with pytest.raises(UserError, match="sd2dot1"):
         dsg.read_answers(SHARED / "pali17b_dsg_answers.csv", "sd3")
-
-
-def test_things_that_are_not_there_are_hallucinated():
-    there, missing = (dsg.Proposition("1", "?", is_entity=True, answer=answer) for answer in ("yes", "no"))
-    assert dsg.hallucination([[there, missing], [there, there]]) == (0.25, 0.5)
-    with pytest.raises(UserError, match="captions"):
-        dsg.hallucination([[dsg.Proposition("1", "?", answer="yes")]])
 
 
 def test_videos_are_asked_about_and_what_is_damaged_is_listed(tmp_path: Path):
@@ -350,3 +303,11 @@ def test_a_judge_that_gives_up_is_counted():
 
     ask = Asking(Scripted(refuse))
     assert ask([PICTURE], ["?"]) is None and ask.unanswered == 1
+
+
+def test_an_answer_cut_short_by_a_crash_costs_itself_alone(tmp_path: Path):
+    path = tmp_path / "answers.jsonl"
+    Kept(path).add("a", "yes", question="é?")
+    path.write_text(path.read_text() + '{"key": "b", "ans')
+    Kept(path).add("c", "no")
+    assert Kept(path).known == {"a": "yes", "c": "no"}

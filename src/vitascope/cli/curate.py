@@ -12,11 +12,12 @@ from vitascope.errors import UserError
 
 
 def curate(
-    raw: Annotated[list[Path], typer.Argument(help="Folders, video files, .txt lists; or: report FOLDER.")],
+    raw: Annotated[list[Path], typer.Argument(help="Folders, video files, .txt lists, tables; or: report FOLDER.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the shards; a run that stopped goes on there.")] = None,
     changes: ChangesOption = None,
     engine: Annotated[str, typer.Option(help="pool, or here: this process alone.")] = "pool",
     workers: Annotated[int | None, typer.Option(help="Processes; as many as there are cores if absent.")] = None,
+    key: Annotated[str, typer.Option(envvar="VITASCOPE_CAPTIONS_KEY", help="Of the servers that caption.")] = "",
     force: ForceOption = False,
 ) -> None:
     """Cut raw footage into measured, filtered training clips; `curate report FOLDER` shows what became of it."""
@@ -45,7 +46,7 @@ def curate(
     num = workers or len(os.sched_getaffinity(0))
     chosen = {"pool": executors.pool(num), "here": executors.in_process}
     executor = chosen[one_of("--engine", engine, tuple(chosen))]
-    funnel = run(find(raw, out), out, settings, executor, tracker)
+    funnel = run(find(raw, out), out, settings, executor, tracker, key)
     _tell(funnel)
     say(f"{out}: the shards; vitascope curate report {out}")
 
@@ -69,6 +70,14 @@ def _tell(funnel: dict) -> None:
     for reason, count in funnel["pieces"].items():
         table.add_row(reason, str(count["pieces"]), str(count["frames"]), f"{count['seconds']:.1f}")
     Console().print(table)
+    if captions := funnel.get("captions"):
+        for when in ("as they came", "kept"):
+            told = captions[when]
+            if told["captions"]:
+                say(
+                    f"captions {when}: {told['captions']}, DSG-Video_i {told['dsg_video_i']:.1%}, "
+                    f"DSG-Video_s {told['dsg_video_s']:.1%}, {told['unique_things']} different things"
+                )
 
 
 def _report(folders: list[Path], page: Path | None, *, force: bool) -> None:

@@ -11,8 +11,8 @@ from vitascope.cli.common import ForceOption, say, tracker
 from vitascope.errors import UserError
 
 if TYPE_CHECKING:
+    from vitascope.endpoint import Judge
     from vitascope.evaluate.judged import Judged
-    from vitascope.evaluate.judges import Judge
 
 VideosArgument = Annotated[Path, typer.Argument(help="The folder of the videos.")]
 UrlOption = Annotated[str | None, typer.Option(help="A server that speaks OpenAI's chat protocol, with its /v1.")]
@@ -84,7 +84,8 @@ def dsg(
 
 
 def judge_of(judge: str | None, url: str | None, key: str) -> Judge:
-    from vitascope.evaluate.judges import Endpoint, LocalJudge
+    from vitascope.endpoint import Endpoint
+    from vitascope.evaluate.judges import LocalJudge
 
     if judge is None:
         raise UserError("--judge says who looks: with --url the name of a model there, else the folder of a model")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,19 @@ def open_folder(folder: Path, track: Track = lambda items: items) -> Files:
 
 
 def open_table(table: Path, track: Track = lambda items: items) -> Files:
-    """The files that a csv or parquet table names in its column `path`, with `caption` or a list `captions`.
-
-    Paths are relative to the table's own folder.
-    """
+    """The files that a table names, relative to the table's own folder, with its captions."""
     ledger, listed = Ledger(), []
+    for name, captions in named_in(table):
+        path = table.parent / name
+        if path.is_file():
+            listed.append((path, captions))
+        else:
+            ledger.left_out["not on disk"].append(name)
+    return _files(table.parent, listed, ledger, track)
+
+
+def named_in(table: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What a csv, parquet or jsonl table names in its column `path`, with `caption` or a list `captions`."""
     for number, row in enumerate(_rows(table)):
         name = row.get("path") or row.get("video") or row.get("file")
         if not name:
@@ -54,13 +63,8 @@ def open_table(table: Path, track: Track = lambda items: items) -> Files:
                 f"'{table}', row {number + 1}: a row needs a 'path' (or 'video', 'file'), got {sorted(row)}"
             )
         said = row.get("captions") or [row.get("caption") or row.get("text")]
-        captions = tuple(str(text).strip() for text in said if text and str(text).strip())
-        path = table.parent / str(name)
-        if path.is_file():
-            listed.append((path, captions))
-        else:
-            ledger.left_out["not on disk"].append(str(name))
-    return _files(table.parent, listed, ledger, track)
+        said = [said] if isinstance(said, str) else said
+        yield str(name), tuple(str(text).strip() for text in said if text and str(text).strip())
 
 
 def _files(folder: Path, listed: Sequence[tuple[Path, tuple[str, ...]]], ledger: Ledger, track: Track) -> Files:
@@ -144,6 +148,13 @@ def _lines_beside(path: Path, ledger: Ledger) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())
 
 
+def _objects(lines: Iterable[str]) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in lines if line.strip()]
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError("each line must be an object")
+    return rows
+
+
 def _rows(table: Path) -> list[dict[str, Any]]:
     try:
         if table.suffix.lower() == ".parquet":
@@ -154,8 +165,12 @@ def _rows(table: Path) -> list[dict[str, Any]]:
             except ArrowException as error:
                 raise ValueError(str(error)) from error
         with open(table, newline="", encoding="utf-8-sig") as file:
+            if table.suffix.lower() == ".jsonl":
+                return _objects(file)
             return list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"'{table}' is no readable csv or parquet table ({error}); give a table or a folder") from error
+        raise UserError(
+            f"'{table}' is no readable csv, parquet or jsonl table ({error}); give a table or a folder"
+        ) from error
     except ImportError as error:
         raise UserError(f"'{table}' needs pyarrow: pip install 'vitascope[data]'") from error

@@ -98,6 +98,61 @@ class Shards(Config):
     clips: Count = 100  # in one shard, which is put together in memory
 
 
+class Model(Config):
+    """A model behind an endpoint that speaks OpenAI's chat protocol."""
+
+    url: str = "http://localhost:8000/v1"
+    name: str = ""
+    temperature: AmountOrZero = 0.0
+    max_tokens: Count = 512
+    timeout_seconds: Amount = 120.0
+    tries: Count = 4  # of one question, waiting twice as long before each
+    wait_seconds: Amount = 1.0
+
+
+class Captions(Config):
+    """Who says what a clip shows, where nobody has said it yet."""
+
+    on: bool = False
+    replace: bool = False  # also captions that came with the files
+    most_seconds: Amount = 1800.0  # of writing and checking for one clip
+    frames: Count = 8  # shown, spread evenly over the clip
+    captioner: Model = Model()  # sees the frames
+    prompt: str = (
+        "These are frames of one video, in order. Describe the video: what is there, what it looks like and what "
+        "happens. Write plain sentences and nothing that cannot be seen."
+    )
+    by_frames: bool = False  # the captioner describes each frame alone; the summariser makes one caption of that
+    frame_prompt: str = "Describe this picture in one or two sentences. Write nothing that cannot be seen."
+    summariser: Model = Model()
+    summary_prompt: str = (
+        "These are descriptions of single frames of one video, in order. Write one description of the video out of "
+        "them, in plain sentences, adding nothing:"
+    )
+
+
+class Hallucination(Config):
+    """DSG-Video: does the clip show the things that its caption names?"""
+
+    on: bool = False
+    frames: Count = 8  # looked at, spread evenly over the clip; the paper does not give its number
+    asker: Model = Model()  # makes questions out of the caption
+    questions_prompt: str = (
+        "Below are the numbered sentences of a caption of a video. Name every thing (object, person, animal, place) "
+        "that they say is there, each once, with a question whether a picture shows it. Write one line for each, in "
+        "this form and nothing else:\n1 | dog | Is there a dog?\nwhere the number is that of the sentence. If they "
+        "name no thing, write: none"
+    )
+    judge: Model = Model()  # answers them, one frame at a time
+    judge_prompt: str = "Answer with yes or no only."
+    most_missing: Share = 0.0  # of the things of a caption; beyond it the caption is rewritten or dropped
+    rewrite: bool = True  # once, by the asker; what still says too much is dropped
+    rewrite_prompt: str = (
+        "Rewrite this caption of a video without the things that the video does not show, changing nothing else. "
+        "Write only the new caption."
+    )
+
+
 class Curate(Config):
     """Everything that a run of the engine depends on, its input aside."""
 
@@ -112,4 +167,6 @@ class Curate(Config):
         Tier(name="best", least_motion=2.0, least_clarity=40.0, least_side=480),
     )
     cutting: Cutting = Cutting()
+    captions: Captions = Captions()
+    hallucination: Hallucination = Hallucination()
     shards: Shards = Shards()

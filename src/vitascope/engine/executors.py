@@ -38,6 +38,16 @@ class Limits:
 
 Work = Callable[[Any], Any]
 Executor = Callable[[Work, Sequence[Any], Limits], Iterator[Any]]
+Progress = Callable[[int, int], None]
+
+
+def results(executor: Executor, work: Work, tasks: Sequence[Any], limits: Limits, progress: Progress) -> Iterator[Any]:
+    """What an executor gives; a fault of ours ends the run, which can be taken up again."""
+    for done, result in enumerate(executor(work, tasks, limits), 1):
+        if isinstance(result, Failed) and result.is_ours:
+            raise UserError(f"{result.reason}; then run the same command again: it goes on where it stopped")
+        progress(done, len(tasks))
+        yield result
 
 
 def attempt(work: Work, task: Any) -> Any:

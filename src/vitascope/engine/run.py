@@ -11,14 +11,16 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vitascope.config import to_json
 from vitascope.engine import shards
+from vitascope.engine.captions import Captioned, caption_clips, record_of, told_of
 from vitascope.engine.config import Curate, Tier
 from vitascope.engine.duplicates import hashes_of, without_duplicates
-from vitascope.engine.executors import Executor, Failed, Limits
+from vitascope.engine.executors import Executor, Failed, Limits, Progress, results
 from vitascope.engine.files import CutTask, MeasureTask, cut_file, key_of, measure_file, rows_of, stem_of
 from vitascope.engine.pieces import Measured, Piece, pieces_of
 from vitascope.engine.sources import Source
@@ -26,7 +28,6 @@ from vitascope.errors import UserError
 from vitascope.media.writing import make_folder, replace_file
 
 RECORDS, FUNNEL, SETTINGS = "records.json", "funnel.json", "curate.json"
-Progress = Callable[[int, int], None]
 
 
 def curate(
@@ -35,8 +36,12 @@ def curate(
     settings: Curate,
     executor: Executor,
     progress: Callable[[str], Progress] = lambda _: lambda done, total: None,
+    secret: str = "",
 ) -> dict[str, Any]:
-    """Run every stage and write the shards; what comes back, and is kept as funnel.json, counts what became of all."""
+    """Run every stage and write the shards; what comes back, and is kept as funnel.json, counts what became of all.
+
+    `secret` is the key of the endpoints that write and check captions; it is written nowhere.
+    """
     work = _own_folder(out)
     with open(work / "lock", "w") as lock:
         try:
@@ -44,7 +49,7 @@ def curate(
         except OSError:
             raise UserError(f"another run is writing to '{out}'; wait for it or choose another --out") from None
         try:
-            return _curate(sources, out, work, settings, executor, progress)
+            return _curate(sources, out, work, settings, executor, progress, secret)
         except OSError as error:
             raise UserError(
                 f"'{out}' could not be written ({error.strerror}); free some space and run the same command again"
@@ -69,6 +74,7 @@ def _curate(
     settings: Curate,
     executor: Executor,
     progress: Callable[[str], Progress],
+    secret: str,
 ) -> dict[str, Any]:
     limits = Limits(settings.measuring.most_seconds + 5, settings.measuring.most_megabytes)
     files, records = _measure(sources, work, settings, executor, limits, progress("measuring"))
@@ -76,14 +82,29 @@ def _curate(
     kept = [piece for piece in pieces if not piece.dropped]
     failed = _cut(kept, files, work, settings, executor, limits, progress("cutting"))
     pieces = [piece.drop("cutting", failed[piece.file]) if _lost(piece, failed) else piece for piece in pieces]
+    told_by = {clip_key(piece, settings): piece.captions for piece in pieces if not piece.dropped}
+    captioned = caption_clips(told_by, work, settings, secret, executor, progress("captioning"))
+    pieces = [_with_captions(piece, captioned.get(clip_key(piece, settings))) for piece in pieces]
     samples = [_sample(piece, files[piece.file], settings) for piece in pieces if not piece.dropped]
     shards.write(out, work, samples, settings.shards.clips)
     funnel = _funnel(records, pieces, files, settings)
-    told = {"files": records, "pieces": [_piece_record(piece, files[piece.file], settings) for piece in pieces]}
+    if captioned:
+        funnel["captions"] = told_of(list(captioned.values()))
+    told = {
+        "files": records,
+        "pieces": [_piece_record(piece, files[piece.file], settings) for piece in pieces],
+        "captions": {key: record_of(one) for key, one in captioned.items()},
+    }
     replace_file(out / RECORDS, json.dumps(told, ensure_ascii=False).encode())
     replace_file(out / SETTINGS, json.dumps(to_json(settings), indent=1).encode())
     replace_file(out / FUNNEL, json.dumps(funnel, indent=1, ensure_ascii=False).encode())
     return funnel
+
+
+def _with_captions(piece: Piece, captioned: Captioned | None) -> Piece:
+    if piece.dropped or captioned is None:
+        return piece
+    return piece.drop("captions", captioned.reason) if captioned.reason else replace(piece, captions=captioned.captions)
 
 
 def _lost(piece: Piece, failed: dict[str, str]) -> bool:
@@ -96,17 +117,14 @@ def _measure(
     """Files by content key, and a record for each source: `dropped` is empty, or why nothing came of it."""
     there = [source for source in sources if not source.missing]
     tasks = [MeasureTask(source.path.absolute(), work, settings.measuring) for source in there]
-    results: dict[Path, Any] = {}
-    for done, (source, result) in enumerate(zip(there, executor(measure_file, tasks, limits), strict=True), 1):
-        if isinstance(result, Failed) and result.is_ours:
-            raise UserError(f"{result.reason}; then run the same command again: it goes on where it stopped")
-        results[source.path] = result
-        progress(done, len(tasks))
+    result_of: dict[Path, Any] = {}
+    for source, result in zip(there, results(executor, measure_file, tasks, limits, progress), strict=True):
+        result_of[source.path] = result
     files: dict[str, Measured] = {}
     records = []
     for source in sources:
         record: dict[str, Any] = {"name": source.name, "path": str(source.path.absolute()), "key": "", "dropped": ""}
-        result = results.get(source.path, {})
+        result = result_of.get(source.path, {})
         if source.missing:
             record["dropped"] = f"sources: {source.missing}"
         elif isinstance(result, Failed):
@@ -155,12 +173,9 @@ def _cut(
         for key, clips in wanted.items()
     ]
     failed = {}
-    for done, (key, result) in enumerate(zip(wanted, executor(cut_file, tasks, limits), strict=True), 1):
+    for key, result in zip(wanted, results(executor, cut_file, tasks, limits, progress), strict=True):
         if isinstance(result, Failed):
-            if result.is_ours:
-                raise UserError(f"{result.reason}; then run the same command again: it goes on where it stopped")
             failed[key] = result.reason
-        progress(done, len(tasks))
     return failed
 
 

@@ -7,12 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vitascope.data.folder import named_in
 from vitascope.errors import UserError
 
 ENDINGS = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".flv", ".ogv", ".asf", ".wmv",
     ".ivf", ".nut", ".y4m", ".3gp", ".gif",
 )  # fmt: skip
+
+
+TABLES = (".csv", ".parquet", ".jsonl")
 
 
 @dataclass(frozen=True)
@@ -27,15 +31,20 @@ class Source:
 
 
 def find(raw: Sequence[Path], out: Path | None = None) -> list[Source]:
-    """Files of folders, files named themselves, and lists (.txt, one path a line), in an order that never changes."""
+    """Files of folders, files named themselves, lists (.txt, one path a line) and tables with captions.
+
+    Their order never changes. A table given after a folder says the captions of the files that both name.
+    """
     found: dict[Path, Source] = {}
     for given in raw:
         if not given.exists():
-            raise UserError(f"'{given}' does not exist; give folders, video files or a .txt list of paths")
+            raise UserError(f"'{given}' does not exist; give folders, video files, a .txt list of paths or a table")
         if given.is_dir():
             found.update({source.path: source for source in _folder(given, out)})
         elif given.suffix.lower() == ".txt":
             found.update({source.path: source for source in _list(given)})
+        elif given.suffix.lower() in TABLES:
+            found.update({source.path: source for source in _table(given)})
         else:
             found[given] = Source(given, given.name, _captions(given))
     if not found:
@@ -65,6 +74,12 @@ def _list(table: Path) -> Iterator[Source]:
     for line in filter(None, map(str.strip, lines)):
         path = table.parent / line
         yield Source(path, line, _captions(path), "" if path.is_file() else "is not there")
+
+
+def _table(table: Path) -> Iterator[Source]:
+    for name, captions in named_in(table):
+        path = table.parent / name
+        yield Source(path, name, captions or _captions(path), "" if path.is_file() else "is not there")
 
 
 def _captions(path: Path) -> tuple[str, ...]:

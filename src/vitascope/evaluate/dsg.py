@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
+from vitascope.endpoint import yes_or_no
 from vitascope.errors import UserError
 from vitascope.evaluate.judges import Asking
 from vitascope.types import Clip
@@ -26,7 +26,6 @@ class Proposition:
     id: str
     question: str
     parents: tuple[str, ...] = ()
-    is_entity: bool = False
     answer: str = ""
 
     @property
@@ -50,19 +49,6 @@ def corpus_score(items: Iterable[Item], *, dependencies: bool = True) -> float:
     if not scores:
         raise UserError("there is no item to score; check the file and what was chosen from it")
     return sum(scores) / len(scores)
-
-
-def hallucination(items: Sequence[Item]) -> tuple[float, float]:
-    """The share of things mentioned that are not there, and of sentences that mention one such.
-
-    For questions made from the caption of a video; this is our reading of DSG-Video, whose code is not public.
-    """
-    seen = [[one.is_yes for one in item if one.is_entity] for item in items]
-    told = [answers for answers in seen if answers]
-    if not told:
-        raise UserError("no question of these items asks for a thing ('entity'); give items made from captions")
-    missing = sum(answers.count(False) for answers in told)
-    return missing / sum(map(len, told)), sum(not all(answers) for answers in told) / len(told)
 
 
 def read_questions(path: Path) -> dict[str, list[Proposition]]:
@@ -104,7 +90,6 @@ def by_item(rows: Iterable[Mapping[str, str]], id: str, dependency: str, questio
             row[id].strip(),
             row[question],
             tuple(part for part in parents if part != ROOT),
-            row.get("category_broad", "") == "entity",
             row.get("answer", "").strip().lower(),
         )
         items.setdefault(row["item_id"], []).append(one)
@@ -120,10 +105,10 @@ def answered(item: Item, frames: Sequence[Float[Tensor, "3 _h _w"]], ask: Asking
     for one in item:
         wording = f"These are frames of one video, in order. {one.question} Answer with yes or no only."
         text = ask(frames, [wording]) or ""
-        word = re.match(r"\W*(yes|no)\b", text.lower())
-        if text and word is None:
+        word = yes_or_no(text)
+        if text and not word:
             ask.unanswered += 1
-        told.append(replace(one, answer=word.group(1) if word else ""))
+        told.append(replace(one, answer=word))
     return told
 
 
