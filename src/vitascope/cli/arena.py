@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from vitascope.cli.common import say
+from vitascope.cli.common import ForceOption, say
+from vitascope.errors import UserError
 
 
 def arena(
@@ -39,3 +40,42 @@ def arena(
         except KeyboardInterrupt:
             say(f"{votes}: {len(kept.all())} votes; sum them up: vitascope evaluate arena-results {votes}")
     kept.close()
+
+
+def arena_results(
+    votes: Annotated[Path, typer.Argument(help="The file of votes that `evaluate arena` keeps.")],
+    reports: Annotated[
+        list[Path] | None, typer.Option("--report", help="Of `evaluate videos`, on one of the folders. Repeatable.")
+    ] = None,
+    resamples: Annotated[int, typer.Option(help="For the intervals; 0 for none.")] = 500,
+    seed: Annotated[int, typer.Option(help="Of the resamples.")] = 0,
+    export: Annotated[Path | None, typer.Option(help="Write the votes here, as .csv or .json.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the results here as JSON.")] = None,
+    force: ForceOption = False,
+) -> None:
+    """Say whom people prefer, how far they agree, and which metrics agree with them."""
+    from rich.console import Console
+
+    from vitascope import media
+    from vitascope.evaluate.arena import Votes
+    from vitascope.evaluate.arena_results import summed_up, votes_as
+    from vitascope.evaluate.measured import read_report
+
+    if not votes.is_file():
+        raise UserError(f"'{votes}' does not exist; `vitascope evaluate arena` makes it")
+    if resamples < 0:
+        raise UserError(f"--resamples must be 0 or more, got {resamples}")
+    for path in (export, out):
+        if path is not None:
+            media.check_free(path, force=force)
+    kept = Votes(votes)
+    told = kept.all()
+    kept.close()
+    if export is not None:
+        media.replace_file(export, votes_as(told, export.suffix.lower()))
+        say(f"{export}: {len(told)} votes")
+    results = summed_up(told, [read_report(path) for path in reports or ()], times=resamples, seed=seed)
+    results.print(Console())
+    if out is not None:
+        media.replace_file(out, results.to_json().encode())
+        say(f"{out}: the results")
