@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sqlite3
@@ -134,7 +135,8 @@ def test_the_page_asks_nobody_else(server: ArenaServer):
 def command() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command itself, and its address."""
     line = [sys.executable, "-m", "vitascope.cli", "evaluate", "arena", *FOLDERS, "--port", "0"]
-    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
+    env = {**os.environ, "PYTHONPATH": str(Path(media.__file__).parents[2])}  # this very code
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=env) as process:
         assert process.stderr is not None
         try:
             yield process, process.stderr.readline().split("/: ")[0]
