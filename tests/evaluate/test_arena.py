@@ -134,7 +134,7 @@ def test_the_page_asks_nobody_else(server: ArenaServer):
 @contextmanager
 def command() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command itself, and its address."""
-    line = [sys.executable, "-m", "vitascope.cli", "evaluate", "arena", *FOLDERS, "--port", "0"]
+    line = [sys.executable, "-m", "vitascope", "evaluate", "arena", *FOLDERS, "--port", "0"]
     env = {**os.environ, "PYTHONPATH": str(Path(media.__file__).parents[2])}  # this very code
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=env) as process:
         assert process.stderr is not None
