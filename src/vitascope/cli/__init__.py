@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from vitascope.cli import curate, data, evaluate, judged, leaderboard, make, shelf, train, videos
+from vitascope.cli import arena, curate, data, evaluate, judged, leaderboard, make, shelf, train, videos
 from vitascope.cli.common import say
 from vitascope.errors import UserError, is_out_of_memory
 from vitascope.train.stop import Stopped
@@ -91,5 +91,7 @@ evaluate.app.command()(leaderboard.leaderboard)
 evaluate.app.command()(leaderboard.vbench)
 evaluate.app.command()(judged.compbench)
 evaluate.app.command()(judged.dsg)
+evaluate.app.command("arena")(arena.arena)
+evaluate.app.command("arena-results")(arena.arena_results)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(data.app, name="data")

@@ -20,7 +20,7 @@ Z = 1.959964
 class Rate:
     """How often something passed: counts, so that shards add up to one run."""
 
-    passed: int = 0
+    passed: int | float = 0  # half where something passed by half
     count: int = 0
 
     def __add__(self, other: Rate) -> Rate:
