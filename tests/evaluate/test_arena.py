@@ -56,7 +56,7 @@ def server(place: Path) -> Iterator[ArenaServer]:
 def ask(
     address: str, path: str, body: Any = None, method: str = "", **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
-    connection = HTTPConnection(urlsplit(address).netloc, timeout=20)
+    connection = HTTPConnection(urlsplit(address).netloc, timeout=120)
     if body is not None:
         headers = {"Content-Type": "application/json", **headers}
     try:
@@ -154,7 +154,7 @@ def test_votes_survive_a_kill_and_the_rater_goes_on(place: Path):
         assert after == before and after["done"] == 3
         assert vote(address, "ann", "skip")["pair"] is None
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0 and process.stderr is not None
+        assert process.wait(60) == 0 and process.stderr is not None
         said = process.stderr.read()
     assert "1 names are in one folder only" in said and "goes on after 3 votes" in said and "4 votes" in said
 
