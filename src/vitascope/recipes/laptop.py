@@ -28,8 +28,8 @@ def stiv() -> Run:
 
     vitascope train laptop:stiv
 
-    The bundled model was trained by these stages in pieces (docs/training.md), about four hours on one to two cores;
-    the losses were still falling. README.md has its numbers.
+    Not run whole yet; it wants about three hours on two cores. The bundled model comes from an earlier form of it, and
+    docs/training.md tells what was tried since.
     """
     width = 192
     model = ModelConfig(
