@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tiny import save_tiny, tiny_model, tiny_run
+from vitascope.cli.train import started
 from vitascope.conditions import micro_conditions
 from vitascope.config import override
 from vitascope.system import ModelConfig, VideoModel, load_model
@@ -142,3 +143,14 @@ def test_a_stage_can_begin_with_the_folder_of_a_model(tmp_path: Path, cache: Pat
 def test_an_origin_that_is_neither_an_earlier_stage_nor_a_folder_is_refused() -> None:
     with pytest.raises(UserError, match=r"stage videos begins with 'later', which is no stage before it"):
         override(tiny_run(), "stages.videos.begins", '[{"of": "later"}]')
+
+
+def test_the_command_begins_a_stage_with_a_model_of_other_sizes_than_the_recipe(tmp_path: Path) -> None:
+    given = save_tiny(tmp_path / "given")
+    wider = override(tiny_run(), "model.backbone.width", "64")
+    run = started(wider, str(given), "videos")
+    assert run.model.backbone == tiny_model().backbone
+    assert run.model.objective == wider.model.objective
+    assert [stage.begins for stage in run.stages] == [(), (Origin(of=str(given)),)]
+    with pytest.raises(UserError, match="no stage 'vidos'"):
+        started(wider, str(given), "vidos")

@@ -11,6 +11,7 @@ from vitascope.cli.common import ChangesOption, say
 from vitascope.errors import UserError
 
 if TYPE_CHECKING:
+    from vitascope.system import ModelConfig
     from vitascope.train.stages import Run
 
 
@@ -94,19 +95,35 @@ def changed(recipe: str, changes: list[str] | None, data: Path | None = None) ->
 
 
 def started(run: Run, model: str, stage: str | None) -> Run:
-    """The run whose stage, or the first one, begins with the weights of a model."""
+    """The run whose stage, or the first one, begins with the weights of a model, and whose models have its parts.
+
+    Of a PixArt there are only blocks: the run keeps its own parts, and what the blocks do not hold begins anew.
+    """
     from vitascope.sample.model import bundled
+    from vitascope.system import read_card
     from vitascope.train.initialise import Origin, initialised, matching, weights_of
     from vitascope.train.loop import chosen
     from vitascope.train.pixart import TAKEN, is_pixart
 
     folder = bundled() if model == "bundled" else Path(model).resolve()
     weights_of(folder)  # here, so that a folder without any is the first thing said
-    first = chosen(run, stage)[0]
     begins: dict[str, object] = {"begins": (Origin(of=str(folder)),)}
+    if not is_pixart(folder):
+        run = with_parts(run, read_card(folder).config)
+    first = chosen(run, stage)[0]
     if is_pixart(folder):
         names = initialised(run.at(first).model, run.seed).state_dict()
         anew = tuple(name for name in names if name not in matching(TAKEN, names))
         begins = {"begins": (Origin(of=str(folder), weights=TAKEN),), "fresh": anew}
     begun = first.model_copy(update=begins)
     return run.model_copy(update={"stages": tuple(begun if one is first else one for one in run.stages)})
+
+
+def with_parts(run: Run, given: ModelConfig) -> Run:
+    """The run with tokenizer, text encoder and backbone of another model, in every stage."""
+    parts = {"tokenizer": given.tokenizer, "text": given.text, "backbone": given.backbone}
+    stages = tuple(
+        stage if stage.model is None else stage.model_copy(update={"model": stage.model.model_copy(update=parts)})
+        for stage in run.stages
+    )
+    return run.model_copy(update={"model": run.model.model_copy(update=parts), "stages": stages})
