@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,9 @@ def command() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command itself, and its address."""
     line = [sys.executable, "-m", "vitascope", "evaluate", "arena", *FOLDERS, "--port", "0"]
     env = {**os.environ, "PYTHONPATH": str(Path(media.__file__).parents[2])}  # this very code
-    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=env) as process:
+    # Programs started in the background of a shell ignore Ctrl-C, and so would those that they start.
+    heeding = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=env, preexec_fn=heeding) as process:
         assert process.stderr is not None
         try:
             yield process, process.stderr.readline().split("/: ")[0]
