@@ -51,7 +51,6 @@ class Measured:
     frames: np.ndarray
     samples: np.ndarray
     captions: tuple[str, ...] = ()
-    spans: tuple[tuple[float, float, tuple[str, ...]], ...] | None = None  # seconds and captions of an annotation
 
 
 Stage = Callable[[Sequence[Piece], Measured, Curate], list[Piece]]
@@ -69,27 +68,9 @@ def _each_kept(pieces: Sequence[Piece], change: Callable[[Piece], list[Piece]]) 
     return [new for piece in pieces for new in ([piece] if piece.dropped else change(piece))]
 
 
-def annotated(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
-    """The clips that an annotation names; what lies outside of them is dropped."""
-    if file.spans is None:
-        return list(pieces)
-    times, position, made = file.frames["seconds"], 0, []
-    for begin, end, captions in sorted(file.spans):
-        start = max(position, int(np.searchsorted(times, begin - 1e-6)))
-        stop = max(start, int(np.searchsorted(times, end - 1e-6)))
-        if start > position:
-            made.append(Piece(file.key, position, start).drop("annotation", "in no clip of it"))
-        if stop > start:
-            made.append(Piece(file.key, start, stop, captions=captions))
-        position = stop
-    if position < len(times):
-        made.append(Piece(file.key, position, len(times)).drop("annotation", "in no clip of it"))
-    return made
-
-
 def scenes(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
     """Shots, and the changes between them."""
-    if not settings.scenes.on or file.spans is not None:
+    if not settings.scenes.on:
         return list(pieces)
     margin = settings.scenes.margin
 
@@ -130,7 +111,7 @@ def lengths(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[P
     def divide(piece: Piece) -> list[Piece]:
         if piece.num_frames < limits.least_seconds * fps - 1e-6:
             return [piece.drop("lengths", "too short")]
-        parts = math.ceil(piece.num_frames / most) if file.spans is None else 1
+        parts = math.ceil(piece.num_frames / most)
         ends = [piece.start + round(piece.num_frames * part / parts) for part in range(parts + 1)]
         return [replace(piece, start=start, stop=stop) for start, stop in pairwise(ends)]
 
@@ -192,4 +173,4 @@ QUALITY = (
     ("text", "most_text", 1, "words burnt in"),
     ("consistency", "least_consistency", -1, "inconsistent"),
 )
-STAGES: tuple[Stage, ...] = (annotated, scenes, damage, lengths, measured, geometry, quality)
+STAGES: tuple[Stage, ...] = (scenes, damage, lengths, measured, geometry, quality)

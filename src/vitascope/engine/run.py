@@ -136,9 +136,7 @@ def _measure(
                 record["dropped"] = f"duplicates: the same bytes as '{files[key].name}'"
             else:
                 rows = rows_of(stem_of(work, key, settings.measuring))
-                files[key] = Measured(
-                    key, source.path.absolute(), source.name, result, *rows, source.captions, source.spans
-                )
+                files[key] = Measured(key, source.path.absolute(), source.name, result, *rows, source.captions)
         records.append(record)
     return files, records
 

@@ -21,13 +21,12 @@ TABLES = (".csv", ".parquet", ".jsonl")
 
 @dataclass(frozen=True)
 class Source:
-    """One file of the input; `missing` says why it cannot be read, `spans` which seconds an annotation names."""
+    """One file of the input; `missing` says why it cannot be read."""
 
     path: Path
     name: str
     captions: tuple[str, ...] = ()
     missing: str = ""
-    spans: tuple[tuple[float, float, tuple[str, ...]], ...] | None = None
 
 
 def find(raw: Sequence[Path], out: Path | None = None) -> list[Source]:
