@@ -30,10 +30,10 @@ from rich.table import Table
 
 from vitascope import media, toyland
 from vitascope.evaluate.catalogue import WITHOUT_FILES, Networks, metrics_named
-from vitascope.evaluate.features import ClipReader, RandomNetwork
-from vitascope.evaluate.frechet import Moments, frechet_distance
 from vitascope.evaluate.measured import Report
-from vitascope.evaluate.metrics import SetMetric
+from vitascope.evaluate.metrics.frechet import Moments, frechet_distance
+from vitascope.evaluate.metrics.metric import SetMetric
+from vitascope.evaluate.networks.features import ClipReader, RandomNetwork
 from vitascope.evaluate.protocol import Prepare, Protocol
 from vitascope.evaluate.run import evaluate
 from vitascope.evaluate.store import Store

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from vitascope import media
-from vitascope.evaluate.alignment import frame_consistency
 from vitascope.evaluate.catalogue import Networks, metrics_named
-from vitascope.evaluate.features import CPU
-from vitascope.evaluate.inception_score import inception_scores, shuffled
-from vitascope.evaluate.metrics import Bootstrap
-from vitascope.evaluate.pretrained import ClipNetwork, VideoMaeNetwork
+from vitascope.evaluate.metrics.alignment import frame_consistency
+from vitascope.evaluate.metrics.inception_score import inception_scores, shuffled
+from vitascope.evaluate.metrics.metric import Bootstrap
+from vitascope.evaluate.networks.features import CPU
+from vitascope.evaluate.networks.pretrained import ClipNetwork, VideoMaeNetwork
 from vitascope.evaluate.protocol import Protocol
 from vitascope.evaluate.run import evaluate
 from vitascope.evaluate.videos import find_videos

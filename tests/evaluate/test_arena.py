@@ -23,8 +23,8 @@ import pytest
 import torch
 
 from vitascope import media
-from vitascope.evaluate.arena import Arena, Votes, check_unchanged, open_arena
-from vitascope.evaluate.arena_server import ArenaServer
+from vitascope.evaluate.arena.server import ArenaServer
+from vitascope.evaluate.arena.votes import Arena, Votes, check_unchanged, open_arena
 from vitascope.types import Clip, UserError, generator_for
 
 FOLDERS = ("alpine", "boreal")

@@ -12,11 +12,10 @@ import torch
 
 from vitascope import media
 from vitascope.errors import UserError
-from vitascope.evaluate import dimensions
-from vitascope.evaluate.dimensions import Sum, dis_flow, halfway
-from vitascope.evaluate.suite_report import over_videos
-from vitascope.evaluate.vbench import VBENCH, VBENCH_2, VBENCH_I2V, slow_fast
-from vitascope.evaluate.vbench_files import (
+from vitascope.evaluate.vbench import dimensions
+from vitascope.evaluate.vbench.aggregate import VBENCH, VBENCH_2, VBENCH_I2V, slow_fast
+from vitascope.evaluate.vbench.dimensions import Sum, dis_flow, halfway
+from vitascope.evaluate.vbench.files import (
     Prompt,
     export,
     find_videos,
@@ -25,7 +24,8 @@ from vitascope.evaluate.vbench_files import (
     read_prompts,
     run_official,
 )
-from vitascope.evaluate.vbench_run import DIMENSIONS, Networks, for_clip, for_dino, load_networks, measure, read_head
+from vitascope.evaluate.vbench.report import over_videos
+from vitascope.evaluate.vbench.run import DIMENSIONS, Networks, for_clip, for_dino, load_networks, measure, read_head
 from vitascope.toyland import Scene, Thing, render
 from vitascope.types import Clip, generator_for
 

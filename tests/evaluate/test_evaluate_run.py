@@ -20,7 +20,7 @@ from vitascope import media
 from vitascope.evaluate.catalogue import Networks, metrics_named
 from vitascope.evaluate.compare import compare
 from vitascope.evaluate.measured import Measured, Report, read_report
-from vitascope.evaluate.metrics import Bootstrap
+from vitascope.evaluate.metrics.metric import Bootstrap
 from vitascope.evaluate.protocol import Protocol, protocol_named
 from vitascope.evaluate.run import evaluate
 from vitascope.evaluate.store import Store
@@ -324,7 +324,7 @@ def test_reports_of_other_protocols_are_refused_and_the_differences_named(made: 
 
 
 def measured(values: Sequence[float], names: Sequence[str]) -> Report:
-    from vitascope.evaluate.metrics import mean_of
+    from vitascope.evaluate.metrics.metric import mean_of
 
     one = mean_of("psnr", tuple(names), list(values), {}, Bootstrap(400), {})
     return Report("made", "real", "0", (one,))

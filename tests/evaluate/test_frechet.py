@@ -9,7 +9,8 @@ import pytest
 import scipy.linalg
 import torch
 
-from vitascope.evaluate.frechet import (
+from vitascope.evaluate.intervals import bootstrap_interval, resamples
+from vitascope.evaluate.metrics.frechet import (
     Moments,
     distance_of_rows,
     extrapolated,
@@ -18,7 +19,6 @@ from vitascope.evaluate.frechet import (
     resampled_distances,
     trace_of_root,
 )
-from vitascope.evaluate.intervals import bootstrap_interval, resamples
 from vitascope.types import generator_for
 
 

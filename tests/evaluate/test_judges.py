@@ -12,10 +12,10 @@ import torch
 from serving import Reply, Server, in_order, reply
 from vitascope.endpoint import Endpoint, Kept, Picture, Unanswered
 from vitascope.errors import UserError
-from vitascope.evaluate import dsg
-from vitascope.evaluate.compbench import CATEGORIES, PHRASE_SCORES, letter_of, read_records, spread
-from vitascope.evaluate.judged import judge_compbench, judge_dsg
-from vitascope.evaluate.judges import Asking, LocalJudge
+from vitascope.evaluate.judges import dsg
+from vitascope.evaluate.judges.asking import Asking, LocalJudge
+from vitascope.evaluate.judges.compbench import CATEGORIES, PHRASE_SCORES, letter_of, read_records, spread
+from vitascope.evaluate.judges.run import judge_compbench, judge_dsg
 from vitascope.types import Clip
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "prompts" / "dsg"

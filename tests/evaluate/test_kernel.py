@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vitascope.evaluate import kernel
 from vitascope.evaluate.intervals import resamples
-from vitascope.evaluate.kernel import JEDI, KVD, Kernel, kernel_distance, kernel_distances
+from vitascope.evaluate.metrics import kernel
+from vitascope.evaluate.metrics.kernel import JEDI, KVD, Kernel, kernel_distance, kernel_distances
 from vitascope.types import generator_for
 
 A = torch.tensor([[1.0, 2, 3], [4, 5, 6], [7, 8, 9]])

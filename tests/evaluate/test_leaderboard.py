@@ -12,10 +12,10 @@ from PIL import Image
 from rich.console import Console
 
 from vitascope.errors import UserError
-from vitascope.evaluate.leaderboard import Row, board, place_by, places, print_board, published, row_of
-from vitascope.evaluate.leaderboard_plot import picture
-from vitascope.evaluate.suite_report import read_report
-from vitascope.evaluate.vbench import VBENCH
+from vitascope.evaluate.vbench.aggregate import VBENCH
+from vitascope.evaluate.vbench.leaderboard import Row, board, place_by, places, print_board, published, row_of
+from vitascope.evaluate.vbench.leaderboard_plot import picture
+from vitascope.evaluate.vbench.report import read_report
 
 
 def report_of(row: Row, **changes: Any) -> dict[str, Any]:

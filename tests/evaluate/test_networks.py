@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from vitascope.evaluate.catalogue import METRICS, Networks, metrics_named
-from vitascope.evaluate.features import (
+from vitascope.evaluate.networks.features import (
     SOURCES,
     ClipReader,
     FrameReader,
@@ -21,9 +21,9 @@ from vitascope.evaluate.features import (
     load_state,
     load_weights,
 )
-from vitascope.evaluate.i3d import I3d
-from vitascope.evaluate.inception_v3 import InceptionV3
-from vitascope.evaluate.lpips import Lpips
+from vitascope.evaluate.networks.i3d import I3d
+from vitascope.evaluate.networks.inception_v3 import InceptionV3
+from vitascope.evaluate.networks.lpips import Lpips
 from vitascope.evaluate.prepare import at_resolution, prepared, resized, tf1_bilinear
 from vitascope.evaluate.protocol import PROTOCOLS, Prepare
 from vitascope.types import UserError, generator_for

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vitascope.evaluate.paired import SquaredError, squared_error
+from vitascope.evaluate.metrics.paired import SquaredError, squared_error
 from vitascope.types import generator_for
 
 

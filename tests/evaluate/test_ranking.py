@@ -13,10 +13,10 @@ import torch
 from scipy.stats import spearmanr
 
 from vitascope import cli
-from vitascope.evaluate.arena import Vote, Votes
-from vitascope.evaluate.arena_results import summed_up
+from vitascope.evaluate.arena.ranking import agreement, bradley_terry, by_video, krippendorff, records, spearman
+from vitascope.evaluate.arena.results import summed_up
+from vitascope.evaluate.arena.votes import Vote, Votes
 from vitascope.evaluate.measured import Measured, Report
-from vitascope.evaluate.ranking import agreement, bradley_terry, by_video, krippendorff, records, spearman
 from vitascope.types import UserError, generator_for
 
 

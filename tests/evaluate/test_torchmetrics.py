@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vitascope.evaluate.frechet import distance_of_rows
-from vitascope.evaluate.kernel import KVD, kernel_distance
-from vitascope.evaluate.paired import psnr, ssim
+from vitascope.evaluate.metrics.frechet import distance_of_rows
+from vitascope.evaluate.metrics.kernel import KVD, kernel_distance
+from vitascope.evaluate.metrics.paired import psnr, ssim
 from vitascope.types import generator_for
 
 torchmetrics = pytest.importorskip("torchmetrics")

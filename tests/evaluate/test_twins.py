@@ -12,10 +12,18 @@ from rich.console import Console
 
 from vitascope.errors import UserError
 from vitascope.evaluate.intervals import Rate
-from vitascope.evaluate.suite_report import read_report
 from vitascope.evaluate.toyland import KINDS, question
-from vitascope.evaluate.twins import CATEGORIES, DIMENSIONS, FLOORS, TWIN, TwinReport, evaluate_suites, judged_by_all
-from vitascope.evaluate.vbench import VBENCH
+from vitascope.evaluate.vbench.aggregate import VBENCH
+from vitascope.evaluate.vbench.report import read_report
+from vitascope.evaluate.vbench.twins import (
+    CATEGORIES,
+    DIMENSIONS,
+    FLOORS,
+    TWIN,
+    TwinReport,
+    evaluate_suites,
+    judged_by_all,
+)
 from vitascope.types import Clip, Request
 
 NUM = 1

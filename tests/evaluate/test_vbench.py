@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from vitascope.errors import UserError
-from vitascope.evaluate.leaderboard import AGGREGATES, misprints, published, recomputed
-from vitascope.evaluate.vbench import (
+from vitascope.evaluate.vbench.aggregate import (
     SUITES,
     VBENCH,
     VBENCH_2,
@@ -21,6 +20,7 @@ from vitascope.evaluate.vbench import (
     rounding_bound,
     slow_fast,
 )
+from vitascope.evaluate.vbench.leaderboard import AGGREGATES, misprints, published, recomputed
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 MISPRINTED = {"VideoCrafter", "CogVideoX-5B", "M-256", "CogVideo"}

@@ -22,8 +22,8 @@ def arena(
     port: Annotated[int, typer.Option(help="0 for any that is free.")] = 8765,
 ) -> None:
     """Show people two videos of one name, blind, and keep which they prefer."""
-    from vitascope.evaluate.arena import Votes, check_unchanged, open_arena
-    from vitascope.evaluate.arena_server import ArenaServer
+    from vitascope.evaluate.arena.server import ArenaServer
+    from vitascope.evaluate.arena.votes import Votes, check_unchanged, open_arena
     from vitascope.evaluate.videos import read_captions
 
     stage = open_arena(folders, seed, read_captions(captions) if captions else None)
@@ -57,8 +57,8 @@ def arena_results(
     from rich.console import Console
 
     from vitascope import media
-    from vitascope.evaluate.arena import Votes
-    from vitascope.evaluate.arena_results import summed_up, votes_as
+    from vitascope.evaluate.arena.results import summed_up, votes_as
+    from vitascope.evaluate.arena.votes import Votes
     from vitascope.evaluate.measured import read_report
 
     if not votes.is_file():

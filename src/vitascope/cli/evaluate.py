@@ -42,7 +42,7 @@ def toyland(
     from vitascope import media
     from vitascope.errors import UserError
     from vitascope.evaluate.toyland import evaluate
-    from vitascope.evaluate.twins import evaluate_suites
+    from vitascope.evaluate.vbench.twins import evaluate_suites
     from vitascope.recipes.judged import Judged
     from vitascope.sample.model import load
 

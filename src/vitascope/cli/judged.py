@@ -12,7 +12,7 @@ from vitascope.errors import UserError
 
 if TYPE_CHECKING:
     from vitascope.endpoint import Judge
-    from vitascope.evaluate.judged import Judged
+    from vitascope.evaluate.judges.run import Judged
 
 VideosArgument = Annotated[Path, typer.Argument(help="The folder of the videos.")]
 UrlOption = Annotated[str | None, typer.Option(help="A server that speaks OpenAI's chat protocol, with its /v1.")]
@@ -39,9 +39,9 @@ def compbench(
 ) -> None:
     """T2V-CompBench's seven categories of VIDEOS/CATEGORY/0001.mp4, ..."""
     from vitascope import media
-    from vitascope.evaluate.compbench import CATEGORIES, read_records
-    from vitascope.evaluate.judged import judge_compbench
-    from vitascope.evaluate.judges import Asking
+    from vitascope.evaluate.judges.asking import Asking
+    from vitascope.evaluate.judges.compbench import CATEGORIES, read_records
+    from vitascope.evaluate.judges.run import judge_compbench
 
     if out is not None:
         media.check_free(out, force=force)
@@ -69,9 +69,9 @@ def dsg(
 ) -> None:
     """Davidsonian scene graphs: yes/no questions about VIDEOS/ITEM.mp4."""
     from vitascope import media
-    from vitascope.evaluate.dsg import read_questions
-    from vitascope.evaluate.judged import judge_dsg
-    from vitascope.evaluate.judges import Asking
+    from vitascope.evaluate.judges.asking import Asking
+    from vitascope.evaluate.judges.dsg import read_questions
+    from vitascope.evaluate.judges.run import judge_dsg
 
     if out is not None:
         media.check_free(out, force=force)
@@ -85,7 +85,7 @@ def dsg(
 
 def judge_of(judge: str | None, url: str | None, key: str) -> Judge:
     from vitascope.endpoint import Endpoint
-    from vitascope.evaluate.judges import LocalJudge
+    from vitascope.evaluate.judges.asking import LocalJudge
 
     if judge is None:
         raise UserError("--judge says who looks: with --url the name of a model there, else the folder of a model")

@@ -23,9 +23,9 @@ def leaderboard(
 
     from vitascope import media
     from vitascope.errors import UserError
-    from vitascope.evaluate.leaderboard import board, print_board, row_of
-    from vitascope.evaluate.leaderboard_plot import picture
-    from vitascope.evaluate.suite_report import read_report
+    from vitascope.evaluate.vbench.leaderboard import board, print_board, row_of
+    from vitascope.evaluate.vbench.leaderboard_plot import picture
+    from vitascope.evaluate.vbench.report import read_report
 
     if name is not None and len(add or ()) != 1:
         raise UserError(f"--name is for one --add, got {len(add or ())}")
@@ -65,11 +65,11 @@ def vbench(
     from rich.console import Console
 
     from vitascope import media
-    from vitascope.evaluate.leaderboard import print_places, row_of
-    from vitascope.evaluate.suite_report import merged
-    from vitascope.evaluate.vbench import VBENCH
-    from vitascope.evaluate.vbench_files import read_prompts, run_official
-    from vitascope.evaluate.vbench_run import load_networks, measure
+    from vitascope.evaluate.vbench.aggregate import VBENCH
+    from vitascope.evaluate.vbench.files import read_prompts, run_official
+    from vitascope.evaluate.vbench.leaderboard import print_places, row_of
+    from vitascope.evaluate.vbench.report import merged
+    from vitascope.evaluate.vbench.run import load_networks, measure
 
     if out is not None:
         media.check_free(out, force=force)

@@ -48,7 +48,7 @@ def videos(
     from vitascope import media
     from vitascope.config import override
     from vitascope.evaluate.catalogue import PAIRED, WITHOUT_FILES, Networks, metrics_named, print_catalogue
-    from vitascope.evaluate.metrics import Bootstrap
+    from vitascope.evaluate.metrics.metric import Bootstrap
     from vitascope.evaluate.protocol import protocol_named
     from vitascope.evaluate.run import evaluate
     from vitascope.evaluate.store import Store

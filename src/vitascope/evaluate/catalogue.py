@@ -13,8 +13,19 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from vitascope.config import nearest
-from vitascope.evaluate.alignment import CLIPSCORE_PREFIX, conventions, cosine_with_caption, frame_consistency
-from vitascope.evaluate.features import (
+from vitascope.evaluate.metrics.alignment import CLIPSCORE_PREFIX, conventions, cosine_with_caption, frame_consistency
+from vitascope.evaluate.metrics.kernel import JEDI, KVD
+from vitascope.evaluate.metrics.metric import (
+    Frechet,
+    InceptionScore,
+    KernelDistance,
+    Metric,
+    PairMetric,
+    SetMetric,
+    VideoMetric,
+)
+from vitascope.evaluate.metrics.paired import PSNR, PSNR_OF_CLIP, SSIM, FlickerReader, PairReader
+from vitascope.evaluate.networks.features import (
     CPU,
     SOURCES,
     ClipReader,
@@ -27,21 +38,10 @@ from vitascope.evaluate.features import (
     load_state,
     load_weights,
 )
-from vitascope.evaluate.i3d import I3d
-from vitascope.evaluate.inception_v3 import InceptionV3
-from vitascope.evaluate.kernel import JEDI, KVD
-from vitascope.evaluate.lpips import Lpips
-from vitascope.evaluate.metrics import (
-    Frechet,
-    InceptionScore,
-    KernelDistance,
-    Metric,
-    PairMetric,
-    SetMetric,
-    VideoMetric,
-)
-from vitascope.evaluate.paired import PSNR, PSNR_OF_CLIP, SSIM, FlickerReader, PairReader
-from vitascope.evaluate.pretrained import ClipNetwork, DinoNetwork, VideoMaeNetwork
+from vitascope.evaluate.networks.i3d import I3d
+from vitascope.evaluate.networks.inception_v3 import InceptionV3
+from vitascope.evaluate.networks.lpips import Lpips
+from vitascope.evaluate.networks.pretrained import ClipNetwork, DinoNetwork, VideoMaeNetwork
 from vitascope.evaluate.protocol import Prepare, Protocol
 from vitascope.types import UserError
 

@@ -14,10 +14,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitascope.errors import first_line, is_out_of_memory
-from vitascope.evaluate.features import Reader
 from vitascope.evaluate.measured import Features, Measured, Report, Unusable
-from vitascope.evaluate.metrics import Bootstrap, Metric, PairMetric, SetMetric, VideoMetric
-from vitascope.evaluate.paired import PairReader
+from vitascope.evaluate.metrics.metric import Bootstrap, Metric, PairMetric, SetMetric, VideoMetric
+from vitascope.evaluate.metrics.paired import PairReader
+from vitascope.evaluate.networks.features import Reader
 from vitascope.evaluate.protocol import Protocol
 from vitascope.evaluate.store import Store, key_of
 from vitascope.evaluate.videos import Taken, Video

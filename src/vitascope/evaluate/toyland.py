@@ -15,7 +15,7 @@ from rich.table import Table
 
 from vitascope import toyland
 from vitascope.evaluate.intervals import Rate
-from vitascope.evaluate.paired import SquaredError, squared_error
+from vitascope.evaluate.metrics.paired import SquaredError, squared_error
 from vitascope.toyland.oracle import judge, passed
 from vitascope.toyland.paraphrases import SCENERY_SAYINGS, SYNONYMS
 from vitascope.toyland.sampling import TRAIN_SEEDS

@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any, cast
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from vitascope.evaluate.arena import CHOICES, CONTENT_TYPES, Arena, Pair, Side, Votes
+from vitascope.evaluate.arena.votes import CHOICES, CONTENT_TYPES, Arena, Pair, Side, Votes
 from vitascope.types import UserError
 
 MOST_BYTES = 10_000
@@ -131,7 +131,7 @@ class Handler(BaseHTTPRequestHandler):
     def _get(self) -> None:
         parts = urlsplit(self.path)
         if parts.path == "/":
-            page = files("vitascope.evaluate").joinpath("arena_page.html").read_bytes()
+            page = files("vitascope.evaluate.arena").joinpath("page.html").read_bytes()
             self._send(page, {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": POLICY})
         elif parts.path == "/next":
             self._json(self.arena_server.state(_rater(parse_qs(parts.query).get("rater", [""])[0])))

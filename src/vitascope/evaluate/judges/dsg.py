@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vitascope.endpoint import yes_or_no
 from vitascope.errors import UserError
-from vitascope.evaluate.judges import Asking
+from vitascope.evaluate.judges.asking import Asking
 from vitascope.types import Clip
 
 NUM_FRAMES = 8

@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vitascope.evaluate import frechet
-from vitascope.evaluate.features import Reader
-from vitascope.evaluate.inception_score import SPLITS, inception_scores, shuffled
 from vitascope.evaluate.intervals import resamples
-from vitascope.evaluate.kernel import Kernel, kernel_distances
 from vitascope.evaluate.measured import Features, Measured
-from vitascope.evaluate.paired import PairReader
+from vitascope.evaluate.metrics import frechet
+from vitascope.evaluate.metrics.inception_score import SPLITS, inception_scores, shuffled
+from vitascope.evaluate.metrics.kernel import Kernel, kernel_distances
+from vitascope.evaluate.metrics.paired import PairReader
+from vitascope.evaluate.networks.features import Reader
 from vitascope.evaluate.protocol import Protocol
 from vitascope.types import UserError
 

@@ -14,11 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from vitascope.evaluate.arena import Vote
-from vitascope.evaluate.compare import unlike
-from vitascope.evaluate.intervals import Rate, bootstrap_interval
-from vitascope.evaluate.measured import Measured, Report
-from vitascope.evaluate.ranking import (
+from vitascope.evaluate.arena.ranking import (
     Agreement,
     Estimate,
     Record,
@@ -29,6 +25,10 @@ from vitascope.evaluate.ranking import (
     records,
     strengths,
 )
+from vitascope.evaluate.arena.votes import Vote
+from vitascope.evaluate.compare import unlike
+from vitascope.evaluate.intervals import Rate, bootstrap_interval
+from vitascope.evaluate.measured import Measured, Report
 from vitascope.types import UserError
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from vitascope import media
 from vitascope.errors import UserError
-from vitascope.evaluate import dsg
-from vitascope.evaluate.compbench import CATEGORIES, NUM_FRAMES, SEEDS, Record, spread
-from vitascope.evaluate.judges import Asking
-from vitascope.evaluate.suite_report import Measured, SuiteReport, over_videos
+from vitascope.evaluate.judges import dsg
+from vitascope.evaluate.judges.asking import Asking
+from vitascope.evaluate.judges.compbench import CATEGORIES, NUM_FRAMES, SEEDS, Record, spread
+from vitascope.evaluate.vbench.report import Measured, SuiteReport, over_videos
 
 Progress = Callable[[int, int], None]
 

@@ -36,7 +36,7 @@ from vitascope.evaluate.toyland import (
     refuse_numbers,
     refuse_to_merge,
 )
-from vitascope.evaluate.vbench import VBENCH, Scale, Scores, Suite, aggregate, weighted_mean
+from vitascope.evaluate.vbench.aggregate import VBENCH, Scale, Scores, Suite, aggregate, weighted_mean
 from vitascope.toyland.oracle import View, passed, share, verdict, watch
 from vitascope.toyland.scene import SCENERY, Kind, Scene
 from vitascope.toyland.segment import TINTS, lines, squared_distances

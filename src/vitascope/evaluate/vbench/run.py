@@ -17,12 +17,12 @@ from torch.nn import functional
 from vitascope import media
 from vitascope.config import nearest
 from vitascope.errors import UserError
-from vitascope.evaluate import dimensions
-from vitascope.evaluate.dimensions import FLOW, INTERPOLATION, Sum, dis_flow, halfway
-from vitascope.evaluate.pretrained import ClipNetwork, load_pretrained
-from vitascope.evaluate.suite_report import SuiteReport, over_videos
-from vitascope.evaluate.vbench import VBENCH
-from vitascope.evaluate.vbench_files import SAMPLES, Prompt, find_videos
+from vitascope.evaluate.networks.pretrained import ClipNetwork, load_pretrained
+from vitascope.evaluate.vbench import dimensions
+from vitascope.evaluate.vbench.aggregate import VBENCH
+from vitascope.evaluate.vbench.dimensions import FLOW, INTERPOLATION, Sum, dis_flow, halfway
+from vitascope.evaluate.vbench.files import SAMPLES, Prompt, find_videos
+from vitascope.evaluate.vbench.report import SuiteReport, over_videos
 from vitascope.types import Clip
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitascope.errors import UserError
-from vitascope.evaluate.leaderboard import Row, doubtful_aggregate, misprints, places, published
-from vitascope.evaluate.vbench import VBENCH
+from vitascope.evaluate.vbench.aggregate import VBENCH
+from vitascope.evaluate.vbench.leaderboard import Row, doubtful_aggregate, misprints, places, published
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

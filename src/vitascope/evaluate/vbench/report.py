@@ -13,7 +13,7 @@ import torch
 from vitascope.config import Config, CountOrZero, first_mistake, nearest
 from vitascope.errors import UserError
 from vitascope.evaluate.intervals import bootstrap_interval, resamples
-from vitascope.evaluate.vbench import SUITES, VBENCH, VBENCH_LONG, Suite, official_name
+from vitascope.evaluate.vbench.aggregate import SUITES, VBENCH, VBENCH_LONG, Suite, official_name
 
 RESAMPLES = 2000
 AGGREGATES = ("quality_score", "semantic_score", "total_score")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from vitascope.errors import UserError
-from vitascope.evaluate.suite_report import SuiteReport, from_official, read_json
-from vitascope.evaluate.vbench import VBENCH, Suite, official_name
+from vitascope.evaluate.vbench.aggregate import VBENCH, Suite, official_name
+from vitascope.evaluate.vbench.report import SuiteReport, from_official, read_json
 
 SAMPLES, FLICKERING_SAMPLES = 5, 25  # videos of a prompt; more of those from which static ones are chosen
 ENOUGH_TAIL = 2000  # characters of what a failing program said

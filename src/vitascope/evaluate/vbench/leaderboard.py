@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from vitascope.errors import UserError
-from vitascope.evaluate.suite_report import SuiteReport
-from vitascope.evaluate.vbench import VBENCH, Scores, aggregate, rounding_bound
+from vitascope.evaluate.vbench.aggregate import VBENCH, Scores, aggregate, rounding_bound
+from vitascope.evaluate.vbench.report import SuiteReport
 
 AGGREGATES = ("quality", "semantic", "total")
 PERCENT = 100
@@ -71,7 +71,7 @@ def recomputed(row: Row) -> dict[str, float | None]:
 @cache
 def published() -> tuple[Row, ...]:
     """The 25 rows of the paper's tables, in its order."""
-    text = files("vitascope.evaluate").joinpath("stiv_leaderboard.csv").read_text(encoding="utf-8")
+    text = files("vitascope.evaluate.vbench").joinpath("stiv_leaderboard.csv").read_text(encoding="utf-8")
     rows = []
     for line in csv.DictReader(text.splitlines()):
         dimensions = {name: float(line[name]) for name in VBENCH.dimensions}

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vitascope.config import nearest
 from vitascope.errors import UserError
-from vitascope.evaluate.judges import Asking
+from vitascope.evaluate.judges.asking import Asking
 from vitascope.types import Clip
 
 Record = Mapping[str, Any]

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 from torch import Tensor
 
-from vitascope.evaluate.arena import Pair, Vote
+from vitascope.evaluate.arena.votes import Pair, Vote
 from vitascope.evaluate.intervals import Rate, bootstrap_interval, resamples
 
 GHOST = 1.0

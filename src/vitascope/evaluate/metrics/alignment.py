@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitascope.evaluate.measured import Features
-from vitascope.evaluate.metrics import Score
-from vitascope.evaluate.pretrained import ClipNetwork
+from vitascope.evaluate.metrics.metric import Score
+from vitascope.evaluate.networks.pretrained import ClipNetwork
 from vitascope.types import UserError
 
 CLIPSCORE_PREFIX = "A photo depicts "

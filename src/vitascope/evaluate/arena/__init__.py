@@ -1,0 +1,1 @@
+"""People's preferences: blind pairs on a local page, votes, ranking."""

@@ -1,0 +1,1 @@
+"""Suites whose questions a vision-language model answers: T2V-CompBench and DSG."""

@@ -1,0 +1,1 @@
+"""What is computed from features, from pairs of videos and from captions."""
