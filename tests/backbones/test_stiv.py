@@ -27,6 +27,7 @@ SWITCHES = {
     "no condition norm": {"condition_norm": False},
     "own modulations": {"shared_modulation": False},
     "sincos": {"positions": "sincos"},
+    "both": {"positions": "both"},
     "no micro-conditions": {"micro_conditions": False},
     "extrapolated": {"interpolate_positions": False},
     "tail": {"tail_blocks": 1},
@@ -319,7 +320,7 @@ def test_sandwich_norm_bounds_what_a_branch_adds():
         assert torch.allclose(answer(model, z), before, atol=1e-3) == normed
 
 
-@pytest.mark.parametrize("positions", ["rope", "sincos"])
+@pytest.mark.parametrize("positions", ["rope", "sincos", "both"])
 @pytest.mark.parametrize("dim", [1, 3, 4], ids=["time", "rows", "columns"])
 def test_places_in_time_and_space_matter(positions, dim):
     """A model without positions would answer the mirrored question with the mirrored answer."""
@@ -327,7 +328,7 @@ def test_places_in_time_and_space_matter(positions, dim):
     assert not torch.allclose(answer(model, z.flip(dim)), answer(model, z).flip(dim), atol=1e-3)
 
 
-@pytest.mark.parametrize("positions", ["rope", "sincos"])
+@pytest.mark.parametrize("positions", ["rope", "sincos", "both"])
 def test_interpolation_and_extrapolation_agree_up_to_the_trained_grid_and_differ_beyond(positions):
     inside, outside = draw(1, 8, 4, 8, 8), draw(1, 16, 4, 8, 8)
     squeezed, stretched = (trained(positions=positions, interpolate_positions=on) for on in (True, False))
@@ -345,13 +346,13 @@ def half(b: int, rows: int = 4, columns: int = 4) -> Tensor:
     return patches.repeat_interleave(2, 1).repeat_interleave(2, 2)
 
 
-@pytest.mark.parametrize("positions", ["rope", "sincos"])
+@pytest.mark.parametrize("positions", ["rope", "sincos", "both"])
 def test_a_mask_that_shows_everything_is_no_mask(positions):
     model, z = trained(tail_blocks=1, positions=positions), draw(2, 4, 4, 8, 8)
     torch.testing.assert_close(answer(model, z, visible=torch.ones(2, 8, 8).bool()), answer(model, z))
 
 
-@pytest.mark.parametrize("positions", ["rope", "sincos"])
+@pytest.mark.parametrize("positions", ["rope", "sincos", "both"])
 def test_hidden_cells_have_no_influence_at_all(positions):
     """They enter as mask tokens, so what they held is gone even for the tail."""
     model, z, visible = trained(tail_blocks=2, positions=positions), draw(2, 4, 4, 8, 8), half(2)
@@ -359,7 +360,7 @@ def test_hidden_cells_have_no_influence_at_all(positions):
     torch.testing.assert_close(answer(model, other, visible=visible), answer(model, z, visible=visible))
 
 
-@pytest.mark.parametrize("positions", ["rope", "sincos"])
+@pytest.mark.parametrize("positions", ["rope", "sincos", "both"])
 def test_visible_tokens_keep_their_places(positions):
     """Only the left half of the columns is shown: the main blocks see what they would see of a narrower video."""
     model = trained(tail_blocks=1, positions=positions)
@@ -380,7 +381,7 @@ def test_visible_tokens_keep_their_places(positions):
         assert not torch.allclose(torch.cat([apart[..., :2], apart[..., 6:]], -1), narrow, atol=1e-4)
 
 
-@pytest.mark.parametrize("positions", ["rope", "sincos"])
+@pytest.mark.parametrize("positions", ["rope", "sincos", "both"])
 def test_hidden_tokens_know_where_they_are(positions):
     model, z, visible = trained(tail_blocks=1, positions=positions), draw(1, 2, 4, 8, 8), torch.zeros(1, 8, 8).bool()
     visible[:, :2, :2] = True

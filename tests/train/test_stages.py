@@ -10,8 +10,9 @@ import torch
 from tiny import tiny_model, tiny_run
 from vitascope.config import from_json, override, to_json
 from vitascope.objectives.reconstruction import ReconstructionConfig
+from vitascope.recipes.toyland import ToylandConfig
 from vitascope.train.initialise import initialised
-from vitascope.train.stages import Run, TokenizerStage, VideoStage
+from vitascope.train.stages import CaptionStage, Run, Stage, TokenizerStage, VideoStage
 from vitascope.types import UserError
 
 
@@ -21,10 +22,11 @@ from vitascope.types import UserError
         TokenizerStage(name="a", steps=4, batch=2, reconstruction=ReconstructionConfig(adversarial=0.1)),
         VideoStage(name="b", steps=4, batch=2, num_clips=8),
         VideoStage(name="c", steps=4, batch=2, num_clips=8, images=True),
+        CaptionStage(name="d", steps=4, batch=8, data=ToylandConfig()),
     ],
 )
-def test_a_lesson_is_a_function_of_its_step(stage: TokenizerStage | VideoStage, cache: Path) -> None:
-    run = tiny_run(stage)
+def test_a_lesson_is_a_function_of_its_step(stage: Stage, cache: Path) -> None:
+    run = tiny_run(stage).at(stage)
 
     def lessons(steps: tuple[int, ...]) -> dict[int, float]:
         torch.manual_seed(len(steps))
@@ -79,3 +81,10 @@ def test_settings_of_which_no_model_can_be_built_are_the_users_to_mend() -> None
 def test_a_run_survives_json() -> None:
     run = Run(name="tiny", model=tiny_model(), data=tiny_model().text, stages=tiny_run().stages)
     assert from_json(to_json(run)) == run
+
+
+def test_a_contrast_of_captions_needs_two_of_each_clip(cache: Path) -> None:
+    stage = CaptionStage(name="captions", steps=1, batch=2, data=ToylandConfig(num_captions=1))
+    run = tiny_run(stage).at(stage)
+    with pytest.raises(UserError, match="clip 0 has 1"):
+        stage.rehearse(run, initialised(run.model, 0))

@@ -41,7 +41,7 @@ class StivConfig(Config):
     sandwich_norm: bool = True
     condition_norm: bool = True
     shared_modulation: bool = True  # False: one AdaLN per block
-    positions: Literal["rope", "sincos"] = "rope"
+    positions: Literal["rope", "sincos", "both"] = "rope"  # turned in attention, added to the tokens, or both
     micro_conditions: bool = True
     interpolate_positions: bool = True  # False: extrapolate
 

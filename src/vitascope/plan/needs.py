@@ -21,7 +21,7 @@ from vitascope.system import Defaults, VideoModel, build, tube_mask
 from vitascope.text.pretrained import PretrainedText
 from vitascope.train.initialise import freeze
 from vitascope.train.optim import MovingAverage, learned
-from vitascope.train.stages import Run, Stage, TokenizerStage, VideoStage
+from vitascope.train.stages import CaptionStage, Run, Stage, TokenizerStage, VideoStage
 from vitascope.types import Framing, Loss, UserError, generator_for
 
 Shape = tuple[int, ...]
@@ -162,6 +162,10 @@ def _lesson(
         pictures = torch.empty(stage.batch, *shape[1:])
         module = nn.ModuleDict({"tokenizer": model.tokenizer, "reconstruction": reconstruction})
         return module, lambda: reconstruction.loss(model.tokenizer, pictures, rng), 0
+    if isinstance(stage, CaptionStage):
+        contrast = stage.contrast.build()
+        module = nn.ModuleDict({"text": model.text})
+        return module, lambda: contrast.loss(*model.text([caption] * 2 * stage.batch).pooled.chunk(2)), 0
     if not isinstance(stage, VideoStage):
         raise UserError(f"stage {stage.name}: no plan is known for a {type(stage).__name__}")
     latents = model.tokenizer.encode(torch.empty(1, *shape))

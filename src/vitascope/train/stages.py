@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Protocol, runtime_checkable
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from vitascope.conditions import framing_of, micro_conditions
 from vitascope.config import Amount, AmountOrZero, Config, Count, CountOrZero, Share
 from vitascope.data.cache import ClipSource, open_cache
+from vitascope.objectives.contrast import ContrastConfig
 from vitascope.objectives.reconstruction import ReconstructionConfig
 from vitascope.system import Defaults, Lesson, ModelConfig, VideoModel, build
 from vitascope.train.initialise import Origin, freeze, seeded
@@ -74,6 +76,22 @@ class TokenizerStage(Stage):
         course = TokenizerCourse(self.model_copy(update={"batch": 1}), run, model)
         for step in range(2):  # a whole picture, then details
             course.loss(step)
+
+
+class CaptionStage(Stage):
+    """Train the text encoder alone, on captions without their clips: two of one clip are to be told from all others.
+
+    STIV's text encoder has been trained by contrast with pictures (CLIP); a new one that learns from the velocity alone
+    is slow to tell words that change few pixels, such as those for shapes.
+    """
+
+    contrast: ContrastConfig = ContrastConfig()
+
+    def begin(self, run: Run, model: VideoModel, cache_root: Path, track: Track) -> CaptionCourse:
+        return CaptionCourse(self, run, model)
+
+    def rehearse(self, run: Run, model: VideoModel) -> None:
+        CaptionCourse(self.model_copy(update={"batch": 1}), run, model).loss(0)
 
 
 class VideoStage(Stage):
@@ -187,6 +205,38 @@ class TokenizerCourse:
         device = next(self.tokenizer.parameters()).device
         steps = range(self.stage.steps, self.stage.steps + BATCHES_MEASURED)
         self.tokenizer.standardise(self.source.pictures(step, 64).to(device) for step in steps)
+
+
+class CaptionCourse:
+    """Lessons for the text encoder from pairs of captions."""
+
+    def __init__(self, stage: CaptionStage, run: Run, model: VideoModel) -> None:
+        self.stage, self.run, self.text = stage, run, model.text
+        self.source: ClipSource = build(run.data)
+        self.contrast = stage.contrast.build()
+        freeze(model, stage.frozen)
+        self.module: nn.Module = nn.ModuleDict({"text": model.text})
+        self.blocks: Sequence[nn.Module] = ()
+        self.unit = "pairs"
+
+    def loss(self, step: int) -> Loss:
+        rng = random.Random(f"captions {self.run.seed} {self.stage.name} {step}")
+        indices = range(step * self.stage.batch, (step + 1) * self.stage.batch)
+        pairs = [self.pair(index, rng) for index in indices]
+        ones, others = self.text([caption for pair in zip(*pairs, strict=True) for caption in pair]).pooled.chunk(2)
+        return self.contrast.loss(ones, others)
+
+    def pair(self, index: int, rng: random.Random) -> list[str]:
+        captions = self.source.captions(index)
+        if len(captions) < 2:
+            raise UserError(
+                f"stage {self.stage.name} compares captions of one clip, and clip {index} has {len(captions)}; "
+                "give each clip two or more, or leave this stage out"
+            )
+        return rng.sample(captions, 2)
+
+    def finish(self) -> None:
+        """Nothing: the averaged weights are the result."""
 
 
 class VideoCourse:
