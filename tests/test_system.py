@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -236,10 +238,16 @@ def test_saving_over_a_model_leaves_only_the_new_one(folder):
 
 def test_a_model_that_cannot_be_written_leaves_the_old_one(folder, tmp_path):
     before = (folder / WEIGHTS).read_bytes()
-    (folder / f".{CARD}").mkdir()  # in the way of the new card, as a full disk would be
-    with pytest.raises(UserError, match="what was there is kept"):
-        save_model(TINY, {n: v + 1 for n, v in model().state_dict().items()}, folder, {})
+    heard, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))  # as a full disk would be
+    try:
+        with pytest.raises(UserError, match="what was there is kept"):
+            save_model(TINY, {n: v + 1 for n, v in model().state_dict().items()}, folder, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, heard)
     assert (folder / WEIGHTS).read_bytes() == before
+    assert sorted(path.name for path in folder.iterdir()) == [CARD, WEIGHTS]
     load_model(folder)
 
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from vitascope.atomic import replacing
 from vitascope.conditions import Conditions, TextFeatures
 from vitascope.config import Amount, AmountOrZero, Config, Count, Share, from_json, nearest, to_json
 from vitascope.noise import Estimate
@@ -207,21 +207,16 @@ def save_model(
         name: value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
         for name, value in state.items()
     }
-    fresh_weights, fresh_card = folder / f".{WEIGHTS}", folder / f".{CARD}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, fresh_weights)
-        card = {"config": to_json(config), "sha256": _sha256(fresh_weights), "report": dict(report)}
-        fresh_card.write_text(json.dumps(card, indent=1))
+        with replacing(folder / CARD) as card, replacing(folder / WEIGHTS) as weights:
+            save_file(tensors, weights)
+            told = {"config": to_json(config), "sha256": _sha256(weights), "report": dict(report)}
+            card.write_text(json.dumps(told, indent=1))
     except (OSError, SafetensorError) as error:
-        for half_written in (fresh_weights, fresh_card):
-            with suppress(OSError):
-                half_written.unlink()
         raise UserError(
             f"could not write the model to '{folder}' ({error}); what was there is kept: free some space and try again"
         ) from None
-    os.replace(fresh_weights, folder / WEIGHTS)
-    os.replace(fresh_card, folder / CARD)
 
 
 def read_card(folder: Path) -> Card:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -21,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vitascope.atomic import replacing
 from vitascope.conditions import MICRO, framing_of, micro_conditions
 from vitascope.types import Batch, Clip, UserError, generator_for
 
@@ -135,14 +134,11 @@ def _write_shard(folder: Path, number: int, source: ClipSource, tokenizer: Encod
     latents = torch.cat([tokenizer.encode(clip.pixels[None].to(device)).half().cpu() for clip in clips])
     micro = micro_conditions([framing_of(clip) for clip in clips], latents.shape[1])
     captions = json.dumps([source.captions(index) for index in indices])
-    fresh = folder / f".{number:05d}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({"latents": latents, "micro": micro}, fresh, {"captions": captions})
-        os.replace(fresh, _shard(folder, number))
+        with replacing(_shard(folder, number)) as fresh:
+            save_file({"latents": latents, "micro": micro}, fresh, {"captions": captions})
     except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            fresh.unlink()
         raise UserError(f"could not write latents to '{folder}' ({error}); free some space and go on") from None
 
 

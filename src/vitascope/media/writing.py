@@ -6,7 +6,6 @@ import io
 import json
 import math
 import os
-import secrets
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
@@ -19,6 +18,7 @@ from einops import rearrange
 from jaxtyping import UInt8
 from PIL import Image, PngImagePlugin
 
+from vitascope.atomic import replacing
 from vitascope.media.pictures import grid, to_bytes
 from vitascope.types import Clip, UserError
 
@@ -66,19 +66,13 @@ def make_folder(path: str | Path) -> None:
 def replace_file(path: str | Path, content: bytes) -> None:
     """Put `content` at `path` in one step: a full disk or a kill leaves what was there before."""
     path = Path(path)
-    part = path.parent / f".{secrets.token_hex(6)}.part"
     try:
-        with open(part, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        with replacing(path) as part:
+            part.write_bytes(content)
     except OSError as error:
         raise UserError(
             f"'{path}' needs {len(content):,} bytes and could not be written: {error.strerror}; choose another place"
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def encode(clip: Clip, ending: str) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors import torch as safetensors_torch
 from torch import Tensor, nn
 
+from vitascope.atomic import replacing
 from vitascope.config import Config, Count
 from vitascope.nn.frozen import Frozen, digest_of
 from vitascope.protocols import TextFeatures
@@ -178,12 +178,8 @@ class FeatureCache:
         tensors = {"tokens": feature.tokens.cpu().contiguous(), "pooled": feature.pooled.cpu().contiguous()}
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{uuid.uuid4().hex}.part")
-        try:
-            part.write_bytes(safetensors_torch.save(tensors, metadata={"digest": digest_of(tensors)}))
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(path) as part:
+            safetensors_torch.save_file(tensors, part, {"digest": digest_of(tensors)})
 
 
 def end_token(hidden: Float[Tensor, "b l d"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b d"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
 import zipfile
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from vitascope.atomic import replacing
 from vitascope.train.optim import MovingAverage
 from vitascope.types import UserError
 
@@ -45,19 +45,14 @@ def save(
         "optimizer": optimizer.state_dict(),
         "run": run,
     }
-    fresh = folder / f".{LAST}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(fresh, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if (folder / LAST).exists():
-            os.replace(folder / LAST, folder / BEFORE)
-        os.replace(fresh, folder / LAST)
+        with replacing(folder / LAST) as fresh:
+            with open(fresh, "wb") as file:  # given a path, torch does not say why it failed
+                torch.save(state, file)
+            if (folder / LAST).exists():
+                os.replace(folder / LAST, folder / BEFORE)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        with contextlib.suppress(OSError):
-            fresh.unlink()
         raise UserError(
             f"no checkpoint can be written to '{folder}' ({_why(error)}); the one before is kept: make room there, "
             "then go on with --resume"
