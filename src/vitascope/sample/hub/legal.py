@@ -97,6 +97,8 @@ def legalise(routes: tuple[Route, ...], request: Request) -> Wish:
     steps, guidance = legal_steps(request.steps, traits.steps), legal_guidance(request.guidance, traits.scale)
     if not traits.guidance and request.guidance is not None:
         raise UserError("this checkpoint takes no guidance scale; leave --guidance out")
+    if request.negative:
+        _check_negative(traits, guidance)
     fps = legal_fps(request.fps, traits.fps)
     size = _size(traits, request, changes)
     num_frames = _length(traits, request, fps, changes)
@@ -109,6 +111,14 @@ def _refuse_rules(request: Request) -> None:
     given = [name for name in ("solver", *Rules.model_fields) if getattr(request, name) is not None]
     if given:
         raise UserError(f"a checkpoint of others brings its own {given[0].replace('_', ' ')}; it cannot be chosen")
+
+
+def _check_negative(traits: Traits, guidance: float) -> None:
+    """Refuse what the pipeline would not hear, or would pass over in silence."""
+    if not traits.negative:
+        raise UserError("this checkpoint takes no words for what not to show; leave --negative out")
+    if traits.guidance and guidance <= 1:
+        raise UserError(f"--negative works by guidance, which {guidance:g} turns off; give a --guidance above 1")
 
 
 def _route(routes: tuple[Route, ...], request: Request) -> Route:
@@ -195,6 +205,8 @@ def arguments_of(wish: Wish, steps: int) -> dict[str, Any]:
     }
     if traits.words:
         given["prompt"] = wish.request.prompt
+    if wish.request.negative:
+        given[traits.negative] = wish.request.negative
     if traits.video:
         given[traits.video] = [_picture(wish.known[number]) for number in range(wish.num_frames)]
     elif traits.image:
@@ -214,6 +226,7 @@ def settings_of(wish: Wish, identity: str, origin: dict[str, Any]) -> dict[str, 
     return {
         "model": identity,
         "prompt": wish.request.prompt,
+        "negative": wish.request.negative,
         "size": list(wish.size),
         "num_frames": wish.num_frames,
         "fps": wish.fps,

@@ -17,6 +17,7 @@ class Traits:
 
     accepts: Mapping[str, Any]  # every argument by name, with its default
     words: bool  # it reads a prompt
+    negative: str  # empty too where it is taken but passed over
     image: str
     last_image: str
     needs_last: bool
@@ -70,6 +71,7 @@ def read(pipeline: Any, name: str = "") -> Traits:
     return Traits(
         accepts=accepts,
         words="prompt" in accepts,
+        negative=_named(accepts, ("negative_prompt",)) if accepts.get("true_cfg_scale", 2.0) > 1 else "",
         image=_named(accepts, ("image",)),
         last_image=_named(accepts, ("last_image",)) if two or not needs_encoded else "",
         needs_last=two,
