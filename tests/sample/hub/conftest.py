@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("diffusers")
 
 from families import FAMILIES, Folder, Load, built
+from shell import Shell
 
 from vitascope.sample.hub.model import HubModel, load_checkpoint
 
@@ -38,3 +39,10 @@ def model_of(folder_of: Folder) -> Load:
         return kept[family]
 
     return loaded
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    return Shell(monkeypatch, capsys)

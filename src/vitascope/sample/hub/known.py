@@ -26,7 +26,7 @@ class Known:
 
     name: str  # of its repository on the hub
     tasks: tuple[str, ...]  # of "text", "image", "first and last" and "video", what it makes videos from
-    parameters: tuple[float, ...] = ()  # of each denoiser, in billions
+    parameters: tuple[int | float, ...] = ()  # of each denoiser, in billions
     size: tuple[int, int] | None = None
     num_frames: int | None = None
     fps: int | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jaxtyping import Float
@@ -68,7 +68,15 @@ def routes_of(pipeline: Any, name: str) -> tuple[Route, ...]:
         if not needed or pipeline.config.get(needed)
     ]
     pipelines = [pipeline, *(_over(pipeline, kind) for kind in kinds if _takes_all(kind, pipeline))]
-    return tuple(Route(one, read(one, name)) for one in pipelines)
+    return tuple(Route(one, traits) for one in pipelines for traits in _uses(read(one, name)))
+
+
+def _uses(traits: Traits) -> tuple[Traits, ...]:
+    """A pipeline that takes a picture or a video needs neither, and is given one of them at most."""
+    if not (traits.image and traits.video):
+        return (traits,)
+    wordy = replace(traits, image="", last_image="", video="")
+    return wordy, replace(traits, video=""), replace(wordy, video=traits.video)
 
 
 def _arguments(pipeline: Any) -> dict[str, Any]:
@@ -128,8 +136,9 @@ def _route(routes: tuple[Route, ...], request: Request) -> Route:
         if traits.video:
             fits = len(given) > 1 and given == set(range(len(given)))
         elif traits.image:
-            one, both = not traits.needs_last, bool(traits.last_image)
-            fits = (given == {0} and one) or (given == {0, -1} and both)
+            ends = {0, -1}, {0, (request.num_frames or 0) - 1}
+            both = bool(traits.last_image) and len(given) == 2 and given in ends
+            fits = both or (given == {0} and not traits.needs_last)
         else:
             fits = not given
         if fits:
@@ -199,6 +208,7 @@ def arguments_of(wish: Wish, steps: int) -> dict[str, Any]:
         "num_inference_steps": steps,
         "decode_chunk_size": wish.num_frames,  # one call of the decoder, whose latents can then be kept
         "clean_caption": False,  # it would depend on which packages are installed
+        "use_resolution_binning": False,  # it would sample at another size than is said
         traits.length: wish.num_frames,
         traits.guidance: wish.guidance,
         traits.rate: round(wish.fps),
