@@ -307,6 +307,34 @@ def test_the_list_says_unknown_where_the_makers_are_silent(tmp_path: Path, sourc
         assert all((source in text) == sources for source in known.sources)
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_list_is_whole_on_narrow_screens(tmp_path: Path, width: int) -> None:
+    written = io.StringIO()
+    shelf.print_models([tmp_path], Console(file=written, width=width))
+    text = written.getvalue()
+    assert "…" not in text
+    told = {part.split()[0]: " ".join(part.split()) for part in text.split("\n\n")}
+    for known in KNOWN:
+        assert told[known.name].endswith(known.command())
+        assert f"licence {known.licence}" in told[known.name]
+        assert f"GPU memory {shelf.memory_of(known) or shelf.UNKNOWN}" in told[known.name]
+    commands = {f"  {known.command()}" for known in KNOWN}
+    assert all(len(line) <= width for line in text.splitlines() if line not in commands)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="it is about machines without a GPU")
+@pytest.mark.parametrize("gigabytes", [3, 30, 300])
+def test_without_a_gpu_only_what_is_certainly_too_large_is_called_so(
+    monkeypatch: pytest.MonkeyPatch, gigabytes: int
+) -> None:
+    monkeypatch.setattr(shelf, "available_memory", lambda: gigabytes * 10**9)
+    _, too_large, others = shelf.held()
+    for known in KNOWN:
+        larger = known.least_gigabytes is not None and known.least_gigabytes > gigabytes
+        assert (f"{known.name} (" in too_large.value) == larger
+        assert (f"{known.name} (" in others.value) == (not larger)
+
+
 def test_what_is_unknown_of_a_checkpoint_is_left_to_its_family_and_its_pipeline() -> None:
     for known in KNOWN:
         told = native(known.name, "HunyuanVideoImageToVideoPipeline")

@@ -121,7 +121,7 @@ def check_whole(folder: Path) -> None:
     """Refuse a folder in which a file of weights is missing or cut off, as an interrupted download leaves it."""
     index = read_index(folder)
     for part in _parts(folder):
-        if not _weights_in(part) and _is_network(*index[part.name]):
+        if not _weights_in(part) and _is_network(*index[part.name][:2]):
             raise UserError(f"'{part}' has no weights as safetensors: {_instead_of_weights(part)}")
     for path in weights_of(folder):
         if not path.is_file():

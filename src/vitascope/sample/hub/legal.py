@@ -125,7 +125,7 @@ def _check_negative(traits: Traits, guidance: float) -> None:
     """Refuse what the pipeline would not hear, or would pass over in silence."""
     if not traits.negative:
         raise UserError("this checkpoint takes no words for what not to show; leave --negative out")
-    if traits.guidance and guidance <= 1:
+    if traits.guidance and "true_cfg_scale" not in traits.accepts and guidance <= 1:
         raise UserError(f"--negative works by guidance, which {guidance:g} turns off; give a --guidance above 1")
 
 
