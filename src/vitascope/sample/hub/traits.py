@@ -71,7 +71,7 @@ def read(pipeline: Any, name: str = "") -> Traits:
     return Traits(
         accepts=accepts,
         words="prompt" in accepts,
-        negative=_named(accepts, ("negative_prompt",)) if accepts.get("true_cfg_scale", 2.0) > 1 else "",
+        negative=_named(accepts, ("negative_prompt",)) if (accepts.get("true_cfg_scale") or 2.0) > 1 else "",
         image=_named(accepts, ("image",)),
         last_image=_named(accepts, ("last_image",)) if two or not needs_encoded else "",
         needs_last=two,
