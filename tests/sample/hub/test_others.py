@@ -37,7 +37,7 @@ def pictures(num: int, seed: int = 0) -> dict[int, Float[Tensor, "3 32 32"]]:
 
 def made(model: HubModel, num_given: int, *, seed: int = 3, look: int = 0) -> tuple[Clip, list[tuple[int, int]]]:
     seen: list[tuple[int, int]] = []
-    num_frames = model.routes[0].traits.legal_length(5)
+    num_frames = model.routes[0].traits.legal_length(5.0)
     asked = Request("a red circle", pictures(num_given, look), num_frames, size=(32, 32), seed=seed, steps=2)
     clip = model.fulfil(asked, progress=lambda done, steps, z: seen.append((done, steps)))
     assert clip.num_frames == num_frames

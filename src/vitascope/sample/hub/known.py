@@ -42,7 +42,7 @@ class Known:
     @property
     def least_gigabytes(self) -> float | None:
         """What the denoiser's weights alone take in 16 bits, which no way of loading does without; None if unknown."""
-        return sum(self.parameters) * 2 if self.parameters else None
+        return 2.0 * sum(self.parameters) if self.parameters else None
 
     def fits(self, free_gigabytes: float) -> Memory | None:
         """Of the ways of loading that fit the one that needs most, as it is the quickest; None if none is known to."""
