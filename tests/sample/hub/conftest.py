@@ -33,9 +33,6 @@ def model_of(folder_of: Folder) -> Load:
     def loaded(family: str) -> HubModel:
         if family not in kept:
             kept[family] = load_checkpoint(str(folder_of(family)), device="cpu")
-            vae = kept[family].routes[0].pipeline.vae
-            if family == "allegro":  # decodes in tiles only, of 24 frames of 320x320, which is much for a test
-                vae.kernel = vae.stride = (8, 32, 32)
         return kept[family]
 
     return loaded

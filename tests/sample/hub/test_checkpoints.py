@@ -33,10 +33,11 @@ from vitascope.types import Clip, Request, UserError
 
 SIZE = (32, 32)
 LENGTHS = {
-    "ltx": 9, "mochi": 7, "cogvideox": 9, "cogvideox_i2v": 9, "cogvideox_v2v": 9, "allegro": 8, "latte": 4, "svd": 3,
+    "ltx": 9, "mochi": 7, "cogvideox": 9, "cogvideox_i2v": 9, "cogvideox_v2v": 9, "allegro": 24, "latte": 4, "svd": 3,
     "animatediff": 4,
 }  # fmt: skip
 """Frames that are asked for; 5 of the others."""
+SIZES = {"allegro": (128, 128)}  # a tile of its decoder
 
 
 def picture(seed: int, size: tuple[int, int] = SIZE) -> Float[Tensor, "3 h w"]:
@@ -51,7 +52,7 @@ def request(model: HubModel, family: str, seed: int = 0, pictures: int = 0, **wi
     numbers = [*given, -1] if own.needs_last else [*given]
     frames = {number: picture(100 * pictures + number) for number in numbers}
     words = "a red circle moves left" if own.words else ""
-    wished: dict[str, Any] = {"num_frames": num, "size": SIZE, "steps": 2, "seed": seed, **wish}
+    wished: dict[str, Any] = {"num_frames": num, "size": SIZES.get(family, SIZE), "steps": 2, "seed": seed, **wish}
     return Request(words, frames, **wished)
 
 
@@ -67,7 +68,7 @@ def test_every_family_makes_what_is_asked_for_and_the_same_again(model_of: Load,
 
     clip = model.fulfil(asked, progress=lambda done, steps, z: seen.append((done, steps)), keep_latents=kept)
     assert clip.num_frames == asked.num_frames
-    assert clip.size == ((48, 32) if fixed else SIZE)
+    assert clip.size == ((48, 32) if fixed else asked.size)
     assert clip.pixels.std() > 0.01
     assert seen in ([(1, 2), (2, 2)], [(1, 1)])  # of working over a video, only the later steps are made
     assert len(model.changes(asked)) == fixed
@@ -115,7 +116,10 @@ def test_a_last_picture_reaches_the_video_where_the_denoiser_has_room_for_it(mod
         ("ltx", {"num_frames": 12}, {"num_frames": 9}, r"1 \+ 8k"),
         ("mochi", {"num_frames": 12}, {"num_frames": 13}, r"1 \+ 6k frames, 30 a second"),
         ("cogvideox", {"num_frames": 12}, {"num_frames": 9}, r"1 \+ 8k frames, 8 a second"),
-        ("allegro", {"num_frames": 9}, {"num_frames": 8}, r"makes 4k frames"),
+        ("allegro", {"num_frames": 50}, {"num_frames": 56}, r"makes 24 \+ 16k frames"),
+        ("allegro", {"size": (160, 150)}, {"size": (176, 144)}, r"makes 128 \+ 48k by 128 \+ 16k pixels"),
+        ("allegro", {"num_frames": 4}, {"num_frames": 24}, r"4 frames became 24"),
+        ("allegro", {"size": (32, 9)}, {"size": (128, 128)}, r"size 32x9 became 128x128"),
         ("latte", {"num_frames": 7}, {"num_frames": 4}, r"makes 1 or 4 frames"),
         ("animatediff", {"num_frames": 99}, {"num_frames": 16}, r"at most 16"),
         ("cogvideox_i2v", {}, {"size": (48, 32)}, r"size 32x32 became 48x32: the model makes no other"),

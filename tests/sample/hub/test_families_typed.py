@@ -41,7 +41,7 @@ TYPED = {
     "cogvideox_i2v": Family(9, PICTURE, size=(48, 32)),
     "cogvideox_v2v": Family(9, VIDEO),
     "mochi": Family(7),
-    "allegro": Family(8),
+    "allegro": Family(24, size=(128, 128)),  # its decoder's only tile
     "latte": Family(4),
     "svd": Family(3, PICTURE, words=(), hears_negative=False),
     "animatediff": Family(4),

@@ -173,7 +173,18 @@ def _size(traits: Traits, request: Request, changes: list[str]) -> tuple[int, in
             f"size {wished[0]}x{wished[1]} became {traits.size[0]}x{traits.size[1]}: the model makes no other"
         )
         return traits.size
-    return legal_size(wished, traits.grain, changes)
+    if traits.least == (0, 0):
+        return legal_size(wished, traits.grain, changes)
+    legal_size(wished, (1, 1), [])  # refuses what is no size
+    beyond = [
+        max(round((side - least) / step), 0)
+        for side, least, step in zip(wished, traits.least, traits.grain, strict=True)
+    ]
+    width, height = (least + num * step for least, num, step in zip(traits.least, beyond, traits.grain, strict=True))
+    if (width, height) != wished:
+        wide, high = (f"{least} + {step}k" for least, step in zip(traits.least, traits.grain, strict=True))
+        changes.append(f"size {wished[0]}x{wished[1]} became {width}x{height}: the model makes {wide} by {high} pixels")
+    return width, height
 
 
 def _length(traits: Traits, request: Request, fps: float, changes: list[str]) -> int:

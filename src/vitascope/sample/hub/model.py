@@ -119,7 +119,8 @@ class HubModel(Model):
     @torch.no_grad()
     def encode_decode(self, clip: Clip) -> Clip:
         traits, vae = self.routes[0].traits, self.routes[0].pipeline.vae
-        short = -(clip.num_frames - traits.first) % traits.cube
+        more = max(clip.num_frames - traits.first, 0)
+        short = traits.first + more + -more % traits.cube - clip.num_frames
         pixels = torch.cat([clip.pixels, clip.pixels[-1:].expand(short, -1, -1, -1)]) * 2 - 1
         weight = next(vae.parameters())
         pixels = pixels.to(weight.device, weight.dtype)
