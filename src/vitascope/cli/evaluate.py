@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from vitascope.cli.common import ForceOption, ModelOption, RulesOption, parse_rules, tracker
+from vitascope.cli.common import (
+    DtypeOption,
+    ForceOption,
+    LoraOption,
+    ModelOption,
+    OffloadOption,
+    RevisionOption,
+    RulesOption,
+    parse_rules,
+    tracker,
+)
 
 app = typer.Typer(help="Measure a model.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -15,6 +25,10 @@ app = typer.Typer(help="Measure a model.", no_args_is_help=True, rich_markup_mod
 @app.command("toyland")
 def toyland(
     model: ModelOption = None,
+    revision: RevisionOption = None,
+    dtype: DtypeOption = None,
+    offload: OffloadOption = None,
+    lora: LoraOption = None,
     split: Annotated[str, typer.Option(help="seen or unseen triples of colour, shape and motion.")] = "seen",
     kind: Annotated[
         str | None, typer.Option(help="one, two, relation, count, change, interaction, camera or style.")
@@ -50,7 +64,8 @@ def toyland(
         raise UserError("--suites asks for every kind and --kind for one; leave one of them out")
     if out is not None:
         media.check_free(out, force=force)
-    judged = Judged(load(model), steps, guidance, solver, parse_rules(rules))
+    loaded = load(model, revision=revision, dtype=dtype, offload=offload, loras=lora or ())
+    judged = Judged(loaded, steps, guidance, solver, parse_rules(rules))
     which: dict[str, Any] = (
         {"num": 32 if num is None else num} if suites else {"num": 256 if num is None else num, "kind": kind or "one"}
     )

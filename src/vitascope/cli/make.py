@@ -50,6 +50,7 @@ def generate(
     fps: Annotated[float | None, typer.Option(help="Frames a second.")] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same video.")] = None,
+    negative: Annotated[str | None, typer.Option(help="Of a hub model: what the video should not show.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="1: none; higher follows the words more closely.")] = None,
     solver: Annotated[str | None, typer.Option(help="euler, heun, dpmpp, unipc or sde.")] = None,
@@ -92,7 +93,7 @@ def generate(
     given: dict[str, Any] = {
         "prompt": prompt or None, "num_frames": num_frames, "seconds": seconds, "fps": fps,
         "size": parse_size(size), "seed": seed, "steps": steps, "guidance": guidance, "solver": solver,
-        **parse_rules(rules),
+        "negative": negative, **parse_rules(rules),
     }  # fmt: skip
     if seconds is not None:
         request = replace(request, num_frames=None)

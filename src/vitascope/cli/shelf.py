@@ -24,7 +24,7 @@ def models(
     from vitascope.sample.hub.shelf import print_models
 
     console = Console()
-    width = console.width if console.is_terminal else 240  # a pipe or a file has no edge
+    width = console.width if console.is_terminal else 400  # a pipe or a file has no edge
     print_models(roots or [Path()], Console(width=width), sources=sources)
 
 

@@ -126,6 +126,12 @@ def all_frames(path: Path, request: Request, fps: float, size: tuple[int, int]) 
 def differences(model: Model, settings: Mapping[str, Any], request: Request, path: Path) -> list[str]:
     """Why `model` would not make the video of a file by itself, in words."""
     rules = [f"'{path}' was made with {departure}: the file's is used" for departure in model.departures(request)]
+    kept, here = settings.get("hub") or {}, model.sampling
+    rules += [
+        f"'{path}' was made with {name} {kept[name]}, and this is with {here[name]}: the video is another"
+        for name in ("dtype", "device")
+        if kept.get(name) and name in here and kept[name] != here[name]
+    ]
     if settings["model"] == model.identity:
         return rules
     return [f"'{path}' was made by another model; with this one the video is another", *rules]
@@ -161,7 +167,7 @@ def make(model: Model, request: Request, path: Path, *, say: Say, force: bool, p
         media.write(clip, path, force=force)
     except BaseException:
         if latents.exists():
-            say(f"the sampled video is not lost: vitascope decode {latents} --out {path}")
+            say(f"the sampled video is not lost: vitascope decode {latents} --out {path}{model.options}")
         raise
     latents.unlink(missing_ok=True)
     how = clip.settings.get("hub", {}).get("decoded", "")

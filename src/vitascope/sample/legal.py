@@ -41,6 +41,8 @@ def legalise(model: VideoModel, request: Request) -> Legal:
     """Check a request and make its open choices. Sizes and lengths are snapped to legal ones; the rest is refused."""
     defaults: Defaults = model.config.defaults
     changes: list[str] = []
+    if request.negative:
+        raise UserError("a model of vitascope takes no words for what not to show; leave --negative out")
     count = model.text.count(request.prompt)
     reads_as_empty = not request.prompt.strip() or count == model.text.count("")  # a full stop alone, for one
     if reads_as_empty and not request.frames:
@@ -199,6 +201,7 @@ class Origin(Config):
     checkpoint: str
     revision: str
     dtype: str
+    device: str = ""  # its kind; files from before it was kept do not say
     loras: tuple[tuple[str, float], ...] = ()
     video: str = ""  # checksum of the video that was worked over, which is too large to be kept
     decoded: str = "at once"
@@ -216,6 +219,7 @@ class Settings(Rules):
     steps: int
     guidance: float
     solver: str | None = None  # a checkpoint of others brings its own
+    negative: str = ""
     frames: dict[str, str]
     hub: Origin | None = None
 

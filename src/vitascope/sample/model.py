@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,6 +29,7 @@ class Model(ABC):
 
     has_previews = True  # `preview` can show a video while it is sampled
     reworks_videos = False  # a given video is worked over as a whole, where ours go on from its end
+    options = ""  # what to type to have it again, as `load` was asked; nothing for the bundled one
 
     @property
     @abstractmethod
@@ -85,12 +87,13 @@ class Model(ABC):
         steps: int | None = None,
         guidance: float | None = None,
         solver: str | None = None,
+        negative: str = "",
         progress: Progress | None = None,
     ) -> Clip:
         """A clip of `prompt`. `image` (`3 h w` in [0, 1]) is the first frame; `frames` gives any, by number."""
         known = {**({} if image is None else {0: image}), **(frames or {})}
         request = Request(prompt, known, num_frames, seconds, fps, size, seed, steps, guidance, solver)
-        return self.fulfil(request, progress=progress)
+        return self.fulfil(replace(request, negative=negative), progress=progress)
 
 
 class OwnModel(Model):
@@ -191,14 +194,28 @@ def load(
     if folder is not None and str(folder).startswith(HUB):
         from vitascope.sample.hub.model import load_checkpoint  # late: an extra, and slow to import
 
-        return load_checkpoint(str(folder).removeprefix(HUB), revision, dtype, offload, tuple(loras), device)
+        found = load_checkpoint(str(folder).removeprefix(HUB), revision, dtype, offload, tuple(loras), device)
+        found.options = _typed(model=folder, revision=revision, dtype=dtype, offload=offload, lora=loras)
+        return found
     for option, value in (("revision", revision), ("dtype", dtype), ("offload", offload), ("lora", loras)):
         if value:
             raise UserError(f"{option} is for checkpoints in diffusers' layout (hub:ID or hub:FOLDER); leave it out")
     path = bundled() if folder is None else Path(folder)
     if (path / "model_index.json").is_file() and not (path / "model.json").is_file():
         raise UserError(f"'{path}' is a checkpoint in diffusers' layout: give it as {HUB}{path}")
-    return OwnModel(load_model(path, usual_device(device)), read_card(path))
+    model = OwnModel(load_model(path, usual_device(device)), read_card(path))
+    model.options = _typed(model=folder)
+    return model
+
+
+def _typed(**options: str | Path | Sequence[str] | None) -> str:
+    """Options as they were typed, each after a blank."""
+    words = [
+        (f"--{name}", str(one))
+        for name, given in options.items()
+        for one in ([given] if isinstance(given, (str, Path)) else given or ())
+    ]
+    return "".join(f" {name} {shlex.quote(value)}" for name, value in words)
 
 
 def load_own(folder: str | Path | None = None, device: str | None = None) -> OwnModel:

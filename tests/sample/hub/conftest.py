@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("diffusers")
 
 from families import FAMILIES, Folder, Load, built
+from shell import Shell
 
 from vitascope.sample.hub.model import HubModel, load_checkpoint
 
@@ -32,9 +33,13 @@ def model_of(folder_of: Folder) -> Load:
     def loaded(family: str) -> HubModel:
         if family not in kept:
             kept[family] = load_checkpoint(str(folder_of(family)), device="cpu")
-            vae = kept[family].routes[0].pipeline.vae
-            if family == "allegro":  # decodes in tiles only, of 24 frames of 320x320, which is much for a test
-                vae.kernel = vae.stride = (8, 32, 32)
         return kept[family]
 
     return loaded
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    return Shell(monkeypatch, capsys)

@@ -177,10 +177,10 @@ def mochi() -> Any:
 def allegro() -> Any:
     transformer = diffusers.AllegroTransformer3DModel(
         num_attention_heads=2, attention_head_dim=12, in_channels=4, out_channels=4, num_layers=1,
-        cross_attention_dim=24, sample_width=8, sample_height=8, sample_frames=6, caption_channels=32,
+        cross_attention_dim=24, sample_width=16, sample_height=16, sample_frames=6, caption_channels=32,
     )  # fmt: skip
     vae = diffusers.AutoencoderKLAllegro(
-        block_out_channels=(8, 8, 8, 8), latent_channels=4, layers_per_block=1, norm_num_groups=2,
+        block_out_channels=(8, 8, 8, 8), latent_channels=4, layers_per_block=1, norm_num_groups=2, sample_size=128,
     )  # fmt: skip
     return diffusers.AllegroPipeline(transformer=transformer, vae=vae, scheduler=diffusers.DDIMScheduler(), **t5())
 

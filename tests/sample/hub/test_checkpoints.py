@@ -33,10 +33,11 @@ from vitascope.types import Clip, Request, UserError
 
 SIZE = (32, 32)
 LENGTHS = {
-    "ltx": 9, "mochi": 7, "cogvideox": 9, "cogvideox_i2v": 9, "cogvideox_v2v": 9, "allegro": 8, "latte": 4, "svd": 3,
+    "ltx": 9, "mochi": 7, "cogvideox": 9, "cogvideox_i2v": 9, "cogvideox_v2v": 9, "allegro": 24, "latte": 4, "svd": 3,
     "animatediff": 4,
 }  # fmt: skip
 """Frames that are asked for; 5 of the others."""
+SIZES = {"allegro": (128, 128)}  # a tile of its decoder
 
 
 def picture(seed: int, size: tuple[int, int] = SIZE) -> Float[Tensor, "3 h w"]:
@@ -48,9 +49,10 @@ def request(model: HubModel, family: str, seed: int = 0, pictures: int = 0, **wi
     """What the family is asked for in most tests: two steps, as few frames as it can, pictures where it needs some."""
     own, num = model.routes[0].traits, LENGTHS.get(family, 5)
     given = range(num) if own.video else range(1) if own.image else range(0)
-    frames = {number: picture(100 * pictures + number) for number in given}
+    numbers = [*given, -1] if own.needs_last else [*given]
+    frames = {number: picture(100 * pictures + number) for number in numbers}
     words = "a red circle moves left" if own.words else ""
-    wished: dict[str, Any] = {"num_frames": num, "size": SIZE, "steps": 2, "seed": seed, **wish}
+    wished: dict[str, Any] = {"num_frames": num, "size": SIZES.get(family, SIZE), "steps": 2, "seed": seed, **wish}
     return Request(words, frames, **wished)
 
 
@@ -58,7 +60,7 @@ def is_other(one: Clip, other: Clip) -> bool:
     return (one.pixels - other.pixels).abs().max().item() > 1e-3
 
 
-@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "wan_flf"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_makes_what_is_asked_for_and_the_same_again(model_of: Load, tmp_path: Path, family: str) -> None:
     model, kept = model_of(family), tmp_path / "kept.safetensors"
     asked, seen = request(model, family, seed=3), list[tuple[int, int]]()
@@ -66,7 +68,7 @@ def test_every_family_makes_what_is_asked_for_and_the_same_again(model_of: Load,
 
     clip = model.fulfil(asked, progress=lambda done, steps, z: seen.append((done, steps)), keep_latents=kept)
     assert clip.num_frames == asked.num_frames
-    assert clip.size == ((48, 32) if fixed else SIZE)
+    assert clip.size == ((48, 32) if fixed else asked.size)
     assert clip.pixels.std() > 0.01
     assert seen in ([(1, 2), (2, 2)], [(1, 1)])  # of working over a video, only the later steps are made
     assert len(model.changes(asked)) == fixed
@@ -99,7 +101,7 @@ def test_a_last_picture_reaches_the_video_where_the_denoiser_has_room_for_it(mod
     one, other = (model.fulfil(replace(asked, frames={0: picture(1), -1: picture(k)})) for k in (7, 8))
     assert is_other(one, other)
     with pytest.raises(UserError, match=r"a first and a last picture \(--image and --last\)"):
-        model.changes(asked)
+        model.changes(replace(asked, frames={0: picture(1)}))
     with pytest.raises(UserError, match="it was given pictures for frames -1, 0"):
         model_of("wan_i2v").changes(replace(asked, frames={0: picture(1), -1: picture(2)}))
 
@@ -114,7 +116,10 @@ def test_a_last_picture_reaches_the_video_where_the_denoiser_has_room_for_it(mod
         ("ltx", {"num_frames": 12}, {"num_frames": 9}, r"1 \+ 8k"),
         ("mochi", {"num_frames": 12}, {"num_frames": 13}, r"1 \+ 6k frames, 30 a second"),
         ("cogvideox", {"num_frames": 12}, {"num_frames": 9}, r"1 \+ 8k frames, 8 a second"),
-        ("allegro", {"num_frames": 9}, {"num_frames": 8}, r"makes 4k frames"),
+        ("allegro", {"num_frames": 50}, {"num_frames": 56}, r"makes 24 \+ 16k frames"),
+        ("allegro", {"size": (160, 150)}, {"size": (176, 144)}, r"makes 128 \+ 48k by 128 \+ 16k pixels"),
+        ("allegro", {"num_frames": 4}, {"num_frames": 24}, r"4 frames became 24"),
+        ("allegro", {"size": (32, 9)}, {"size": (128, 128)}, r"size 32x9 became 128x128"),
         ("latte", {"num_frames": 7}, {"num_frames": 4}, r"makes 1 or 4 frames"),
         ("animatediff", {"num_frames": 99}, {"num_frames": 16}, r"at most 16"),
         ("cogvideox_i2v", {}, {"size": (48, 32)}, r"size 32x32 became 48x32: the model makes no other"),
@@ -304,6 +309,34 @@ def test_the_list_says_unknown_where_the_makers_are_silent(tmp_path: Path, sourc
         cells = known.parameters, known.size, known.num_frames, known.fps, known.licence, known.memory
         assert rows[known.name].split().count(shelf.UNKNOWN) == sum(not cell for cell in cells)
         assert all((source in text) == sources for source in known.sources)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_list_is_whole_on_narrow_screens(tmp_path: Path, width: int) -> None:
+    written = io.StringIO()
+    shelf.print_models([tmp_path], Console(file=written, width=width))
+    text = written.getvalue()
+    assert "…" not in text
+    told = {part.split()[0]: " ".join(part.split()) for part in text.split("\n\n")}
+    for known in KNOWN:
+        assert told[known.name].endswith(known.command())
+        assert f"licence {known.licence}" in told[known.name]
+        assert f"GPU memory {shelf.memory_of(known) or shelf.UNKNOWN}" in told[known.name]
+    commands = {f"  {known.command()}" for known in KNOWN}
+    assert all(len(line) <= width for line in text.splitlines() if line not in commands)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="it is about machines without a GPU")
+@pytest.mark.parametrize("gigabytes", [3, 30, 300])
+def test_without_a_gpu_only_what_is_certainly_too_large_is_called_so(
+    monkeypatch: pytest.MonkeyPatch, gigabytes: int
+) -> None:
+    monkeypatch.setattr(shelf, "available_memory", lambda: gigabytes * 10**9)
+    _, too_large, others = shelf.held()
+    for known in KNOWN:
+        larger = known.least_gigabytes is not None and known.least_gigabytes > gigabytes
+        assert (f"{known.name} (" in too_large.value) == larger
+        assert (f"{known.name} (" in others.value) == (not larger)
 
 
 def test_what_is_unknown_of_a_checkpoint_is_left_to_its_family_and_its_pipeline() -> None:

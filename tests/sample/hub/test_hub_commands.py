@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from families import Folder, Load
 from safetensors.torch import save_file
+from shell import Shell
 
 from tiny import save_tiny
-from vitascope import cli, media
+from vitascope import media
 from vitascope.sample.hub.model import HubModel
 from vitascope.sample.latents import write_latents
 from vitascope.sample.model import load
 from vitascope.types import Clip
-
-
-class Shell:
-    """The command line without the start of a process: its exit code and what it said."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
-        self.patch, self.capture = patch, capture
-
-    def __call__(self, *words: str | Path) -> tuple[int, str]:
-        self.patch.setattr(sys, "argv", ["vitascope", *map(str, words)])
-        self.capture.readouterr()
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = self.capture.readouterr()
-        return int(end.value.code or 0), out + err
-
-
-@pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "300")
-    return Shell(monkeypatch, capsys)
 
 
 def test_words_to_a_file_and_the_same_again(shell: Shell, folder_of: Folder) -> None:

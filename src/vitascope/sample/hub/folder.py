@@ -7,6 +7,7 @@ import json
 import os
 import re
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,9 +76,10 @@ def _why_not_fetched(name: str, revision: str | None, error: Exception) -> str:
 
 
 def import_diffusers() -> Any:
-    """diffusers, quiet; what to install where it is missing."""
+    """diffusers, quiet but for downloads; what to install where it is missing."""
     try:
         import diffusers
+        import huggingface_hub
         import transformers
     except ImportError as error:
         raise UserError(
@@ -87,6 +89,8 @@ def import_diffusers() -> Any:
     diffusers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
+    if huggingface_hub.constants.HF_HUB_DISABLE_PROGRESS_BARS is None:  # else its user has said
+        huggingface_hub.utils.enable_progress_bars()  # transformers ends these too, and a download is long
     return diffusers
 
 
@@ -115,6 +119,10 @@ def _instead(folder: Path) -> str:
 
 def check_whole(folder: Path) -> None:
     """Refuse a folder in which a file of weights is missing or cut off, as an interrupted download leaves it."""
+    index = read_index(folder)
+    for part in _parts(folder):
+        if not _weights_in(part) and _is_network(*index[part.name][:2]):
+            raise UserError(f"'{part}' has no weights as safetensors: {_instead_of_weights(part)}")
     for path in weights_of(folder):
         if not path.is_file():
             raise UserError(f"'{path}' is missing: the download was interrupted; {AGAIN}")
@@ -151,6 +159,23 @@ def _weights_in(part: Path) -> list[Path]:
         if (part / f"{stem}.safetensors").is_file():
             return [part / f"{stem}.safetensors"]
     return []
+
+
+def _is_network(library: str, kind: str) -> bool:
+    """Whether a part of this class has weights: not so schedulers, tokenizers and image processors."""
+    from torch import nn  # late, with diffusers
+
+    import_diffusers()
+    found = getattr(sys.modules.get(library), kind, None)
+    return isinstance(found, type) and issubclass(found, nn.Module)
+
+
+def _instead_of_weights(part: Path) -> str:
+    if any(part.glob("*.bin")):
+        return "only as pickles, which can run programs; have them converted"
+    if others := sorted(path.name for path in part.glob("*.safetensors")):
+        return f"'{others[0]}' is no name that is read; rename it to '{STEMS[0]}.safetensors'"
+    return f"the download was interrupted; {AGAIN}"
 
 
 def _stated_size(path: Path) -> int:

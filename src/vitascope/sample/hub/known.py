@@ -26,7 +26,7 @@ class Known:
 
     name: str  # of its repository on the hub
     tasks: tuple[str, ...]  # of "text", "image", "first and last" and "video", what it makes videos from
-    parameters: str = ""  # of the denoiser
+    parameters: tuple[int | float, ...] = ()  # of each denoiser, in billions
     size: tuple[int, int] | None = None
     num_frames: int | None = None
     fps: int | None = None
@@ -38,6 +38,11 @@ class Known:
         """What to type for a first video."""
         words = "" if self.name in WORDLESS else ' "a red fox runs through snow"'
         return f"vitascope generate{words} --model hub:{self.name}{GIVEN[self.tasks[0]]}"
+
+    @property
+    def least_gigabytes(self) -> float | None:
+        """What the denoiser's weights alone take in 16 bits, which no way of loading does without; None if unknown."""
+        return 2.0 * sum(self.parameters) if self.parameters else None
 
     def fits(self, free_gigabytes: float) -> Memory | None:
         """Of the ways of loading that fit the one that needs most, as it is the quickest; None if none is known to."""
@@ -94,18 +99,18 @@ SVD = "https://github.com/Stability-AI/generative-models scripts/sampling/simple
 # No `--offload` keeps the text encoder on the processor (`--t5_cpu`), so that such memory is a guide and no promise.
 KNOWN: tuple[Known, ...] = (
     Known(
-        "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", ("text", "video"), "1.3B", (832, 480), 81, 16, "Apache-2.0",
+        "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", ("text", "video"), (1.3,), (832, 480), 81, 16, "Apache-2.0",
         (Memory(8.19, "bf16", how="its makers' --offload_model True --t5_cpu"),), WAN_1,
     ),
-    Known("Wan-AI/Wan2.1-T2V-14B-Diffusers", ("text", "video"), "14B", (1280, 720), 81, 16, "Apache-2.0", (), WAN_1),
-    Known("Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", ("image",), "14B", (832, 480), 81, 16, "Apache-2.0", (), WAN_1),
-    Known("Wan-AI/Wan2.1-I2V-14B-720P-Diffusers", ("image",), "14B", (1280, 720), 81, 16, "Apache-2.0", (), WAN_1),
+    Known("Wan-AI/Wan2.1-T2V-14B-Diffusers", ("text", "video"), (14,), (1280, 720), 81, 16, "Apache-2.0", (), WAN_1),
+    Known("Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", ("image",), (14,), (832, 480), 81, 16, "Apache-2.0", (), WAN_1),
+    Known("Wan-AI/Wan2.1-I2V-14B-720P-Diffusers", ("image",), (14,), (1280, 720), 81, 16, "Apache-2.0", (), WAN_1),
     Known(
-        "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers", ("first and last",), "14B", (1280, 720), 81, 16, "Apache-2.0",
+        "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers", ("first and last",), (14,), (1280, 720), 81, 16, "Apache-2.0",
         (), WAN_1,
     ),
     Known(
-        "Wan-AI/Wan2.2-TI2V-5B-Diffusers", ("text", "image"), "5B", (1280, 704), 121, 24, "Apache-2.0",
+        "Wan-AI/Wan2.2-TI2V-5B-Diffusers", ("text", "image"), (5,), (1280, 704), 121, 24, "Apache-2.0",
         (
             Memory(24, "bf16", how="its makers' --offload_model True --convert_model_dtype --t5_cpu"),
             Memory(80, offload="none"),
@@ -113,15 +118,15 @@ KNOWN: tuple[Known, ...] = (
         WAN_2,
     ),
     Known(
-        "Wan-AI/Wan2.2-T2V-A14B-Diffusers", ("text",), "two of 14B", (1280, 720), 81, 16, "Apache-2.0",
+        "Wan-AI/Wan2.2-T2V-A14B-Diffusers", ("text",), (14, 14), (1280, 720), 81, 16, "Apache-2.0",
         (WHOLE_WAN,), WAN_2,
     ),
     Known(
-        "Wan-AI/Wan2.2-I2V-A14B-Diffusers", ("image",), "two of 14B", (1280, 720), 81, 16, "Apache-2.0",
+        "Wan-AI/Wan2.2-I2V-A14B-Diffusers", ("image",), (14, 14), (1280, 720), 81, 16, "Apache-2.0",
         (WHOLE_WAN,), WAN_2,
     ),
     Known(
-        "Lightricks/LTX-Video", ("text", "image"), "2B", (768, 512), None, 24, "its own (License.txt)", (),
+        "Lightricks/LTX-Video", ("text", "image"), (2,), (768, 512), None, 24, "its own (License.txt)", (),
         (
             "https://huggingface.co/Lightricks/LTX-Video, card and files of the first releases, 0.9 and 0.9.1: "
             "by their dates they are what lies there in diffusers' layout (later ones make 1216x704 at 30)",
@@ -129,35 +134,35 @@ KNOWN: tuple[Known, ...] = (
         ),
     ),
     Known(
-        "hunyuanvideo-community/HunyuanVideo", ("text",), "13B", (1280, 720), 129, 24, TENCENT,
+        "hunyuanvideo-community/HunyuanVideo", ("text",), (13,), (1280, 720), 129, 24, TENCENT,
         (Memory(60), Memory(45, how="--size 960x544")), HUNYUAN,
     ),
     Known(
-        "hunyuanvideo-community/HunyuanVideo-I2V", ("image",), "", (1280, 720), 129, None, TENCENT,
+        "hunyuanvideo-community/HunyuanVideo-I2V", ("image",), (), (1280, 720), 129, None, TENCENT,
         (Memory(60),), HUNYUAN_I2V,
     ),
     Known(
-        "zai-org/CogVideoX-2b", ("text", "video"), "2B", (720, 480), 49, 8, "Apache-2.0",
+        "zai-org/CogVideoX-2b", ("text", "video"), (2,), (720, 480), 49, 8, "Apache-2.0",
         (Memory(4, "fp16", "sequential", "decoded in tiles"),), COG,
     ),
     Known(
-        "zai-org/CogVideoX-5b", ("text", "video"), "5B", (720, 480), 49, 8, "CogVideoX",
+        "zai-org/CogVideoX-5b", ("text", "video"), (5,), (720, 480), 49, 8, "CogVideoX",
         (Memory(5, "bf16", "sequential", "decoded in tiles"),), COG,
     ),
     Known(
-        "zai-org/CogVideoX-5b-I2V", ("image",), "5B", (720, 480), 49, 8, "CogVideoX",
+        "zai-org/CogVideoX-5b-I2V", ("image",), (5,), (720, 480), 49, 8, "CogVideoX",
         (Memory(5, "bf16", "sequential", "decoded in tiles"),), COG,
     ),
     Known(
-        "zai-org/CogVideoX1.5-5B", ("text", "video"), "5B", (1360, 768), 81, 16, "CogVideoX",
+        "zai-org/CogVideoX1.5-5B", ("text", "video"), (5,), (1360, 768), 81, 16, "CogVideoX",
         (Memory(10, "bf16", "sequential", "decoded in tiles"),),
         (*COG, "https://huggingface.co/zai-org/CogVideoX1.5-5B LICENSE (as others cite it)"),
     ),
     Known(
-        "genmo/mochi-1-preview", ("text",), "10B", (848, 480), 163, 30, "Apache-2.0",
+        "genmo/mochi-1-preview", ("text",), (10,), (848, 480), 163, 30, "Apache-2.0",
         (
-            Memory(42, "fp32", "model", "--frames 85, computed in bf16, decoded in tiles"),
-            Memory(22, "bf16", "model", "--frames 85, decoded in tiles"),
+            Memory(42, "fp32", "model", "--num-frames 85, computed in bf16, decoded in tiles"),
+            Memory(22, "bf16", "model", "--num-frames 85, decoded in tiles"),
         ),
         (
             "https://github.com/genmoai/mochi README.md, demos/cli.py and src/genmo/lib/utils.py",
@@ -165,20 +170,20 @@ KNOWN: tuple[Known, ...] = (
         ),
     ),
     Known(
-        "rhymes-ai/Allegro", ("text",), "2.8B", (1280, 720), 88, 15, "Apache-2.0",
+        "rhymes-ai/Allegro", ("text",), (2.8,), (1280, 720), 88, 15, "Apache-2.0",
         (Memory(9.3, "bf16", "sequential"), Memory(27.5, offload="none")),
         ("https://github.com/rhymes-ai/Allegro README.md", "https://huggingface.co/rhymes-ai/Allegro (offload)"),
     ),
     Known(
-        "maxin-cn/Latte-1", ("text",), "", (512, 512), 16, 8, "MIT", (Memory(17, "fp16", "none"),),
+        "maxin-cn/Latte-1", ("text",), (), (512, 512), 16, 8, "MIT", (Memory(17, "fp16", "none"),),
         ("https://github.com/Vchitect/Latte README.md, LICENSE, configs/t2x/t2v_sample.yaml, docs/latte_diffusers.md",),
     ),
     Known(
-        WORDLESS[0], ("image",), "", (1024, 576), 14, None, STABILITY, (),
+        WORDLESS[0], ("image",), (), (1024, 576), 14, None, STABILITY, (),
         (f"https://huggingface.co/{WORDLESS[0]}", SVD),
     ),
     Known(
-        WORDLESS[1], ("image",), "", (1024, 576), 25, None, STABILITY, (),
+        WORDLESS[1], ("image",), (), (1024, 576), 25, None, STABILITY, (),
         (f"https://huggingface.co/{WORDLESS[1]}", SVD),
     ),
 )  # fmt: skip

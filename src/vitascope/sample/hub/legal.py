@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jaxtyping import Float
@@ -68,7 +68,15 @@ def routes_of(pipeline: Any, name: str) -> tuple[Route, ...]:
         if not needed or pipeline.config.get(needed)
     ]
     pipelines = [pipeline, *(_over(pipeline, kind) for kind in kinds if _takes_all(kind, pipeline))]
-    return tuple(Route(one, read(one, name)) for one in pipelines)
+    return tuple(Route(one, traits) for one in pipelines for traits in _uses(read(one, name)))
+
+
+def _uses(traits: Traits) -> tuple[Traits, ...]:
+    """A pipeline that takes a picture or a video needs neither, and is given one of them at most."""
+    if not (traits.image and traits.video):
+        return (traits,)
+    wordy = replace(traits, image="", last_image="", video="")
+    return wordy, replace(traits, video=""), replace(wordy, video=traits.video)
 
 
 def _arguments(pipeline: Any) -> dict[str, Any]:
@@ -97,6 +105,8 @@ def legalise(routes: tuple[Route, ...], request: Request) -> Wish:
     steps, guidance = legal_steps(request.steps, traits.steps), legal_guidance(request.guidance, traits.scale)
     if not traits.guidance and request.guidance is not None:
         raise UserError("this checkpoint takes no guidance scale; leave --guidance out")
+    if request.negative:
+        _check_negative(traits, guidance)
     fps = legal_fps(request.fps, traits.fps)
     size = _size(traits, request, changes)
     num_frames = _length(traits, request, fps, changes)
@@ -111,6 +121,14 @@ def _refuse_rules(request: Request) -> None:
         raise UserError(f"a checkpoint of others brings its own {given[0].replace('_', ' ')}; it cannot be chosen")
 
 
+def _check_negative(traits: Traits, guidance: float) -> None:
+    """Refuse what the pipeline would not hear, or would pass over in silence."""
+    if not traits.negative:
+        raise UserError("this checkpoint takes no words for what not to show; leave --negative out")
+    if traits.guidance and "true_cfg_scale" not in traits.accepts and guidance <= 1:
+        raise UserError(f"--negative works by guidance, which {guidance:g} turns off; give a --guidance above 1")
+
+
 def _route(routes: tuple[Route, ...], request: Request) -> Route:
     """The first pipeline that takes what is given, and needs no more."""
     for route in routes:
@@ -118,8 +136,9 @@ def _route(routes: tuple[Route, ...], request: Request) -> Route:
         if traits.video:
             fits = len(given) > 1 and given == set(range(len(given)))
         elif traits.image:
-            one, both = not traits.needs_last, bool(traits.last_image)
-            fits = (given == {0} and one) or (given == {0, -1} and both)
+            ends = {0, -1}, {0, (request.num_frames or 0) - 1}
+            both = bool(traits.last_image) and len(given) == 2 and given in ends
+            fits = both or (given == {0} and not traits.needs_last)
         else:
             fits = not given
         if fits:
@@ -154,7 +173,18 @@ def _size(traits: Traits, request: Request, changes: list[str]) -> tuple[int, in
             f"size {wished[0]}x{wished[1]} became {traits.size[0]}x{traits.size[1]}: the model makes no other"
         )
         return traits.size
-    return legal_size(wished, traits.grain, changes)
+    if traits.least == (0, 0):
+        return legal_size(wished, traits.grain, changes)
+    legal_size(wished, (1, 1), [])  # refuses what is no size
+    beyond = [
+        max(round((side - least) / step), 0)
+        for side, least, step in zip(wished, traits.least, traits.grain, strict=True)
+    ]
+    width, height = (least + num * step for least, num, step in zip(traits.least, beyond, traits.grain, strict=True))
+    if (width, height) != wished:
+        wide, high = (f"{least} + {step}k" for least, step in zip(traits.least, traits.grain, strict=True))
+        changes.append(f"size {wished[0]}x{wished[1]} became {width}x{height}: the model makes {wide} by {high} pixels")
+    return width, height
 
 
 def _length(traits: Traits, request: Request, fps: float, changes: list[str]) -> int:
@@ -189,12 +219,15 @@ def arguments_of(wish: Wish, steps: int) -> dict[str, Any]:
         "num_inference_steps": steps,
         "decode_chunk_size": wish.num_frames,  # one call of the decoder, whose latents can then be kept
         "clean_caption": False,  # it would depend on which packages are installed
+        "use_resolution_binning": False,  # it would sample at another size than is said
         traits.length: wish.num_frames,
         traits.guidance: wish.guidance,
         traits.rate: round(wish.fps),
     }
     if traits.words:
         given["prompt"] = wish.request.prompt
+    if wish.request.negative:
+        given[traits.negative] = wish.request.negative
     if traits.video:
         given[traits.video] = [_picture(wish.known[number]) for number in range(wish.num_frames)]
     elif traits.image:
@@ -214,6 +247,7 @@ def settings_of(wish: Wish, identity: str, origin: dict[str, Any]) -> dict[str, 
     return {
         "model": identity,
         "prompt": wish.request.prompt,
+        "negative": wish.request.negative,
         "size": list(wish.size),
         "num_frames": wish.num_frames,
         "fps": wish.fps,

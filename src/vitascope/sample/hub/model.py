@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from vitascope.sample.hub.decoding import decoding
 from vitascope.sample.hub.folder import INDEX, Checkpoint, check_whole, checksum, find, import_diffusers
 from vitascope.sample.hub.legal import Route, Wish, arguments_of, legalise, routes_of, settings_of
 from vitascope.sample.hub.lora import merge, parse
-from vitascope.sample.hub.watching import Watch, watched
+from vitascope.sample.hub.watching import Watch, heard, watched
 from vitascope.sample.latents import Progress, read_latents, write_latents
 from vitascope.sample.legal import legal_fps, request_of
 from vitascope.sample.model import Model, check_maker, usual_device
@@ -69,8 +70,9 @@ class HubModel(Model):
         rng = torch.Generator(pipeline._execution_device).manual_seed(wish.request.seed)
         called = {"callback_on_step_end": watch, "output_type": "pt", "generator": rng}
         called = {name: value for name, value in called.items() if name in wish.route.traits.accepts}
+        listening = nullcontext() if "callback_on_step_end" in called else heard(pipeline, watch)
         try:
-            with decoding(pipeline.vae, **latents) as through, warnings.catch_warnings():
+            with decoding(pipeline.vae, **latents) as through, listening, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # diffusers' own, about its insides
                 frames = pipeline(**arguments_of(wish, steps), **called).frames
         except ValueError as error:
@@ -117,7 +119,8 @@ class HubModel(Model):
     @torch.no_grad()
     def encode_decode(self, clip: Clip) -> Clip:
         traits, vae = self.routes[0].traits, self.routes[0].pipeline.vae
-        short = -(clip.num_frames - traits.first) % traits.cube
+        more = max(clip.num_frames - traits.first, 0)
+        short = traits.first + more + -more % traits.cube - clip.num_frames
         pixels = torch.cat([clip.pixels, clip.pixels[-1:].expand(short, -1, -1, -1)]) * 2 - 1
         weight = next(vae.parameters())
         pixels = pixels.to(weight.device, weight.dtype)
@@ -164,7 +167,10 @@ def load_checkpoint(
         pipeline.enable_sequential_cpu_offload(device=where)
     else:
         pipeline.to(where)
-    origin = {"checkpoint": name, "revision": found.revision, "dtype": chosen, "loras": [list(one) for one in added]}
+    origin = {
+        "checkpoint": name, "revision": found.revision, "dtype": chosen, "device": where.partition(":")[0],
+        "loras": [list(one) for one in added],
+    }  # fmt: skip
     return HubModel(routes, identity, origin)
 
 

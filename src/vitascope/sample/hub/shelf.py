@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
-from vitascope.doctor import Finding
+from vitascope.doctor import Finding, available_memory
 from vitascope.sample.hub.folder import INDEX, read_index
 from vitascope.sample.hub.known import KNOWN, Known
 from vitascope.sample.model import HUB, bundled
@@ -19,6 +22,7 @@ from vitascope.system import CARD
 from vitascope.types import UserError
 
 UNKNOWN = "unknown"
+WIDE = 180  # columns of a screen on which all but the last of a table fit
 DEPTH = 3  # folders below a root in which models are looked for: runs/NAME/model
 
 
@@ -73,26 +77,57 @@ def print_models(roots: Sequence[Path], console: Console, *, sources: bool = Fal
     """Models on this disk, then the known ones as their makers describe them, each with what to type."""
     console.print("On this disk (--model):")
     here = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
+    here.add_column(overflow="fold")
+    here.add_column(overflow="fold")
     for one in on_this_disk(roots):
         here.add_row(one.option or "(none)", one.what)
     console.print(here)
     console.print(f"\nOn the hub, as their makers describe them ({UNKNOWN}: they do not say):")
-    columns = "id", "from", "parameters", "size", "frames", "fps", "licence", "GPU memory"
-    table = Table(*columns, box=None, padding=(0, 2, 0, 0))
-    for row in KNOWN:
-        size = "{}x{}".format(*row.size) if row.size else ""
-        numbers = (str(row.num_frames or ""), str(row.fps or ""))
-        cells = row.name, ", ".join(row.tasks), row.parameters, size, *numbers, row.licence, memory_of(row)
-        table.add_row(*(cell or UNKNOWN for cell in cells))
-    console.print(table)
-    console.print("\nTo run them:")
-    for row in KNOWN:
-        console.print(f"  {row.command()}", soft_wrap=True, highlight=False, markup=False)
+    if console.width >= WIDE:
+        console.print(_table())
+        console.print("\nTo run them:")
+        for row in KNOWN:
+            console.print(f"  {row.command()}", **PLAIN)
+    else:
+        for row in KNOWN:
+            console.print(_paragraph(row))
+            console.print(f"  {row.command()}", **PLAIN)
     if sources:
         console.print("\nWhere their makers say so:")
         for row in KNOWN:
-            said = "; ".join(row.sources)
-            console.print(f"  {row.name}: {said}", soft_wrap=True, highlight=False, markup=False)
+            console.print(f"  {row.name}: {'; '.join(row.sources)}", **PLAIN)
+
+
+def _table() -> Table:
+    """A line for each known checkpoint, for screens that are wide enough."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in COLUMNS:
+        table.add_column(column, no_wrap=column != COLUMNS[-1])
+    for row in KNOWN:
+        table.add_row(*(cell or UNKNOWN for cell in _cells(row)))
+    return table
+
+
+def _paragraph(known: Known) -> RenderableType:
+    """The same for screens that are not: the id, and below it the rest, broken between words."""
+    told = dict(zip(COLUMNS, (cell or UNKNOWN for cell in _cells(known)), strict=True))
+    return Group("", Text(known.name, style="bold"), *(Padding(line, (0, 0, 0, 2)) for line in _lines(told)))
+
+
+def _lines(told: Mapping[str, str]) -> Iterator[Text]:
+    for columns in (COLUMNS[1:-2], COLUMNS[-2:]):
+        yield Text("; ".join(f"{column} {told[column]}" for column in columns))
+
+
+def _cells(known: Known) -> tuple[str, ...]:
+    """In the order of COLUMNS, empty where nothing is known."""
+    size = "{}x{}".format(*known.size) if known.size else ""
+    numbers = (str(known.num_frames or ""), str(known.fps or ""))
+    return (known.name, ", ".join(known.tasks), _parameters(known), size, *numbers, known.licence, memory_of(known))
+
+
+def _parameters(known: Known) -> str:
+    return " + ".join(f"{billions:g}B" for billions in known.parameters)
 
 
 def memory_of(known: Known) -> str:
@@ -102,18 +137,41 @@ def memory_of(known: Known) -> str:
 
 
 def held(gigabytes: float | None = None) -> list[Finding]:
-    """Which known checkpoints a GPU of so much memory, or else this machine's, can hold; as far as their makers say."""
+    """Which known checkpoints a GPU of so much memory, or else this machine's, can hold; as far as their makers say.
+
+    Of those of which they do not, and where there is no GPU of all, only what is certainly too large is known: that
+    whose weights alone are larger than the memory.
+    """
     if gigabytes is None:
         if not torch.cuda.is_available():
-            why = "their makers state GPU memory only, and there is no GPU; 'vitascope models' lists them"
-            return [Finding("checkpoints", why)]
+            return _held_without_gpu(available_memory() / 1e9)
         gigabytes = torch.cuda.mem_get_info()[1] / 1e9
-    ways = {known.name: known.fits(gigabytes) for known in KNOWN if known.memory}
-    fit = [f"{name} ({way.way() or 'loaded in a way not stated'})" for name, way in ways.items() if way is not None]
-    too_large = [name for name, way in ways.items() if way is None]
-    unknown = sum(not known.memory for known in KNOWN)
+    stated = {known.name: known.fits(gigabytes) for known in KNOWN if known.memory}
+    fit = [f"{name} ({way.way() or 'loaded in a way not stated'})" for name, way in stated.items() if way is not None]
+    too_large = [name for name, way in stated.items() if way is None]
     return [
         Finding("checkpoints that fit", ", ".join(fit) or "none of those whose makers say what they need"),
         Finding("too large", ", ".join(too_large) or "none"),
-        Finding("memory not stated", f"{unknown} of {len(KNOWN)} known checkpoints"),
+        Finding("memory not stated", f"{_weights(known for known in KNOWN if not known.memory)}; {LEAST}"),
     ]
+
+
+def _held_without_gpu(gigabytes: float) -> list[Finding]:
+    too_large = [known for known in KNOWN if (known.least_gigabytes or 0) > gigabytes]
+    return [
+        Finding("checkpoints", f"there is no GPU, and their makers state GPU memory only; {LEAST}"),
+        Finding("too large", _weights(too_large) or f"none for {gigabytes:.0f} GB of memory"),
+        Finding("may fit", _weights(known for known in KNOWN if known not in too_large)),
+    ]
+
+
+def _weights(some: Iterable[Known]) -> str:
+    return ", ".join(
+        f"{known.name} ({UNKNOWN if known.least_gigabytes is None else f'{known.least_gigabytes:g} GB'})"
+        for known in some
+    )
+
+
+LEAST = "in brackets, the least: the weights of the denoiser alone, in 16 bits"
+COLUMNS = "id", "from", "parameters", "size", "frames", "fps", "licence", "GPU memory"
+PLAIN: dict[str, Any] = {"soft_wrap": True, "highlight": False, "markup": False}  # what is to be copied, unbroken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ class Traits:
 
     accepts: Mapping[str, Any]  # every argument by name, with its default
     words: bool  # it reads a prompt
+    negative: str  # empty too where it is taken but passed over
     image: str
     last_image: str
     needs_last: bool
@@ -31,8 +33,9 @@ class Traits:
     steps: int
     scale: float  # of guidance
     grain: tuple[int, int]  # width and height of the blocks of pixels that it works in
+    least: tuple[int, int]  # the smallest size, to which blocks are added; zero where there is none
     cube: int  # frames that are made together
-    first: int  # frames that come before them: 1 where time is causal
+    first: int  # frames that come before them: 1 where time is causal, more where no fewer can be made
     most_frames: int | None
     lengths: tuple[int, ...]  # the only ones, where there are such
 
@@ -40,7 +43,7 @@ class Traits:
         """The nearest length that the pipeline can make."""
         if self.lengths:
             return min(self.lengths, key=lambda some: abs(some - wished))
-        most = self.most_frames or max(round(wished), 1) + self.cube
+        most = self.most_frames or math.inf
         cubes = max(round((min(wished, most) - self.first) / self.cube), 0 if self.first else 1)
         nearest = self.first + cubes * self.cube
         return nearest if nearest <= most else nearest - self.cube
@@ -64,12 +67,18 @@ def read(pipeline: Any, name: str = "") -> Traits:
     adapter = getattr(pipeline, "motion_adapter", None)
     told = only or accepts.get(length) or _frames(denoiser, stated.counts_latents, cube)
     num_frames = stated.num_frames or told or 16
+    first, least, grain = num_frames % cube if cube > 1 else 0, (0, 0), (side, side)
+    if tiles := _tiles(pipeline):
+        (first, *rows_columns), steps = tiles
+        cube, *steps = map(math.lcm, steps, (cube, side, side))
+        least, grain = (rows_columns[1], rows_columns[0]), (steps[1], steps[0])
     # A denoiser that sees encoded pictures has room for one of them, or for exactly two (Wan's FLF2V).
     two = getattr(denoiser.config, "pos_embed_seq_len", None) is not None
     needs_encoded = getattr(pipeline, "image_encoder", None) is not None
     return Traits(
         accepts=accepts,
         words="prompt" in accepts,
+        negative=_named(accepts, ("negative_prompt",)) if (accepts.get("true_cfg_scale") or 2.0) > 1 else "",
         image=_named(accepts, ("image",)),
         last_image=_named(accepts, ("last_image",)) if two or not needs_encoded else "",
         needs_last=two,
@@ -83,12 +92,21 @@ def read(pipeline: Any, name: str = "") -> Traits:
         fps=float(stated.fps or accepts.get(rate) or 8),
         steps=accepts.get("num_inference_steps") or 50,
         scale=float(accepts.get(guidance) or 1.0),
-        grain=(side, side),
+        grain=grain,
+        least=least,
         cube=cube,
-        first=num_frames % cube if cube > 1 else 0,
+        first=first,
         most_frames=adapter.config.motion_max_seq_length if adapter is not None else None,
         lengths=(1, only) if only else (),
     )
+
+
+def _tiles(pipeline: Any) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Sides and distances (frames, rows, columns) of the tiles of an autoencoder that decodes in no other way, as
+    Allegro's: what they do not cover stays black."""
+    vae = pipeline.vae
+    kernel, stride = getattr(vae, "kernel", None), getattr(vae, "stride", None)
+    return (kernel, stride) if isinstance(kernel, tuple) and isinstance(stride, tuple) else None
 
 
 def denoiser_of(pipeline: Any) -> Any:

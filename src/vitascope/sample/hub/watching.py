@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -44,6 +46,25 @@ class Watch:
             raise UserError(f"after step {self.done} of {self.steps}: 'vae' gave what is no number; {ADVICE}")
         if is_flat(pixels):
             raise UserError(f"after step {self.done} of {self.steps}: 'vae' gave a video of one flat colour; {ADVICE}")
+
+
+@contextmanager
+def heard(pipeline: Any, watch: Watch) -> Iterator[None]:
+    """While it lasts, a pipeline that calls nobody back is heard by the steps of its scheduler."""
+    scheduler, number = pipeline.scheduler, itertools.count()
+    original = scheduler.step
+
+    @functools.wraps(original)  # pipelines look at its signature
+    def step(*args: Any, **options: Any) -> Any:
+        made = original(*args, **options)
+        watch(pipeline, next(number), None, {"latents": made[0]})
+        return made
+
+    scheduler.step = step
+    try:
+        yield
+    finally:
+        del scheduler.step  # the instance's; its class has the original
 
 
 @contextmanager
