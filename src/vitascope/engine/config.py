@@ -16,6 +16,16 @@ class Measuring(Config):
     most_megabytes: Count = 2048  # of memory beyond what the process began with
 
 
+class Annotations(Config):
+    """What is believed of a public set's own annotation."""
+
+    split: str = (
+        ""  # which part of the set is read, by its authors' name (train01, validate, training_2m); all if empty
+    )
+    captions: bool = True  # its captions; those of single clips need `clips`
+    clips: bool = False  # its clip times, instead of finding shots
+
+
 class Scenes(Config):
     """Where one shot ends and the next begins."""
 
@@ -156,6 +166,7 @@ class Hallucination(Config):
 class Curate(Config):
     """Everything that a run of the engine depends on, its input aside."""
 
+    annotations: Annotations = Annotations()
     measuring: Measuring = Measuring()
     scenes: Scenes = Scenes()
     lengths: Lengths = Lengths()

@@ -17,17 +17,20 @@ from typing import Any
 
 from vitascope.config import to_json
 from vitascope.engine import shards
+from vitascope.engine.annotations import Told
 from vitascope.engine.captions import Captioned, caption_clips, record_of, told_of
 from vitascope.engine.config import Curate, Tier
 from vitascope.engine.duplicates import hashes_of, without_duplicates
 from vitascope.engine.executors import Executor, Failed, Limits, Progress, results
 from vitascope.engine.files import CutTask, MeasureTask, cut_file, key_of, measure_file, rows_of, stem_of
-from vitascope.engine.pieces import Measured, Piece, pieces_of
+from vitascope.engine.pieces import Measured, Piece, pieces_of, without_frames
 from vitascope.engine.sources import Source
 from vitascope.errors import UserError
 from vitascope.media.writing import make_folder, replace_file
 
 RECORDS, FUNNEL, SETTINGS = "records.json", "funnel.json", "curate.json"
+MISSING = "missing.txt"  # what annotations name and the disk lacks: too much of it for the records
+ABSENT = "sources: named in an annotation and not on disk"
 
 
 def curate(
@@ -37,10 +40,12 @@ def curate(
     executor: Executor,
     progress: Callable[[str], Progress] = lambda _: lambda done, total: None,
     secret: str = "",
+    sets: Sequence[Told] = (),
 ) -> dict[str, Any]:
     """Run every stage and write the shards; what comes back, and is kept as funnel.json, counts what became of all.
 
-    `secret` is the key of the endpoints that write and check captions; it is written nowhere.
+    `secret` is the key of the endpoints that write and check captions; it is written nowhere. `sets` tells what became
+    of the annotations of public sets among the sources.
     """
     work = _own_folder(out)
     with open(work / "lock", "w") as lock:
@@ -49,7 +54,7 @@ def curate(
         except OSError:
             raise UserError(f"another run is writing to '{out}'; wait for it or choose another --out") from None
         try:
-            return _curate(sources, out, work, settings, executor, progress, secret)
+            return _curate(sources, out, work, settings, executor, progress, secret, sets)
         except OSError as error:
             raise UserError(
                 f"'{out}' could not be written ({error.strerror}); free some space and run the same command again"
@@ -75,6 +80,7 @@ def _curate(
     executor: Executor,
     progress: Callable[[str], Progress],
     secret: str,
+    sets: Sequence[Told],
 ) -> dict[str, Any]:
     limits = Limits(settings.measuring.most_seconds + 5, settings.measuring.most_megabytes)
     files, records = _measure(sources, work, settings, executor, limits, progress("measuring"))
@@ -88,6 +94,11 @@ def _curate(
     samples = [_sample(piece, files[piece.file], settings) for piece in pieces if not piece.dropped]
     shards.write(out, work, samples, settings.shards.clips)
     funnel = _funnel(records, pieces, files, settings)
+    (out / MISSING).unlink(missing_ok=True)
+    if sets:
+        funnel["sets"] = _told_of_sets(sets, records, files, funnel)
+        lines = [f"{told.name}: {name}\n" for told in sets for name in told.missing]
+        replace_file(out / MISSING, "".join(lines).encode())
     if captioned:
         funnel["captions"] = told_of(list(captioned.values()))
     told = {
@@ -124,6 +135,8 @@ def _measure(
     records = []
     for source in sources:
         record: dict[str, Any] = {"name": source.name, "path": str(source.path.absolute()), "key": "", "dropped": ""}
+        if "set" in source.about:
+            record["set"] = source.about["set"]
         result = result_of.get(source.path, {})
         if source.missing:
             record["dropped"] = f"sources: {source.missing}"
@@ -132,11 +145,14 @@ def _measure(
         else:
             record |= result
             key = record["key"]
+            if source.seconds is not None and abs(result["seconds"] - source.seconds) > max(1.0, 0.1 * source.seconds):
+                record["differs"] = f"lasts {result['seconds']:.1f} s, its annotation says {source.seconds:.1f} s"
             if key in files:
                 record["dropped"] = f"duplicates: the same bytes as '{files[key].name}'"
             else:
                 rows = rows_of(stem_of(work, key, settings.measuring))
-                files[key] = Measured(key, source.path.absolute(), source.name, result, *rows, source.captions)
+                about = source.captions, source.clips, source.about
+                files[key] = Measured(key, source.path.absolute(), source.name, result, *rows, *about)
         records.append(record)
     return files, records
 
@@ -197,13 +213,15 @@ def _sample(piece: Piece, file: Measured, settings: Curate) -> dict[str, Any]:
     return {
         "key": clip_key(piece, settings), "source": file.name, "start": piece.start, "stop": piece.stop,
         "tier": tier_of(piece.features, settings.tiers), "captions": piece.captions, "features": piece.features,
+        # As text, since what one set says another does not.
+        "annotation": json.dumps(piece.about, sort_keys=True, ensure_ascii=False) if piece.about else "",
     }  # fmt: skip
 
 
 def _piece_record(piece: Piece, file: Measured, settings: Curate) -> dict[str, Any]:
     return {
         **_sample_or_nothing(piece, settings),
-        "file": file.name, "start": piece.start, "stop": piece.stop, "fps": file.facts["fps"],
+        "file": file.name, "path": str(file.path), "start": piece.start, "stop": piece.stop, "fps": file.facts["fps"],
         "dropped": piece.dropped, "crop": piece.crop, "features": piece.features,
     }  # fmt: skip
 
@@ -233,6 +251,27 @@ def _funnel(
         },
         "tiers": dict(sorted(tiers.items())),
     }
+
+
+def _told_of_sets(
+    sets: Sequence[Told], records: Sequence[dict[str, Any]], files: dict[str, Measured], funnel: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """What each annotation names and where files differ from it. Those that are missing count as given and dropped."""
+    if missing := sum(len(told.missing) for told in sets):
+        funnel["files"]["given"] += missing
+        funnel["files"]["dropped"][ABSENT] = missing
+    lasting_otherwise, after_the_end = Counter[str](), Counter[str]()
+    for record in records:
+        lasting_otherwise[record.get("set", "")] += "differs" in record
+    for file in files.values():
+        after_the_end[file.about.get("set", "")] += without_frames(file)
+    return [
+        {
+            **told.record(), "files that last otherwise": lasting_otherwise[told.name],
+            "clips after the end of their file": after_the_end[told.name],
+        }
+        for told in sets
+    ]  # fmt: skip
 
 
 def _reason(told: str) -> str:
