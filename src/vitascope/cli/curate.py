@@ -17,8 +17,8 @@ def curate(
     ],
     out: Annotated[Path | None, typer.Option(help="Folder of the shards; a run that stopped goes on there.")] = None,
     changes: ChangesOption = None,
-    engine: Annotated[str, typer.Option(help="pool, or here: this process alone.")] = "pool",
-    workers: Annotated[int | None, typer.Option(help="Processes; as many as there are cores if absent.")] = None,
+    engine: Annotated[str, typer.Option(help="pool, here: this process alone, or ray: a cluster.")] = "pool",
+    workers: Annotated[int | None, typer.Option(help="Processes; if absent as many as there are cores.")] = None,
     key: Annotated[str, typer.Option(envvar="VITASCOPE_CAPTIONS_KEY", help="Of the servers that caption.")] = "",
     force: ForceOption = False,
 ) -> None:
@@ -34,6 +34,7 @@ def curate(
     from vitascope.config import override
     from vitascope.engine import executors
     from vitascope.engine.config import Curate
+    from vitascope.engine.on_ray import ray_data
     from vitascope.engine.public_sets import gather
     from vitascope.engine.run import curate as run
 
@@ -46,7 +47,7 @@ def curate(
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be at least 1, got {workers}")
     num = workers or len(os.sched_getaffinity(0))
-    chosen = {"pool": executors.pool(num), "here": executors.in_process}
+    chosen = {"pool": executors.pool(num), "here": executors.in_process, "ray": ray_data(workers)}
     executor = chosen[one_of("--engine", engine, tuple(chosen))]
     sources, sets = gather(raw, out, settings.annotations)
     funnel = run(sources, out, settings, executor, tracker, key, sets)

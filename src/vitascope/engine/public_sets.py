@@ -192,7 +192,7 @@ def msrvtt(files: Files, split: str, told: Told) -> Iterator[Named]:
         yield Named(f"{name}.mp4", tuple(captions.get(name, ())), about=about, seconds=seconds)
 
 
-def _videos_and_sentences(path: Path) -> dict[str, list[Any]] | None:
+def _videos_and_sentences(path: Path) -> dict[str, Any] | None:
     try:
         said = json.loads(path.read_text(errors="replace"))
     except (OSError, ValueError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -19,18 +18,19 @@ from vitascope.config import to_json
 from vitascope.engine import shards
 from vitascope.engine.annotations import Told
 from vitascope.engine.captions import Captioned, caption_clips, record_of, told_of
-from vitascope.engine.config import Curate, Tier
+from vitascope.engine.config import Curate
 from vitascope.engine.duplicates import hashes_of, without_duplicates
+from vitascope.engine.embedding import check_asked, embed_clips, judged_by
 from vitascope.engine.executors import Executor, Failed, Limits, Progress, results
 from vitascope.engine.files import CutTask, MeasureTask, cut_file, key_of, measure_file, rows_of, stem_of
-from vitascope.engine.pieces import Measured, Piece, pieces_of, without_frames
+from vitascope.engine.funnel import funnel_of, tier_of, told_of_sets
+from vitascope.engine.pieces import Measured, Piece, pieces_of
 from vitascope.engine.sources import Source
 from vitascope.errors import UserError
 from vitascope.media.writing import make_folder, replace_file
 
 RECORDS, FUNNEL, SETTINGS = "records.json", "funnel.json", "curate.json"
 MISSING = "missing.txt"  # what annotations name and the disk lacks: too much of it for the records
-ABSENT = "sources: named in an annotation and not on disk"
 
 
 def curate(
@@ -82,21 +82,25 @@ def _curate(
     secret: str,
     sets: Sequence[Told],
 ) -> dict[str, Any]:
+    check_asked(settings)
     limits = Limits(settings.measuring.most_seconds + 5, settings.measuring.most_megabytes)
     files, records = _measure(sources, work, settings, executor, limits, progress("measuring"))
     pieces = _judge(files, settings)
     kept = [piece for piece in pieces if not piece.dropped]
     failed = _cut(kept, files, work, settings, executor, limits, progress("cutting"))
     pieces = [piece.drop("cutting", failed[piece.file]) if _lost(piece, failed) else piece for piece in pieces]
+    kept_keys = [clip_key(piece, settings) for piece in pieces if not piece.dropped]
+    embedded = embed_clips(kept_keys, work, settings, progress("embedding"))
+    pieces = [judged_by(piece, embedded.get(clip_key(piece, settings)), settings.embedding) for piece in pieces]
     told_by = {clip_key(piece, settings): piece.captions for piece in pieces if not piece.dropped}
     captioned = caption_clips(told_by, work, settings, secret, executor, progress("captioning"))
     pieces = [_with_captions(piece, captioned.get(clip_key(piece, settings))) for piece in pieces]
     samples = [_sample(piece, files[piece.file], settings) for piece in pieces if not piece.dropped]
     shards.write(out, work, samples, settings.shards.clips)
-    funnel = _funnel(records, pieces, files, settings)
+    funnel = funnel_of(records, pieces, files, settings)
     (out / MISSING).unlink(missing_ok=True)
     if sets:
-        funnel["sets"] = _told_of_sets(sets, records, files, funnel)
+        funnel["sets"] = told_of_sets(sets, records, files, funnel)
         lines = [f"{told.name}: {name}\n" for told in sets for name in told.missing]
         replace_file(out / MISSING, "".join(lines).encode())
     if captioned:
@@ -193,22 +197,6 @@ def _cut(
     return failed
 
 
-def tier_of(features: dict[str, Any], tiers: Sequence[Tier]) -> str:
-    """The last tier, in order, whose every demand is met, each tier standing on the one before; "all" for none."""
-    reached = "all"
-    for tier in tiers:
-        least = {
-            "motion": tier.least_motion, "clarity": tier.least_clarity,
-        }  # fmt: skip
-        side = min(features["width"], features["height"])
-        if any(limit is not None and features[name] < limit for name, limit in least.items()):
-            break
-        if tier.least_side is not None and side < tier.least_side:
-            break
-        reached = tier.name
-    return reached
-
-
 def _sample(piece: Piece, file: Measured, settings: Curate) -> dict[str, Any]:
     return {
         "key": clip_key(piece, settings), "source": file.name, "start": piece.start, "stop": piece.stop,
@@ -230,55 +218,6 @@ def _sample_or_nothing(piece: Piece, settings: Curate) -> dict[str, Any]:
     if piece.dropped:
         return {"key": "", "tier": ""}
     return {"key": clip_key(piece, settings), "tier": tier_of(piece.features, settings.tiers)}
-
-
-def _funnel(
-    records: Sequence[dict[str, Any]], pieces: Sequence[Piece], files: dict[str, Measured], settings: Curate
-) -> dict[str, Any]:
-    """Counts of files, pieces, frames and seconds by what became of them; kept and dropped add up to the input."""
-    by_reason: dict[str, Counter[str]] = {}
-    for piece in pieces:
-        count = by_reason.setdefault(piece.dropped or "kept", Counter())
-        count.update(pieces=1, frames=piece.num_frames)
-        count["seconds"] += piece.num_frames / files[piece.file].facts["fps"]
-    tiers = Counter(tier_of(piece.features, settings.tiers) for piece in pieces if not piece.dropped)
-    dropped_files = Counter(_reason(record["dropped"]) for record in records if record["dropped"])
-    return {
-        "files": {"given": len(records), "read": len(files), "dropped": dict(sorted(dropped_files.items()))},
-        "frames": {"decoded": sum(len(file.frames) for file in files.values())},
-        "pieces": {
-            reason: {**count, "seconds": round(count["seconds"], 3)} for reason, count in sorted(by_reason.items())
-        },
-        "tiers": dict(sorted(tiers.items())),
-    }
-
-
-def _told_of_sets(
-    sets: Sequence[Told], records: Sequence[dict[str, Any]], files: dict[str, Measured], funnel: dict[str, Any]
-) -> list[dict[str, Any]]:
-    """What each annotation names and where files differ from it. Those that are missing count as given and dropped."""
-    if missing := sum(len(told.missing) for told in sets):
-        funnel["files"]["given"] += missing
-        funnel["files"]["dropped"][ABSENT] = missing
-    lasting_otherwise, after_the_end = Counter[str](), Counter[str]()
-    for record in records:
-        lasting_otherwise[record.get("set", "")] += "differs" in record
-    for file in files.values():
-        after_the_end[file.about.get("set", "")] += without_frames(file)
-    return [
-        {
-            **told.record(), "files that last otherwise": lasting_otherwise[told.name],
-            "clips after the end of their file": after_the_end[told.name],
-        }
-        for told in sets
-    ]  # fmt: skip
-
-
-def _reason(told: str) -> str:
-    """Without what differs from file to file."""
-    if told.startswith("duplicates:"):
-        return "duplicates: the same bytes as another file"
-    return told
 
 
 def read_json(path: Path) -> Any:
