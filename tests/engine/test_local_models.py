@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 
-from chatting import WORDS, tiny_llama, tiny_llava
+from chatting import SMALL, WORDS, tiny_llama, tiny_llava
 from engine.footage import SHARED, waves, write
 from vitascope.config import override
 from vitascope.engine import captions, embedding, executors
@@ -92,17 +92,14 @@ def test_a_folder_that_holds_no_such_model_is_told(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CLIP of 8 pixels whose vectors are as long as those of ViT-B/32."""
-    folder, small = (
-        tmp_path_factory.mktemp("clip"),
-        {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2},
-    )
+    folder = tmp_path_factory.mktemp("clip")
     names = ["<|startoftext|>", "<|endoftext|>", "a</w>"]
     transformers.CLIPTokenizer(vocab={name: k for k, name in enumerate(names)}, merges=[]).save_pretrained(folder)
     torch.manual_seed(0)
     transformers.CLIPModel(
         transformers.CLIPConfig(
-            text_config={**small, "num_hidden_layers": 1, "vocab_size": 3, "max_position_embeddings": 12},
-            vision_config={**small, "num_hidden_layers": 1, "image_size": 8, "patch_size": 4}, projection_dim=512,
+            text_config={**SMALL, "num_hidden_layers": 1, "vocab_size": 3, "max_position_embeddings": 12},
+            vision_config={**SMALL, "num_hidden_layers": 1, "image_size": 8, "patch_size": 4}, projection_dim=512,
         )
     ).save_pretrained(folder)  # fmt: skip
     return folder

@@ -107,7 +107,7 @@ def _is_annotated(file: Measured, settings: Curate) -> bool:
 def without_frames(file: Measured) -> int:
     """How many clips of the annotation begin after the file's last frame."""
     last = file.frames["seconds"][-1] - file.frames["seconds"][0]
-    return sum(span.start > last for span in file.clips)
+    return sum(bool(span.start > last) for span in file.clips)
 
 
 def scenes(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:

@@ -211,6 +211,7 @@ def _piece_record(piece: Piece, file: Measured, settings: Curate) -> dict[str, A
         **_sample_or_nothing(piece, settings),
         "file": file.name, "path": str(file.path), "start": piece.start, "stop": piece.stop, "fps": file.facts["fps"],
         "dropped": piece.dropped, "crop": piece.crop, "features": piece.features,
+        "caption": piece.captions[0] if piece.captions else "",
     }  # fmt: skip
 
 
