@@ -73,7 +73,7 @@ def _data(pieces: Sequence[dict[str, Any]], settings: Curate) -> dict[str, Any]:
     measured = [piece for piece in pieces if piece["features"]]
     shown = measured[:: -(-len(measured) // MOST_PIECES) or 1]
     names = dict.fromkeys([*(rule[0] for rule in RULES if rule[0] != "height"), *OTHERS])
-    columns = {name: [_rounded(piece["features"].get(name)) for piece in shown] for name in names}
+    columns = {name: [piece["features"].get(name) for piece in shown] for name in names}
     columns[SIDE] = [min(piece["features"]["width"], piece["features"]["height"]) for piece in shown]
     stage_of = [piece["dropped"].partition(":")[0] for piece in shown]
     limits = settings.model_dump()
@@ -94,10 +94,6 @@ def _data(pieces: Sequence[dict[str, Any]], settings: Curate) -> dict[str, Any]:
 def _at(tree: dict[str, Any], path: str) -> Any:
     group, _, name = path.partition(".")
     return tree[group][name] if tree[group]["on"] else None
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.4g}")
 
 
 # Parts of the page.
