@@ -1,6 +1,8 @@
-"""Whatever comes in, kept and dropped add up to it; settings may change there and back; the page says what the run did."""
+"""Whatever comes in, kept and dropped add up to it; settings may change and return; the page reckons as the run did."""
 
+import itertools
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,8 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     boxed[:, :24] = boxed[:, -24:] = 0
     write(other / "a.mp4", boxed)
     write(one / "{{data}} FUNNEL <b>.mp4", waves(26, seed=4, speed=0))
+    (one / os.fsdecode(b"\xff\n.mp4")).write_bytes(write(other / "b.mp4", waves(26, seed=7)).read_bytes())
+    (other / "b.mp4").unlink()
     write(other / "tiny.mp4", waves(26, seed=5, width=96, height=64))
     write(other / "dark.mp4", waves(26, seed=6) // 40)
     (other / "copy.mp4").write_bytes((one / "a.mp4").read_bytes())
@@ -57,7 +61,7 @@ def balanced(funnel: dict[str, Any], out: Path) -> bool:
     whole = {file["path"]: [(0, file["num_frames"])] for file in records["files"] if not file["dropped"]}
     for spans in by_file.values():  # side by side, from the first frame to the last
         spans.sort()
-        assert all(before[1] == after[0] for before, after in zip(spans, spans[1:], strict=False))
+        assert all(before[1] == after[0] for before, after in itertools.pairwise(spans))
     return (
         files["given"] == files["read"] + sum(files["dropped"].values()) == len(records["files"])
         and {path: [(spans[0][0], spans[-1][1])] for path, spans in by_file.items()} == whole
@@ -101,6 +105,7 @@ def test_the_page_reckons_as_the_run_did(first: tuple[Path, dict[str, Any]]) -> 
     assert len(kept) == funnel["pieces"]["kept"]["pieces"] > 0 and all(data["kept"][piece] for piece in kept)
     assert sum(data["frames"][piece] for piece in kept) == funnel["pieces"]["kept"]["frames"]
     assert "{{data}} FUNNEL &lt;b&gt;.mp4" in page and page.count("<script>") == 1
+    assert "\\xff" in page
     assert page.count("not to be read any more") == 0 and "Not measured: aesthetics" in page
 
 

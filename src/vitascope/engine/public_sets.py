@@ -19,7 +19,7 @@ from typing import Any
 from vitascope.config import nearest
 from vitascope.engine.annotations import UNUSABLE, Files, Told, files_in, rows_of, seconds_of, span_of, tables_of
 from vitascope.engine.config import Annotations
-from vitascope.engine.sources import Source, Span, find
+from vitascope.engine.sources import Source, Span, find, in_order
 from vitascope.errors import UserError
 
 
@@ -65,8 +65,7 @@ def gather(raw: Sequence[Path], out: Path | None, wanted: Annotations) -> tuple[
             f"'{next(iter(told.missing), '')}'; put them below it"
         )
     together = {source.path: source for source in [*found, *(one for sources, _ in read for one in sources)]}
-    in_order = sorted(together.values(), key=lambda source: (source.name, str(source.path)))
-    return in_order, [told for _, told in read]
+    return in_order(together.values()), [told for _, told in read]
 
 
 def read_set(name: str, folder: Path, wanted: Annotations) -> tuple[list[Source], Told]:

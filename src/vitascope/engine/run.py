@@ -53,6 +53,8 @@ def curate(
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(f"another run is writing to '{out}'; wait for it or choose another --out") from None
+        for left in out.rglob(".*.part"):  # of a run that was killed
+            left.unlink()
         try:
             return _curate(sources, out, work, settings, executor, progress, secret, sets)
         except OSError as error:
@@ -67,8 +69,6 @@ def _own_folder(out: Path) -> Path:
     if out.is_dir() and any(out.iterdir()) and not (out / "work").is_dir():
         raise UserError(f"'{out}' holds other things; give --out an empty folder or one of an earlier run")
     make_folder(out / "work")
-    for left in out.rglob(".*.part"):  # of a run that was killed
-        left.unlink()
     return out / "work"
 
 
@@ -110,7 +110,7 @@ def _curate(
         "pieces": [_piece_record(piece, files[piece.file], settings) for piece in pieces],
         "captions": {key: record_of(one) for key, one in captioned.items()},
     }
-    replace_file(out / RECORDS, json.dumps(told, ensure_ascii=False).encode())
+    replace_file(out / RECORDS, json.dumps(told).encode())  # ASCII: paths may hold bytes that are no text
     replace_file(out / SETTINGS, json.dumps(to_json(settings), indent=1).encode())
     replace_file(out / FUNNEL, json.dumps(funnel, indent=1, ensure_ascii=False).encode())
     return funnel

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,13 @@ def find(raw: Sequence[Path], out: Path | None = None) -> list[Source]:
             found[given] = Source(given, given.name, _captions(given))
     if not found:
         raise UserError(f"there is no video in {', '.join(f'{str(path)!r}' for path in raw)}; {ENDINGS_TOLD}")
-    return sorted(found.values(), key=lambda source: (source.name, str(source.path)))
+    return in_order(found.values())
+
+
+def in_order(sources: Iterable[Source]) -> list[Source]:
+    """By name; bytes in a name that are no text are written out, so that every name can be printed and kept."""
+    named = [replace(source, name=os.fsencode(source.name).decode(errors="backslashreplace")) for source in sources]
+    return sorted(named, key=lambda source: (source.name, str(source.path)))
 
 
 ENDINGS_TOLD = f"videos are files that end in {', '.join(ENDINGS)}"
