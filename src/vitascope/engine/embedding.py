@@ -23,8 +23,8 @@ from vitascope.engine.executors import Failed, Limits, Progress, in_process, res
 from vitascope.engine.files import clip_path, key_of
 from vitascope.engine.pieces import Piece
 from vitascope.errors import UserError
-from vitascope.evaluate.dimensions import aesthetic_quality
-from vitascope.evaluate.features import Reader, sha256_of
+from vitascope.evaluate.networks.features import Reader, sha256_of
+from vitascope.evaluate.vbench.dimensions import aesthetic_quality
 from vitascope.media import count_frames, make_folder, replace_file
 
 AESTHETICS, CONSISTENCY = "aesthetics", "embedding_consistency"
@@ -135,7 +135,7 @@ Rating = Callable[[Float[Tensor, "t d"]], float]
 def _rating(wanted: Embedding) -> Rating | None:
     if not wanted.head:
         return None
-    from vitascope.evaluate.vbench_run import read_head  # late, like the catalogue
+    from vitascope.evaluate.vbench.run import read_head  # late, like the catalogue
 
     head, (weight, bias) = checked_head(Path(wanted.head)), read_head(Path(wanted.head))
 

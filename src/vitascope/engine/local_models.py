@@ -15,8 +15,8 @@ import torch
 
 from vitascope.endpoint import Judge, Picture, Unanswered
 from vitascope.errors import UserError, first_line
-from vitascope.evaluate.features import sha256_of
-from vitascope.evaluate.judges import LocalJudge
+from vitascope.evaluate.judges.asking import LocalJudge
+from vitascope.evaluate.networks.features import sha256_of
 
 
 @lru_cache(4)
