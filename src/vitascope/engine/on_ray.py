@@ -56,7 +56,7 @@ def connect() -> Any:
     if not ray.is_initialized():
         try:
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # so plain is what Ray raises when its processes do not come up
             raise UserError(f"Ray could not be reached or started ({first_line(error)})") from None
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
