@@ -128,7 +128,7 @@ def ucf101(files: Files, split: str, told: Told) -> Iterator[Named]:
     index = next((path for path in files.tables if path.name == "classInd.txt"), None)
     if index is None or not lists:
         raise UserError(f"'{files.folder}' needs classInd.txt, trainlist01.txt and so on, as ucfTrainTestlist has them")
-    known = dict(reversed(line.split(maxsplit=1)) for line in _lines(index))
+    known = {words[2]: words[1] for line in _lines(index) if (words := re.fullmatch(r"(\d+)\s+(\w+)", line))}
     chosen = {name.replace("list", ""): path for name, path in lists.items()}
     if split and split not in chosen:
         raise UserError(f"UCF-101 has no split '{split}'; {nearest(split, sorted(chosen))}")
@@ -183,7 +183,7 @@ def msrvtt(files: Files, split: str, told: Told) -> Iterator[Named]:
         if split and video.get("split") != split:
             continue
         told.rows += 1
-        about = {key: video[key] for key in ("split", "category", "url") if key in video}
+        about: dict[str, Any] = {key: video[key] for key in ("split", "category", "url") if key in video}
         try:
             seconds = float(video["end time"]) - float(video["start time"])
         except (KeyError, TypeError, ValueError):

@@ -190,9 +190,9 @@ def _captions(told: dict[str, Any] | None) -> str:
 def _files(funnel: dict[str, Any], files: Sequence[dict[str, Any]]) -> str:
     counts = "".join(f"<li>{number:,} {html.escape(reason)}" for reason, number in funnel["files"]["dropped"].items())
     wrong = [
-        (file["name"], file["dropped"] or file.get("damage") or file.get("differs"))
+        (file["name"], why)
         for file in files
-        if file["dropped"] or file.get("damage") or file.get("differs")
+        if (why := file["dropped"] or file.get("damage", "") or file.get("differs", ""))
     ]
     rows = "".join(f"<tr><td>{html.escape(name)}<td>{html.escape(why)}" for name, why in wrong[:MOST_FILES])
     more = f"<p>and {len(wrong) - MOST_FILES:,} more in {RECORDS}</p>" if len(wrong) > MOST_FILES else ""

@@ -155,8 +155,9 @@ def _measure(
                 record["dropped"] = f"duplicates: the same bytes as '{files[key].name}'"
             else:
                 rows = rows_of(stem_of(work, key, settings.measuring))
-                about = source.captions, source.clips, source.about
-                files[key] = Measured(key, source.path.absolute(), source.name, result, *rows, *about)
+                files[key] = Measured(
+                    key, source.path.absolute(), source.name, result, *rows, source.captions, source.clips, source.about
+                )
         records.append(record)
     return files, records
 
