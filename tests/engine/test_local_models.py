@@ -64,7 +64,8 @@ def test_models_in_folders_caption_and_are_not_asked_twice(raw: Path, tmp_path: 
         "captions.summariser.max_tokens=4",
     )
     assert set(run(raw, out, *by_frames)[1]["waves.mp4"]["caption"].split()) <= set(WORDS[4:])
-    answers = [json.loads(line) for path in (out / "work" / "answers").iterdir() for line in path.open()]
+    kept = [path.read_text() for path in (out / "work" / "answers").iterdir()]
+    answers = [json.loads(line) for text in kept for line in text.splitlines()]
     assert [one["model"].split()[0] for one in answers] == ["vlm"] * 3 + ["llm"]
 
     monkeypatch.setattr(captions, "local_model", lambda *_: pytest.fail("a model was asked again"))
