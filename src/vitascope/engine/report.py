@@ -153,7 +153,7 @@ def _tiers(tiers: dict[str, int]) -> str:
     total = max(1, sum(tiers.values()))
     rows = "".join(
         f"<tr><th>{html.escape(name)}<td class=bar><i class=kept style='width:{100 * count / total:.2f}%'></i>"
-        f"<td class=number>{count:,}"
+        f"<td class=number>{count:,}<td>"
         for name, count in tiers.items()
     )
     return f"<table class=funnel>{rows}</table>" if rows else "<p>No clip was kept.</p>"
