@@ -47,7 +47,7 @@ def test_three_executors_write_the_same_bytes_and_a_poisoned_task_costs_itself_a
     on_ray = ray_data(1)
     funnels = [
         curate(find([raw]), tmp_path / name, Curate(), executor)
-        for name, executor in (("here", executors.in_process), ("pool", executors.pool(2)), ("ray", on_ray))
+        for name, executor in (("ray", on_ray), ("here", executors.in_process), ("pool", executors.pool(2)))
     ]
     assert funnels[0] == funnels[1] == funnels[2] and funnels[0]["pieces"]["kept"]["pieces"] == 2
     assert final_bytes(tmp_path / "here") == final_bytes(tmp_path / "pool") == final_bytes(tmp_path / "ray")
