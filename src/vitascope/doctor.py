@@ -25,6 +25,7 @@ EXTRAS = {
     "flow": ("opencv-python-headless",),
     "plot": ("matplotlib",),
     "curate": ("opencv-python-headless", "pyarrow"),
+    "ray": ("fsspec", "pandas", "pyarrow", "ray"),
 }
 GIB = 2**30
 

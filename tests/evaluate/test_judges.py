@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from chatting import WORDS, tiny_llava
 from serving import Reply, Server, in_order, reply
 from vitascope.endpoint import Endpoint, Kept, Picture, Unanswered
 from vitascope.errors import UserError
@@ -80,39 +81,9 @@ def test_nobody_there_and_no_address():
         Endpoint("localhost", "judge").answer([], ["?"], 0)
 
 
-WORDS = "<pad> <unk> </s> <image> user assistant : yes no is it ?".split()
-CHAT = (
-    "{% for m in messages %}{{ m['role'] }} : {% for c in m['content'] %}{% if c['type'] == 'image' %}<image> "
-    "{% else %}{{ c['text'] }} {% endif %}{% endfor %}{% endfor %}assistant :"
-)
-
-
 def test_a_model_in_a_folder_answers_the_same_each_time(tmp_path: Path):
     """A tiny random one of the LLaVA family."""
-    import transformers as tf
-
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    words = Tokenizer(models.WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="<unk>"))
-    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = tf.PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", unk_token="<unk>", eos_token="</s>",
-        additional_special_tokens=["<image>"],
-    )  # fmt: skip
-    pictures = tf.CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
-    tf.LlavaProcessor(
-        pictures, tokenizer, patch_size=8, vision_feature_select_strategy="default", chat_template=CHAT,
-        num_additional_image_tokens=1,
-    ).save_pretrained(tmp_path)  # fmt: skip
-    small = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2}
-    eyes = tf.CLIPVisionConfig(**small, num_hidden_layers=2, image_size=16, patch_size=8)
-    mouth = tf.LlamaConfig(
-        **small, num_hidden_layers=1, vocab_size=len(WORDS), bos_token_id=None, eos_token_id=2, pad_token_id=0
-    )
-    network = tf.LlavaForConditionalGeneration(tf.LlavaConfig(vision_config=eyes, text_config=mouth, image_token_id=3))
-    torch.nn.init.zeros_(network.lm_head.weight[:4])  # so that it speaks words
-    network.save_pretrained(tmp_path)
-
+    tiny_llava(tmp_path)
     judge = LocalJudge(tmp_path, max_tokens=4)
     said = judge.answer([PICTURE, PICTURE], ["is it ?", "no", "is it ?"], 0)
     assert said and set(said.split()) <= set(WORDS[4:])

@@ -12,11 +12,13 @@ from vitascope.errors import UserError
 
 
 def curate(
-    raw: Annotated[list[Path], typer.Argument(help="Folders, video files, .txt lists, tables; or: report FOLDER.")],
+    raw: Annotated[
+        list[Path], typer.Argument(help="Folders, video files, .txt lists, tables, SET:FOLDER; or: report FOLDER.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder of the shards; a run that stopped goes on there.")] = None,
     changes: ChangesOption = None,
-    engine: Annotated[str, typer.Option(help="pool, or here: this process alone.")] = "pool",
-    workers: Annotated[int | None, typer.Option(help="Processes; as many as there are cores if absent.")] = None,
+    engine: Annotated[str, typer.Option(help="pool, here: this process alone, or ray: a cluster.")] = "pool",
+    workers: Annotated[int | None, typer.Option(help="Processes; if absent as many as there are cores.")] = None,
     key: Annotated[str, typer.Option(envvar="VITASCOPE_CAPTIONS_KEY", help="Of the servers that caption.")] = "",
     force: ForceOption = False,
 ) -> None:
@@ -32,8 +34,9 @@ def curate(
     from vitascope.config import override
     from vitascope.engine import executors
     from vitascope.engine.config import Curate
+    from vitascope.engine.on_ray import ray_data
+    from vitascope.engine.public_sets import gather
     from vitascope.engine.run import curate as run
-    from vitascope.engine.sources import find
 
     settings = Curate()
     for change in changes or []:
@@ -44,9 +47,10 @@ def curate(
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be at least 1, got {workers}")
     num = workers or len(os.sched_getaffinity(0))
-    chosen = {"pool": executors.pool(num), "here": executors.in_process}
+    chosen = {"pool": executors.pool(num), "here": executors.in_process, "ray": ray_data(workers)}
     executor = chosen[one_of("--engine", engine, tuple(chosen))]
-    funnel = run(find(raw, out), out, settings, executor, tracker, key)
+    sources, sets = gather(raw, out, settings.annotations)
+    funnel = run(sources, out, settings, executor, tracker, key, sets)
     _tell(funnel)
     say(f"{out}: the shards; vitascope curate report {out}")
 
@@ -66,6 +70,13 @@ def _tell(funnel: dict) -> None:
     files = funnel["files"]
     told = [f"{number} {reason}" for reason, number in files["dropped"].items()]
     say(f"{files['read']} of {files['given']} files read" + (f"; {'; '.join(told)}" if told else ""))
+    for one in funnel.get("sets", ()):
+        named, unusable = one["files"], sum(one["rows left out"].values())
+        say(
+            f"{one['set']}: {one['rows']} rows, {unusable} unusable; files named: {named['on disk']} there, "
+            f"{named['missing']} missing (missing.txt); {named['not named']} others beside them; "
+            f"{one['clips']['of files on disk']} clips in those that are there"
+        )
     table = Table("", "pieces", "frames", "seconds", box=None)
     for reason, count in funnel["pieces"].items():
         table.add_row(reason, str(count["pieces"]), str(count["frames"]), f"{count['seconds']:.1f}")

@@ -1,4 +1,4 @@
-"""What a clip shows, in words: asked of models behind endpoints, and checked against the clip (DSG-Video).
+"""What a clip shows, in words: asked of models, and checked against the clip (DSG-Video).
 
 A task is one clip. Every raw answer is kept in a file of the clip under a key of what it depends on: the clip's
 content, the frames shown, the model and the words of the question. So nothing is asked twice, and a clip whose answers
@@ -8,7 +8,7 @@ are all there is not even decoded.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,10 +17,11 @@ from typing import Any
 from jaxtyping import UInt8
 from torch import Tensor
 
-from vitascope.endpoint import Endpoint, Kept, Picture, Unanswered, yes_or_no
+from vitascope.endpoint import Endpoint, Judge, Kept, Picture, Unanswered, yes_or_no
 from vitascope.engine.config import Captions, Curate, Hallucination, Model
-from vitascope.engine.executors import Executor, Failed, Limits, Progress, results
+from vitascope.engine.executors import Executor, Failed, Limits, Progress, in_process, results
 from vitascope.engine.files import clip_path, key_of
+from vitascope.engine.local_models import identity, local_model
 from vitascope.errors import UserError
 from vitascope.media import count_frames, make_folder, read_frames, resize
 
@@ -76,7 +77,8 @@ def caption_clips(
     writing, checking = settings.captions, settings.hallucination
     if not (writing.on or checking.on):
         return {}
-    _check_names(writing, checking)
+    if _checked_models(writing, checking):
+        executor = in_process  # one copy of a model fits; limits of time and memory are not meant for it
     make_folder(work / "answers")
     tasks = [CaptionTask(key, told, work, writing, checking, secret) for key, told in clips.items()]
     limits = Limits(writing.most_seconds, settings.measuring.most_megabytes)
@@ -93,13 +95,18 @@ def caption_clips(
     return found
 
 
-def _check_names(writing: Captions, checking: Hallucination) -> None:
+def _checked_models(writing: Captions, checking: Hallucination) -> bool:
+    """Whether one of the models that are used runs in this process; each must be named, or lie in a folder."""
     used = {"captions.captioner": writing.on, "captions.summariser": writing.on and writing.by_frames}
     used |= {"hallucination.asker": checking.on, "hallucination.judge": checking.on}
     models = (writing.captioner, writing.summariser, checking.asker, checking.judge)
     for (path, is_used), model in zip(used.items(), models, strict=True):
-        if is_used and not model.name:
-            raise UserError(f"{path}.name must say which model of {model.url} to ask: --set {path}.name=MODEL")
+        if is_used and not (model.name or model.folder):
+            raise UserError(
+                f"{path}.name must say which model of {model.url} to ask: --set {path}.name=MODEL; or {path}.folder "
+                "where a model of transformers lies"
+            )
+    return any(is_used and model.folder for is_used, model in zip(used.values(), models, strict=True))
 
 
 def caption_clip(task: CaptionTask) -> Captioned:
@@ -132,21 +139,28 @@ class AskedClip:
 
     @cached_property
     def frames(self) -> dict[int, UInt8[Tensor, "3 _h _w"]]:
-        wanted = {*self.spread(self.task.writing.frames), *self.spread(self.task.checking.frames)}
-        return {number: one.pixels() for number, one in enumerate(read_frames(self.path)) if number in wanted}
+        return frames_at(self.path, {*self.spread(self.task.writing.frames), *self.spread(self.task.checking.frames)})
 
     def spread(self, num: int) -> list[int]:
-        """Numbers of frames evenly spread over the clip, none of them twice."""
-        last = self.num_frames - 1
-        return list(dict.fromkeys(index * last // max(1, num - 1) for index in range(num)))
+        return spread(self.num_frames, num)
 
     def ask(self, model: Model, frames: Sequence[int], question: str) -> str:
-        key = key_of(self.task.clip, model.name, model.temperature, model.max_tokens, tuple(frames), question)
+        name = identity(Path(model.folder)) if model.folder else model.name
+        key = key_of(self.task.clip, name, model.temperature, model.max_tokens, tuple(frames), question)
         if key not in self.kept.known:
             shown = [shrunk(self.frames[number].float() / 255) for number in frames]
-            answer = endpoint_of(model, self.task.secret).answer(shown, [question], 0)
-            self.kept.add(key, answer, model=model.name, frames=[*frames], question=question)
+            answer = judge_of(model, self.task.secret).answer(shown, [question], 0)
+            self.kept.add(key, answer, model=name, frames=[*frames], question=question)
         return self.kept.known[key]
+
+
+def spread(num_frames: int, num: int) -> list[int]:
+    """Numbers of frames evenly spread over a clip, none of them twice."""
+    return list(dict.fromkeys(index * (num_frames - 1) // max(1, num - 1) for index in range(num)))
+
+
+def frames_at(path: Path, numbers: Collection[int]) -> dict[int, UInt8[Tensor, "3 _h _w"]]:
+    return {number: one.pixels() for number, one in enumerate(read_frames(path)) if number in numbers}
 
 
 def shrunk(picture: Picture) -> Picture:
@@ -156,7 +170,9 @@ def shrunk(picture: Picture) -> Picture:
     return resize(picture, (max(1, round(width * scale)), max(1, round(height * scale)))) if scale < 1 else picture
 
 
-def endpoint_of(model: Model, secret: str) -> Endpoint:
+def judge_of(model: Model, secret: str) -> Judge:
+    if model.folder:
+        return local_model(Path(model.folder), model.max_tokens)
     return Endpoint(
         model.url, model.name, secret, model.temperature, model.max_tokens, model.timeout_seconds, model.tries,
         model.wait_seconds,

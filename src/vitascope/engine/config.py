@@ -16,6 +16,16 @@ class Measuring(Config):
     most_megabytes: Count = 2048  # of memory beyond what the process began with
 
 
+class Annotations(Config):
+    """What is believed of a public set's own annotation."""
+
+    split: str = (
+        ""  # which part of the set is read, by its authors' name (train01, validate, training_2m); all if empty
+    )
+    captions: bool = True  # its captions; those of single clips need `clips`
+    clips: bool = False  # its clip times, instead of finding shots
+
+
 class Scenes(Config):
     """Where one shot ends and the next begins."""
 
@@ -78,6 +88,17 @@ class Duplicates(Config):
     pictures: Count = 5  # hashes compared, spread evenly over the clip
 
 
+class Embedding(Config):
+    """What CLIP sees in the clips that are left; the networks are files of the user's (see docs/curate.md)."""
+
+    on: bool = False
+    clip: str = ""  # folder of a CLIP as transformers keeps it
+    head: str = ""  # file of LAION's linear head for that CLIP; without it there is no rating of aesthetics
+    frames: Count = 8  # embedded, spread evenly over the clip
+    least_aesthetics: AmountOrZero | None = None  # LAION's rating, about 1 to 10
+    least_consistency: Share | None = None  # mean cosine of successive frames
+
+
 class Tier(Config):
     """A selection of the best clips, as large sets have them; None asks nothing."""
 
@@ -85,6 +106,7 @@ class Tier(Config):
     least_motion: AmountOrZero | None = None
     least_clarity: AmountOrZero | None = None
     least_side: Count | None = None
+    least_aesthetics: AmountOrZero | None = None  # of embedding.head
 
 
 class Cutting(Config):
@@ -99,8 +121,9 @@ class Shards(Config):
 
 
 class Model(Config):
-    """A model behind an endpoint that speaks OpenAI's chat protocol."""
+    """A model behind an endpoint that speaks OpenAI's chat protocol, or in a folder as transformers keeps it."""
 
+    folder: str = ""  # if it is given no server is asked; the likeliest word is chosen each time, at any temperature
     url: str = "http://localhost:8000/v1"
     name: str = ""
     temperature: AmountOrZero = 0.0
@@ -156,6 +179,7 @@ class Hallucination(Config):
 class Curate(Config):
     """Everything that a run of the engine depends on, its input aside."""
 
+    annotations: Annotations = Annotations()
     measuring: Measuring = Measuring()
     scenes: Scenes = Scenes()
     lengths: Lengths = Lengths()
@@ -167,6 +191,7 @@ class Curate(Config):
         Tier(name="best", least_motion=2.0, least_clarity=40.0, least_side=480),
     )
     cutting: Cutting = Cutting()
+    embedding: Embedding = Embedding()
     captions: Captions = Captions()
     hallucination: Hallucination = Hallucination()
     shards: Shards = Shards()

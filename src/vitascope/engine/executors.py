@@ -1,4 +1,4 @@
-"""Where tasks run: in this process, or in a pool of processes with limits; the results are the same.
+"""Where tasks run: in this process, or in a pool of processes with limits (`on_ray`: on a cluster), with one result.
 
 An executor is a function of a task's function, the tasks, and limits; it gives a result or a `Failed` for each task,
 in the order of the tasks. A poisoned task costs itself alone.
@@ -79,7 +79,8 @@ def pool(workers: int) -> Executor:
 
     def run(work: Work, tasks: Sequence[Any], limits: Limits) -> Iterator[Any]:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["vitascope.engine.files"])
+        # The main module too: a worker would else run it anew, and that of Ray's processes is heavy.
+        context.set_forkserver_preload(["__main__", "vitascope.engine.files"])
         idle: list[_Worker] = []
         busy: dict[Connection, tuple[_Worker, int, float]] = {}
         done: dict[int, Any] = {}

@@ -7,7 +7,7 @@ measured and from its settings alone, so another threshold costs no decoding.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from vitascope.engine.config import Curate
 from vitascope.engine.features import features_of
 from vitascope.engine.scenes import transitions
+from vitascope.engine.sources import Span
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Piece:
     crop: tuple[int, int, int, int] = (0, 0, 0, 0)  # top, bottom, left, right
     features: dict[str, Any] = field(default_factory=dict)
     captions: tuple[str, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)  # what an annotation says of it
 
     @property
     def num_frames(self) -> int:
@@ -51,6 +53,8 @@ class Measured:
     frames: np.ndarray
     samples: np.ndarray
     captions: tuple[str, ...] = ()
+    clips: tuple[Span, ...] = ()  # of an annotation, in order
+    about: Mapping[str, Any] = field(default_factory=dict)  # what it says of the file
 
 
 Stage = Callable[[Sequence[Piece], Measured, Curate], list[Piece]]
@@ -58,7 +62,7 @@ Stage = Callable[[Sequence[Piece], Measured, Curate], list[Piece]]
 
 def pieces_of(file: Measured, settings: Curate) -> list[Piece]:
     """The whole file through every stage that looks at one file alone."""
-    pieces = [Piece(file.key, 0, len(file.frames), captions=file.captions)]
+    pieces = [Piece(file.key, 0, len(file.frames), captions=file.captions, about=file.about)]
     for stage in STAGES:
         pieces = stage(pieces, file, settings)
     return pieces
@@ -68,9 +72,47 @@ def _each_kept(pieces: Sequence[Piece], change: Callable[[Piece], list[Piece]]) 
     return [new for piece in pieces for new in ([piece] if piece.dropped else change(piece))]
 
 
+def annotated(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
+    """The clips of an annotation, and the frames that are in none of them or in two."""
+    if not _is_annotated(file, settings):
+        return list(pieces)
+    seconds = file.frames["seconds"] - file.frames["seconds"][0]
+    half = 0.5 / file.facts["fps"]  # times are rounded to milliseconds
+
+    def cut(piece: Piece) -> list[Piece]:
+        made, position = [], piece.start
+        for span in file.clips:
+            begun, stop = (int(place) for place in np.searchsorted(seconds + half, (span.start, span.stop)))
+            start = max(position, begun)
+            if start >= stop:
+                continue
+            if start > position:
+                made.append(replace(piece, start=position, stop=start).drop("annotations", OUTSIDE))
+            clip = replace(piece, start=start, stop=stop, captions=span.captions, about={**piece.about, **span.about})
+            made.append(clip if start == begun else clip.drop("annotations", "overlaps the clip before it"))
+            position = stop
+        rest = replace(piece, start=position).drop("annotations", OUTSIDE)
+        return [*made, rest] if position < piece.stop else made
+
+    return _each_kept(pieces, cut)
+
+
+OUTSIDE = "in no clip of the annotation"
+
+
+def _is_annotated(file: Measured, settings: Curate) -> bool:
+    return settings.annotations.clips and bool(file.clips)
+
+
+def without_frames(file: Measured) -> int:
+    """How many clips of the annotation begin after the file's last frame."""
+    last = file.frames["seconds"][-1] - file.frames["seconds"][0]
+    return sum(bool(span.start > last) for span in file.clips)
+
+
 def scenes(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
     """Shots, and the changes between them."""
-    if not settings.scenes.on:
+    if not settings.scenes.on or _is_annotated(file, settings):
         return list(pieces)
     margin = settings.scenes.margin
 
@@ -173,4 +215,4 @@ QUALITY = (
     ("text", "most_text", 1, "words burnt in"),
     ("consistency", "least_consistency", -1, "inconsistent"),
 )
-STAGES: tuple[Stage, ...] = (scenes, damage, lengths, measured, geometry, quality)
+STAGES: tuple[Stage, ...] = (annotated, scenes, damage, lengths, measured, geometry, quality)

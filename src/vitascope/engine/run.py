@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -17,17 +16,21 @@ from typing import Any
 
 from vitascope.config import to_json
 from vitascope.engine import shards
+from vitascope.engine.annotations import Told
 from vitascope.engine.captions import Captioned, caption_clips, record_of, told_of
-from vitascope.engine.config import Curate, Tier
+from vitascope.engine.config import Curate
 from vitascope.engine.duplicates import hashes_of, without_duplicates
+from vitascope.engine.embedding import check_asked, embed_clips, judged_by
 from vitascope.engine.executors import Executor, Failed, Limits, Progress, results
 from vitascope.engine.files import CutTask, MeasureTask, cut_file, key_of, measure_file, rows_of, stem_of
+from vitascope.engine.funnel import funnel_of, tier_of, told_of_sets
 from vitascope.engine.pieces import Measured, Piece, pieces_of
 from vitascope.engine.sources import Source
 from vitascope.errors import UserError
 from vitascope.media.writing import make_folder, replace_file
 
 RECORDS, FUNNEL, SETTINGS = "records.json", "funnel.json", "curate.json"
+MISSING = "missing.txt"  # what annotations name and the disk lacks: too much of it for the records
 
 
 def curate(
@@ -37,10 +40,12 @@ def curate(
     executor: Executor,
     progress: Callable[[str], Progress] = lambda _: lambda done, total: None,
     secret: str = "",
+    sets: Sequence[Told] = (),
 ) -> dict[str, Any]:
     """Run every stage and write the shards; what comes back, and is kept as funnel.json, counts what became of all.
 
-    `secret` is the key of the endpoints that write and check captions; it is written nowhere.
+    `secret` is the key of the endpoints that write and check captions; it is written nowhere. `sets` tells what became
+    of the annotations of public sets among the sources.
     """
     work = _own_folder(out)
     with open(work / "lock", "w") as lock:
@@ -48,8 +53,10 @@ def curate(
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(f"another run is writing to '{out}'; wait for it or choose another --out") from None
+        for left in out.rglob(".*.part"):  # of a run that was killed
+            left.unlink()
         try:
-            return _curate(sources, out, work, settings, executor, progress, secret)
+            return _curate(sources, out, work, settings, executor, progress, secret, sets)
         except OSError as error:
             raise UserError(
                 f"'{out}' could not be written ({error.strerror}); free some space and run the same command again"
@@ -62,8 +69,6 @@ def _own_folder(out: Path) -> Path:
     if out.is_dir() and any(out.iterdir()) and not (out / "work").is_dir():
         raise UserError(f"'{out}' holds other things; give --out an empty folder or one of an earlier run")
     make_folder(out / "work")
-    for left in out.rglob(".*.part"):  # of a run that was killed
-        left.unlink()
     return out / "work"
 
 
@@ -75,19 +80,29 @@ def _curate(
     executor: Executor,
     progress: Callable[[str], Progress],
     secret: str,
+    sets: Sequence[Told],
 ) -> dict[str, Any]:
+    check_asked(settings)
     limits = Limits(settings.measuring.most_seconds + 5, settings.measuring.most_megabytes)
     files, records = _measure(sources, work, settings, executor, limits, progress("measuring"))
     pieces = _judge(files, settings)
     kept = [piece for piece in pieces if not piece.dropped]
     failed = _cut(kept, files, work, settings, executor, limits, progress("cutting"))
     pieces = [piece.drop("cutting", failed[piece.file]) if _lost(piece, failed) else piece for piece in pieces]
+    kept_keys = [clip_key(piece, settings) for piece in pieces if not piece.dropped]
+    embedded = embed_clips(kept_keys, work, settings, progress("embedding"))
+    pieces = [judged_by(piece, embedded.get(clip_key(piece, settings)), settings.embedding) for piece in pieces]
     told_by = {clip_key(piece, settings): piece.captions for piece in pieces if not piece.dropped}
     captioned = caption_clips(told_by, work, settings, secret, executor, progress("captioning"))
     pieces = [_with_captions(piece, captioned.get(clip_key(piece, settings))) for piece in pieces]
     samples = [_sample(piece, files[piece.file], settings) for piece in pieces if not piece.dropped]
     shards.write(out, work, samples, settings.shards.clips)
-    funnel = _funnel(records, pieces, files, settings)
+    funnel = funnel_of(records, pieces, files, settings)
+    (out / MISSING).unlink(missing_ok=True)
+    if sets:
+        funnel["sets"] = told_of_sets(sets, records, files, funnel)
+        lines = [f"{told.name}: {name}\n" for told in sets for name in told.missing]
+        replace_file(out / MISSING, "".join(lines).encode())
     if captioned:
         funnel["captions"] = told_of(list(captioned.values()))
     told = {
@@ -95,7 +110,7 @@ def _curate(
         "pieces": [_piece_record(piece, files[piece.file], settings) for piece in pieces],
         "captions": {key: record_of(one) for key, one in captioned.items()},
     }
-    replace_file(out / RECORDS, json.dumps(told, ensure_ascii=False).encode())
+    replace_file(out / RECORDS, json.dumps(told).encode())  # ASCII: paths may hold bytes that are no text
     replace_file(out / SETTINGS, json.dumps(to_json(settings), indent=1).encode())
     replace_file(out / FUNNEL, json.dumps(funnel, indent=1, ensure_ascii=False).encode())
     return funnel
@@ -124,6 +139,8 @@ def _measure(
     records = []
     for source in sources:
         record: dict[str, Any] = {"name": source.name, "path": str(source.path.absolute()), "key": "", "dropped": ""}
+        if "set" in source.about:
+            record["set"] = source.about["set"]
         result = result_of.get(source.path, {})
         if source.missing:
             record["dropped"] = f"sources: {source.missing}"
@@ -132,11 +149,15 @@ def _measure(
         else:
             record |= result
             key = record["key"]
+            if source.seconds is not None and abs(result["seconds"] - source.seconds) > max(1.0, 0.1 * source.seconds):
+                record["differs"] = f"lasts {result['seconds']:.1f} s, its annotation says {source.seconds:.1f} s"
             if key in files:
                 record["dropped"] = f"duplicates: the same bytes as '{files[key].name}'"
             else:
                 rows = rows_of(stem_of(work, key, settings.measuring))
-                files[key] = Measured(key, source.path.absolute(), source.name, result, *rows, source.captions)
+                files[key] = Measured(
+                    key, source.path.absolute(), source.name, result, *rows, source.captions, source.clips, source.about
+                )
         records.append(record)
     return files, records
 
@@ -177,34 +198,21 @@ def _cut(
     return failed
 
 
-def tier_of(features: dict[str, Any], tiers: Sequence[Tier]) -> str:
-    """The last tier, in order, whose every demand is met, each tier standing on the one before; "all" for none."""
-    reached = "all"
-    for tier in tiers:
-        least = {
-            "motion": tier.least_motion, "clarity": tier.least_clarity,
-        }  # fmt: skip
-        side = min(features["width"], features["height"])
-        if any(limit is not None and features[name] < limit for name, limit in least.items()):
-            break
-        if tier.least_side is not None and side < tier.least_side:
-            break
-        reached = tier.name
-    return reached
-
-
 def _sample(piece: Piece, file: Measured, settings: Curate) -> dict[str, Any]:
     return {
         "key": clip_key(piece, settings), "source": file.name, "start": piece.start, "stop": piece.stop,
         "tier": tier_of(piece.features, settings.tiers), "captions": piece.captions, "features": piece.features,
+        # As text, since what one set says another does not.
+        "annotation": json.dumps(piece.about, sort_keys=True, ensure_ascii=False) if piece.about else "",
     }  # fmt: skip
 
 
 def _piece_record(piece: Piece, file: Measured, settings: Curate) -> dict[str, Any]:
     return {
         **_sample_or_nothing(piece, settings),
-        "file": file.name, "start": piece.start, "stop": piece.stop, "fps": file.facts["fps"],
+        "file": file.name, "path": str(file.path), "start": piece.start, "stop": piece.stop, "fps": file.facts["fps"],
         "dropped": piece.dropped, "crop": piece.crop, "features": piece.features,
+        "caption": piece.captions[0] if piece.captions else "",
     }  # fmt: skip
 
 
@@ -212,34 +220,6 @@ def _sample_or_nothing(piece: Piece, settings: Curate) -> dict[str, Any]:
     if piece.dropped:
         return {"key": "", "tier": ""}
     return {"key": clip_key(piece, settings), "tier": tier_of(piece.features, settings.tiers)}
-
-
-def _funnel(
-    records: Sequence[dict[str, Any]], pieces: Sequence[Piece], files: dict[str, Measured], settings: Curate
-) -> dict[str, Any]:
-    """Counts of files, pieces, frames and seconds by what became of them; kept and dropped add up to the input."""
-    by_reason: dict[str, Counter[str]] = {}
-    for piece in pieces:
-        count = by_reason.setdefault(piece.dropped or "kept", Counter())
-        count.update(pieces=1, frames=piece.num_frames)
-        count["seconds"] += piece.num_frames / files[piece.file].facts["fps"]
-    tiers = Counter(tier_of(piece.features, settings.tiers) for piece in pieces if not piece.dropped)
-    dropped_files = Counter(_reason(record["dropped"]) for record in records if record["dropped"])
-    return {
-        "files": {"given": len(records), "read": len(files), "dropped": dict(sorted(dropped_files.items()))},
-        "frames": {"decoded": sum(len(file.frames) for file in files.values())},
-        "pieces": {
-            reason: {**count, "seconds": round(count["seconds"], 3)} for reason, count in sorted(by_reason.items())
-        },
-        "tiers": dict(sorted(tiers.items())),
-    }
-
-
-def _reason(told: str) -> str:
-    """Without what differs from file to file."""
-    if told.startswith("duplicates:"):
-        return "duplicates: the same bytes as another file"
-    return told
 
 
 def read_json(path: Path) -> Any:

@@ -27,7 +27,7 @@ def _records(samples: Sequence[dict[str, Any]], work: Path) -> Iterator[Record]:
             "caption": captions[0] if captions else "",
             "captions": captions,
             **{name: features[name] for name in ("seconds", "fps", "width", "height")},
-            **{name: sample[name] for name in ("source", "start", "stop", "tier")},
+            **{name: sample[name] for name in ("source", "start", "stop", "tier", "annotation")},
             "features": features,
         }
         yield Record(sample["key"], clip_path(work, sample["key"]).read_bytes(), ".mp4", about)

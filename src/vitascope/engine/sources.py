@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from vitascope.data.folder import named_in
 from vitascope.errors import UserError
@@ -19,14 +20,27 @@ ENDINGS = (
 TABLES = (".csv", ".parquet", ".jsonl")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A clip that an annotation names inside a file, in seconds, with what it says of it."""
+
+    start: float
+    stop: float
+    captions: tuple[str, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
-    """One file of the input; `missing` says why it cannot be read."""
+    """One file of the input; `missing` says why it cannot be read, `about` and `seconds` what an annotation says."""
 
     path: Path
     name: str
     captions: tuple[str, ...] = ()
     missing: str = ""
+    clips: tuple[Span, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
 
 
 def find(raw: Sequence[Path], out: Path | None = None) -> list[Source]:
@@ -48,7 +62,13 @@ def find(raw: Sequence[Path], out: Path | None = None) -> list[Source]:
             found[given] = Source(given, given.name, _captions(given))
     if not found:
         raise UserError(f"there is no video in {', '.join(f'{str(path)!r}' for path in raw)}; {ENDINGS_TOLD}")
-    return sorted(found.values(), key=lambda source: (source.name, str(source.path)))
+    return in_order(found.values())
+
+
+def in_order(sources: Iterable[Source]) -> list[Source]:
+    """By name; bytes in a name that are no text are written out, so that every name can be printed and kept."""
+    named = [replace(source, name=os.fsencode(source.name).decode(errors="backslashreplace")) for source in sources]
+    return sorted(named, key=lambda source: (source.name, str(source.path)))
 
 
 ENDINGS_TOLD = f"videos are files that end in {', '.join(ENDINGS)}"
