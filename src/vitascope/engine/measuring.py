@@ -24,7 +24,9 @@ from vitascope.engine.looking import look, picture_hash
 
 THUMB = (12, 16, 3)  # rows, columns, channels
 FRAME = np.dtype(
-    [("seconds", "f8"), ("content", "f4"), ("change", "f4"), ("light", "f4"), ("hash", "u8"), ("thumb", "u1", THUMB)]
+    [("seconds", "f8")]
+    + [(name, "f4") for name in ("content", "change", "light", "detail")]
+    + [("hash", "u8"), ("thumb", "u1", THUMB)]
 )
 SAMPLE = np.dtype(
     [("frame", "i4"), ("gap", "i4")]
@@ -81,8 +83,9 @@ def _rows(shown: Iterator[Picture], video: Video, settings: Measuring) -> Iterat
             sample = number, gap, *_per_frame(moved, gap, scale), *astuple(look(*picture.luma(), settings.black_level))
         colours_before = colours
         before.append(grey)
-        hashed = picture_hash(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY))
-        yield (picture.seconds, content, change, cv2.mean(grey)[0], hashed, thumb), sample
+        plain = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+        told = picture.seconds, content, change, cv2.mean(grey)[0], _detail(plain), picture_hash(plain), thumb
+        yield told, sample
 
 
 def _per_frame(moved: Camera, gap: int, scale: tuple[float, float]) -> tuple[float, ...]:
@@ -96,6 +99,12 @@ def _per_frame(moved: Camera, gap: int, scale: tuple[float, float]) -> tuple[flo
 def _distance(one: np.ndarray, other: np.ndarray) -> float:
     """Mean absolute difference; over hue, saturation and value it is PySceneDetect's content score."""
     return float(cv2.norm(one, other, cv2.NORM_L1)) / one.size
+
+
+def _detail(grey: UInt8[np.ndarray, "h w"]) -> float:
+    """Energy of what is fine: mean square of the step from a pixel to the next."""
+    steps = cv2.norm(grey[1:], grey[:-1], cv2.NORM_L2SQR) + cv2.norm(grey[:, 1:], grey[:, :-1], cv2.NORM_L2SQR)
+    return steps / grey.size
 
 
 def _small_size(size: tuple[int, int], longest: int) -> tuple[int, int]:
