@@ -6,6 +6,7 @@ import bisect
 import io
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -130,7 +131,7 @@ def _chosen(
     begun = float((stream.start_time or 0) * (stream.time_base or 0))
     waiting, shown, shown_until = list(moments), None, 0.0
     for frame in _frames_from(container, stream, [begun + moment for moment in moments]):
-        time = (frame.time or 0.0) - begun
+        time = float((frame.pts or 0) * (stream.time_base or 0)) - begun
         while waiting and shown is not None and time > waiting[0]:
             yield _scaled(shown, size)
             waiting.pop(0)
@@ -152,16 +153,14 @@ def _frames_from(
     """Frames from the last key frame before the first moment to after the last; where a format cannot seek, from the
     beginning. Frames that no moment and no other frame needs are not decoded."""
     ticks = [moment / float(stream.time_base or 1) for moment in moments]
-    try:
+    packets: list[av.Packet] = []
+    with suppress(av.FFmpegError):
         container.seek(int(ticks[0]), stream=stream)
         packets = _packets_until(container, stream, ticks[-1])
-        if min(packet.pts for packet in packets if packet.pts is not None) <= ticks[0]:
-            yield from _decoded(stream, packets, ticks)
-            return
-    except (av.FFmpegError, ValueError):  # or no packet came, or none with a time
-        pass
-    container.seek(0, stream=stream)
-    yield from _decoded(stream, _packets_until(container, stream, ticks[-1]), ticks)
+    if not any(packet.pts is not None and packet.pts <= ticks[0] for packet in packets):
+        container.seek(0, stream=stream)
+        packets = _packets_until(container, stream, ticks[-1])
+    yield from _decoded(stream, packets, ticks)
 
 
 def _packets_until(container: av.container.InputContainer, stream: av.VideoStream, last: float) -> list[av.Packet]:

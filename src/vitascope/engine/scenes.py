@@ -18,7 +18,6 @@ from vitascope.engine.config import Scenes
 
 REACHES = (2, 3, 4, 6, 8, 11, 15, 20, 27, 36)  # frames to both sides of the middle of a dissolve
 STANDS_OUT = 1.25
-UNEVEN = 0.2  # of the detail, by which that of a dissolve may lie off its course on average
 FINE = 0.5  # of the weight of the pictures has their detail, where a dissolve is fitted
 BLOCK = 2048  # frames compared at once, so that long files need no more memory
 
@@ -211,13 +210,16 @@ def _ramp(thumbs: np.ndarray, detail: Float[np.ndarray, "n"], middle: int, reach
 
 
 def _dips(detail: Float[np.ndarray, "n"], found: Transition, settings: Scenes) -> bool:
-    """Fine detail falls to the middle of it and rises again, as that of a mixture does."""
+    """Fine detail falls to the middle of it and rises again, as that of a mixture does; where words or things appear
+    in a picture that stays, it does not fall."""
     before, after = max(0, found.start - 1), min(len(detail) - 1, found.stop)
-    fine_a, fine_b = np.median(detail[max(0, before - 8) : before + 1]), np.median(detail[after : after + 9])
-    mixed = np.clip((np.arange(before, after + 1) - found.start + 1) / (found.stop - found.start + 1), 0, 1)
-    left, seen = (1 - mixed) ** 2 * fine_a + mixed**2 * fine_b, detail[before : after + 1]
-    is_faint = 2 * detail[(before + after) // 2] < settings.dissolve_detail * (fine_a + fine_b)
-    return bool(is_faint and np.abs(seen - left).mean() < UNEVEN * (fine_a + fine_b) / 2)
+    ends = np.median(detail[max(0, before - 8) : before + 1]), np.median(detail[after : after + 9])
+    come = np.clip((np.arange(before, after + 1) - found.start + 1) / (found.stop - found.start + 1), 0, 1)
+    seen, more = detail[before : after + 1], come if ends[1] > ends[0] else 1 - come
+    as_mixture = np.abs(seen - (1 - come) ** 2 * ends[0] - come**2 * ends[1]).mean()
+    as_overlay = np.abs(seen - min(ends) - more**2 * abs(ends[1] - ends[0])).mean()
+    is_faint = 2 * detail[(before + after) // 2] < settings.dissolve_detail * sum(ends)
+    return bool(is_faint and 2 * as_mixture < as_overlay)
 
 
 def _stands_out(thumbs: np.ndarray, found: Transition) -> bool:
