@@ -13,7 +13,8 @@ import pytest
 from filming import film
 
 from vitascope import media
-from vitascope.data.loader import Loader, LoaderConfig, PixelBatch
+from vitascope.data.buckets import BucketsConfig
+from vitascope.data.loader import Loader, LoaderConfig, MixedConfig, PixelBatch
 from vitascope.data.shards import Record, write_shards
 
 RANKS, EPOCH = 2, 12  # batches of two clips
@@ -53,8 +54,8 @@ def loader(tmp_path_factory: pytest.TempPathFactory) -> Loader:
     about = {"fps": 24.0, "num_frames": 12, "seconds": 0.5, "width": 32, "height": 16}
     records = [Record(f"film{n:02d}", content, ".mp4", {"caption": f"film {n}", **about}) for n in range(2 * EPOCH)]
     write_shards(folder, records, per_shard=5)
-    buckets = {"area": 16 * 32, "multiple": 8, "lengths": (4,), "fps": 8.0, "batch_tokens": 64}
-    return LoaderConfig.model_validate({"sources": [{"path": str(folder)}], "buckets": buckets}).build()
+    buckets = BucketsConfig(area=16 * 32, multiple=8, lengths=(4,), fps=8.0, batch_tokens=64)
+    return LoaderConfig(sources=(MixedConfig(path=str(folder)),), buckets=buckets).build()
 
 
 def test_two_processes_go_through_the_epoch_of_one_and_resume_where_they_were(loader: Loader, tmp_path: Path) -> None:

@@ -154,10 +154,10 @@ def _mixed(
     for number, reach in enumerate(REACHES):
         if n <= 2 * reach:
             continue
-        first, middle, last = slice(0, n - 2 * reach), slice(reach, n - reach), slice(2 * reach, n)
+        first, midway, last = slice(0, n - 2 * reach), slice(reach, n - reach), slice(2 * reach, n)
         changed = _rms(even[last] - even[first]) > settings.dissolve_change
         alike = _alike(flat[first], flat[last])
-        faint = 2 * detail[middle] < settings.dissolve_detail * (detail[first] + detail[last])
+        faint = 2 * detail[midway] < settings.dissolve_detail * (detail[first] + detail[last])
         begins = np.flatnonzero(changed & ((alike < settings.dissolve_alike) | faint & (alike < settings.most_alike)))
         if begins.size:
             lengths[number, begins + reach], off = _off_the_line(flat, begins, reach)
