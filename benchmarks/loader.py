@@ -3,8 +3,9 @@
 python benchmarks/loader.py DATA [--seconds S] [--workers W] [--step]
 
 DATA is a folder of shards or videos, or a table. PyAV alone opens the same files at the same places with as many
-threads and decodes to the last frame that the clip needs, without scaling, cutting or putting together: turns of both
-alternate, so that other work on the machine harms them alike. Frames are counted that the clips hold. `--step` gives
+threads and decodes to the last frame that the clip needs, once without looking at any pixel and once giving the clip's
+frames as RGB of full size; it neither scales, cuts nor puts together. Turns of the three alternate, so that other work
+on the machine harms them alike. Frames are counted that the clips hold. `--step` gives
 lessons of a small STIV (width 128, depth 4) to the same batches, encoded by an untrained autoencoder, and prints which
 share of the time a step stood still; and the same of the cached latents of as many clips as fill a shard.
 """
@@ -17,8 +18,9 @@ import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ import torch
 from vitascope.data.buckets import BucketsConfig
 from vitascope.data.cache import CLIPS_PER_SHARD, open_cache
 from vitascope.data.loader import Loader, LoaderConfig, MixedConfig, Place
+from vitascope.data.transforms import Cut
 from vitascope.recipes.footage import source_for
 from vitascope.recipes.laptop import stiv
 from vitascope.system import Lesson, VideoModel
@@ -36,36 +39,49 @@ from vitascope.train.streaming import encoded
 from vitascope.types import Batch, Loss, generator_for
 
 
-def decode_alone(loader: Loader, place: Place, last: int) -> int:
-    """Decode a file to the frame `last` from its beginning or the key frame before the clip, as the loader must."""
+def decode_alone(loader: Loader, place: Place, cut: Cut, *, with_pixels: bool) -> int:
+    """Decode a file to the last frame of a clip from its beginning or the key frame before, as a loader must."""
     sample, facts = loader.sources[place.source].sample(place.row), loader.sources[place.source].table[place.row]
-    shape = loader.placements[place.source].shape(place.row)
-    first = (last - shape.span + 1) / facts.fps
     content = io.BytesIO(sample.file) if isinstance(sample.file, bytes) else str(sample.file)
     with av.open(content, "r") as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
-        container.seek(int(first / float(stream.time_base or 1)), stream=stream)
+        container.seek(int(cut.numbers[0] / facts.fps / float(stream.time_base or 1)), stream=stream)
         for frame in container.decode(stream):
-            if (frame.time or 0) > (last + 0.5) / facts.fps:
+            if (frame.time or 0) > (cut.numbers[-1] + 0.5) / facts.fps:
                 break
-    return shape.num_frames
+            if with_pixels and round((frame.time or 0) * facts.fps) in cut.numbers:
+                frame.to_ndarray(format="rgb24")
+    return len(cut.numbers)
 
 
-def turns(loader: Loader, workers: int, seconds: float) -> Iterator[tuple[float, float]]:
-    """Frames a second of the loader and of PyAV alone, turn by turn on the same batches."""
+def turns(loader: Loader, workers: int, seconds: float) -> Iterator[tuple[float, float, float]]:
+    """Frames a second of the loader, of PyAV alone and of PyAV with pixels, turn by turn on the same batches."""
     number, until = 0, time.monotonic() + seconds
+    # One thread's time is counted by the processor, so that other work harms it little; that of several by the clock.
+    clock = time.process_time if workers == 1 else time.monotonic
+
+    def pace(work: Callable[[], int]) -> float:
+        begun = clock()
+        frames = work()
+        return frames / (clock() - begun)
+
     with ThreadPoolExecutor(workers) as pool:
         while time.monotonic() < until:
             numbers = range(number, number + workers)
             number += workers
-            begun = time.monotonic()
-            batches = list(pool.map(loader.batch, numbers))
-            ours = sum(batch.pixels.shape[0] * batch.pixels.shape[1] for batch in batches) / (time.monotonic() - begun)
             wanted = [cut for one in numbers for cut in loader.cuts(one)]
-            begun = time.monotonic()
-            frames = sum(pool.map(lambda one: decode_alone(loader, one[0], one[1].numbers[-1]), wanted))
-            yield ours, frames / (time.monotonic() - begun)
+
+            def ours(numbers: range = numbers) -> int:
+                batches = pool.map(loader.batch, numbers)
+                return sum(batch.pixels.shape[0] * batch.pixels.shape[1] for batch in batches)
+
+            alone, with_pixels = (partial(decode_alone, loader, with_pixels=wish) for wish in (False, True))
+            yield pace(ours), *(pace(partial(total, pool, one, wanted)) for one in (alone, with_pixels))
+
+
+def total(pool: ThreadPoolExecutor, decode: Callable[[Place, Cut], int], wanted: Sequence[tuple[Place, Cut]]) -> int:
+    return sum(pool.map(lambda clip: decode(*clip), wanted))
 
 
 def small_model() -> VideoModel:
@@ -99,10 +115,12 @@ def main() -> None:
     torch.set_num_threads(options.workers)
     buckets = BucketsConfig(area=64 * 64, lengths=(16,), batch_tokens=4 * 256)
     loader = LoaderConfig(sources=(MixedConfig(path=str(options.data)),), buckets=buckets).build()
-    ours, alone = zip(*turns(loader, options.workers, options.seconds), strict=True)
-    ratio = statistics.median(one / other for one, other in zip(ours, alone, strict=True))
-    print(f"{len(ours)} turns: loader {statistics.median(ours):.0f} frames of clips a second,", end=" ")
-    print(f"PyAV alone {statistics.median(alone):.0f}: {ratio:.2f} of it")
+    told = list(turns(loader, options.workers, options.seconds))
+    ours, alone, pixels = (statistics.median(one) for one in zip(*told, strict=True))
+    print(f"{len(told)} turns: loader {ours:.0f} frames of clips a second")
+    for name, pace, column in (("PyAV alone", alone, 1), ("PyAV with pixels", pixels, 2)):
+        ratio = statistics.median(turn[0] / turn[column] for turn in told)
+        print(f"{name} {pace:.0f}: the loader gives {ratio:.2f} of it")
     if options.step:
         model = small_model()
 

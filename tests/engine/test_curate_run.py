@@ -1,6 +1,5 @@
 """Every frame is kept or dropped with a reason; the same input gives the same bytes, whatever happened on the way."""
 
-import hashlib
 import json
 import os
 import random
@@ -16,9 +15,10 @@ import numpy as np
 import pytest
 
 from engine.footage import waves, write
+from engine.fuzz import final_bytes
 from vitascope import media
 from vitascope.config import override
-from vitascope.engine import executors, files
+from vitascope.engine import executors
 from vitascope.engine.config import Curate
 from vitascope.engine.decoding import NotAVideo
 from vitascope.engine.report import report
@@ -54,14 +54,6 @@ def run(raw: Path, out: Path, *changes: str) -> dict:
     for change in changes:
         settings = override(settings, *change.split("="))
     return curate(find([raw], out), out, settings, executors.in_process)
-
-
-def final_bytes(out: Path) -> dict[str, str]:
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(out.iterdir())
-        if path.is_file() and path.name != "report.html"
-    }
 
 
 def test_kept_and_dropped_add_up_to_the_input(raw: Path, tmp_path: Path) -> None:
@@ -155,43 +147,6 @@ def test_each_stage_can_be_left_out(raw: Path, tmp_path: Path) -> None:
     off = [f"{stage}.on=false" for stage in ("scenes", "lengths", "geometry", "quality", "duplicates")]
     funnel = run(raw, tmp_path / "out", *off)
     assert funnel["pieces"]["kept"]["pieces"] == funnel["files"]["read"]
-
-
-# Bad input.
-
-
-def test_mutated_files_cost_themselves_alone(tmp_path: Path) -> None:
-    """Bytes of a good file are changed, cut out, or cut off at random."""
-    from vitascope.engine.executors import Failed, attempt
-
-    good, rng = write(tmp_path / "good.mp4", waves(60, seed=1)).read_bytes(), random.Random(0)
-    results = []
-    for number in range(25):
-        path = tmp_path / f"{number}.mp4"
-        path.write_bytes(mutate(good, rng))
-        results.append(attempt(files.measure_file, files.MeasureTask(path, tmp_path / "work", Curate().measuring)))
-    failed = [result for result in results if isinstance(result, Failed)]
-    assert all(result.reason and not result.is_ours for result in failed)
-    assert all(result["num_frames"] >= 1 for result in results if not isinstance(result, Failed))
-    assert 1 <= len(failed) <= 24
-
-
-def mutate(content: bytes, rng: random.Random) -> bytes:
-    changed = bytearray(content)
-    for _ in range(rng.choice((1, 1, 4))):
-        place = rng.randrange(len(changed))
-        kind = rng.randrange(4)
-        if kind == 0:
-            changed[place] ^= 1 << rng.randrange(8)
-        elif kind == 1:
-            changed[place : place + 4] = rng.randbytes(4)
-        elif kind == 2:
-            del changed[place : place + rng.randrange(1, 64)]
-        elif len(changed) > 2000 and rng.random() < 0.2:
-            del changed[place:]
-        if len(changed) < 16:
-            break
-    return bytes(changed)
 
 
 def sleeps(seconds: float) -> float:

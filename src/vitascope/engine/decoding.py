@@ -59,25 +59,36 @@ class Picture:
     frame: av.VideoFrame
     quarter_turns: int
 
-    def small(self, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
-        """BGR at `size` as shown, averaged over what each pixel covers."""
+    def small(self, size: tuple[int, int]) -> tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "half_h half_w 3"]]:
+        """Brightness at `size` as shown, averaged over what each pixel covers, and BGR at half of it. Sides are even.
+
+        Scaled as planes, colours at half the size: half the work of scaling pixels.
+        """
         width, height = reversed(size) if self.quarter_turns % 2 else size
-        picture = self.frame.reformat(width, height, "bgr24", interpolation=Interpolation.AREA).to_ndarray()
+        planes = self.frame.reformat(width, height, "yuv420p", interpolation=Interpolation.AREA).to_ndarray()
+        grey = cv2.LUT(planes[:height], LIMITED_TO_FULL)
+        colours = cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)
+        colours = cv2.resize(colours, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+        return self._turned(grey), self._turned(colours)
+
+    def luma(self) -> tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "256"]]:
+        """The brightness that the file keeps, at full size as shown, and what each of its values means, 0 to 255.
+
+        No copy where the file keeps 8 bits.
+        """
+        if self.frame.format.name not in EIGHT_BIT_PLANAR:
+            return self._turned(self.frame.reformat(format="gray").to_ndarray()), AS_IT_IS
+        plane = self.frame.planes[0]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        is_full = self.frame.color_range == FULL_RANGE or self.frame.format.name.startswith("yuvj")
+        picture = rows[: self.frame.height, : self.frame.width]
+        return self._turned(picture), AS_IT_IS if is_full else LIMITED_TO_FULL
+
+    def _turned(self, picture: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(np.rot90(picture, self.quarter_turns)) if self.quarter_turns else picture
 
-    def luma(self) -> UInt8[np.ndarray, "h w"]:
-        """Brightness at full size as shown, 0 to 255; no copy of the plane where the file keeps 8 bits."""
-        if self.frame.format.name in EIGHT_BIT_PLANAR:
-            plane = self.frame.planes[0]
-            rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-            picture: np.ndarray = rows[: self.frame.height, : self.frame.width]
-            if self.frame.color_range != FULL_RANGE and not self.frame.format.name.startswith("yuvj"):
-                picture = LIMITED_TO_FULL[picture]
-        else:
-            picture = self.frame.reformat(format="gray").to_ndarray()
-        return np.rot90(picture, self.quarter_turns) if self.quarter_turns else picture
 
-
+AS_IT_IS = np.arange(256, dtype=np.uint8)
 LIMITED_TO_FULL = ((np.arange(256) - 16) * (255 / 219)).round().clip(0, 255).astype(np.uint8)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from vitascope.config import Config
 from vitascope.engine.config import Cutting, Measuring
 from vitascope.engine.decoding import NotAVideo, open_video, pictures
-from vitascope.engine.measuring import FRAME, measure
+from vitascope.engine.measuring import FRAME, WAY, measure
 from vitascope.media.reading import to_rgb
 from vitascope.media.writing import add_h264, replace_file, to_yuv
 
@@ -97,7 +97,7 @@ def measure_file(task: MeasureTask) -> dict[str, Any]:
 def stem_of(work: Path, key: str, settings: Measuring) -> Path:
     """Limits of time and memory do not change what comes out."""
     free = {"most_seconds": 1.0, "most_megabytes": 1}
-    return work / "measured" / f"{key}-{key_of(settings.model_copy(update=free), FRAME)[:8]}"
+    return work / "measured" / f"{key}-{key_of(settings.model_copy(update=free), FRAME, WAY)[:8]}"
 
 
 def rows_of(stem: Path) -> tuple[np.ndarray, np.ndarray]:

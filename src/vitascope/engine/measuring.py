@@ -24,7 +24,9 @@ from vitascope.engine.looking import look, picture_hash
 
 THUMB = (12, 16, 3)  # rows, columns, channels
 FRAME = np.dtype(
-    [("seconds", "f8"), ("content", "f4"), ("change", "f4"), ("light", "f4"), ("hash", "u8"), ("thumb", "u1", THUMB)]
+    [("seconds", "f8")]
+    + [(name, "f4") for name in ("content", "change", "light", "detail")]
+    + [("hash", "u8"), ("thumb", "u1", THUMB)]
 )
 SAMPLE = np.dtype(
     [("frame", "i4"), ("gap", "i4")]
@@ -33,6 +35,8 @@ SAMPLE = np.dtype(
     + [(name, "f4") for name in ("clarity", "under", "over", "text")]
 )
 ROWS_AT_ONCE = 256
+WAY = "measuring, version 2"
+"""Part of the name of what was measured: to be changed when the same settings shall give other rows."""
 
 
 def measure(path: Path, settings: Measuring, frames_file: io.BufferedIOBase) -> tuple[Video, np.ndarray]:
@@ -41,6 +45,7 @@ def measure(path: Path, settings: Measuring, frames_file: io.BufferedIOBase) -> 
     with container:
         rows = _rows(pictures(container, video), video, settings)
         samples: list[tuple[float | int, ...]] = []
+        looks: list[np.ndarray] = []
         block = np.zeros(ROWS_AT_ONCE, FRAME)
         filled = 0
         for row, sample in rows:
@@ -49,9 +54,10 @@ def measure(path: Path, settings: Measuring, frames_file: io.BufferedIOBase) -> 
                 samples.append(sample)
             if filled == ROWS_AT_ONCE:
                 frames_file.write(block.tobytes())
-                filled = 0
+                looks.append(np.array(samples, SAMPLE))  # tuples of a long film would take much more
+                filled, samples = 0, []
         frames_file.write(block[:filled].tobytes())
-    return video, np.array(samples, SAMPLE)
+    return video, np.concatenate([*looks, np.array(samples, SAMPLE)])
 
 
 def _rows(shown: Iterator[Picture], video: Video, settings: Measuring) -> Iterator[tuple[tuple, tuple | None]]:
@@ -64,8 +70,8 @@ def _rows(shown: Iterator[Picture], video: Video, settings: Measuring) -> Iterat
             gap = min(max(1, round(settings.flow_seconds * video.fps)), before.maxlen or 1)
         if time.monotonic() - begun > settings.most_seconds:
             raise NotAVideo(f"took longer than {settings.most_seconds:g} seconds")
-        small = picture.small(size)
-        colours, grey = cv2.cvtColor(small, cv2.COLOR_BGR2HSV), cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+        grey, small = picture.small(size)
+        colours = cv2.cvtColor(small, cv2.COLOR_BGR2HSV)
         content = 0.0 if colours_before is None else _distance(colours, colours_before)
         change = _distance(grey, before[-1]) if before else 0.0
         thumb = cv2.resize(small, (THUMB[1], THUMB[0]), interpolation=cv2.INTER_AREA)
@@ -73,21 +79,21 @@ def _rows(shown: Iterator[Picture], video: Video, settings: Measuring) -> Iterat
         if len(before) >= gap and picture.seconds >= due - 1e-6:
             due = picture.seconds + 1 / settings.looks_per_second
             moved = flow.between(before[-gap], grey)
-            sample = number, gap, *_per_frame(moved, gap, video.size[0] / size[0]), *_looked(picture, settings)
+            scale = video.size[0] / size[0], video.size[1] / size[1]
+            sample = number, gap, *_per_frame(moved, gap, scale), *astuple(look(*picture.luma(), settings.black_level))
         colours_before = colours
         before.append(grey)
-        yield (picture.seconds, content, change, grey.mean(), picture_hash(grey), thumb), sample
+        plain = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+        told = picture.seconds, content, change, cv2.mean(grey)[0], _detail(plain), picture_hash(plain), thumb
+        yield told, sample
 
 
-def _per_frame(moved: Camera, gap: int, scale: float) -> tuple[float, ...]:
+def _per_frame(moved: Camera, gap: int, scale: tuple[float, float]) -> tuple[float, ...]:
     """In pixels of the file for each frame."""
     dx, dy, zoom, turn, camera, objects, total = astuple(moved)
-    by = scale / gap
-    return dx * by, dy * by, zoom ** (1 / gap), turn / gap, camera * by, objects * by, total * by
-
-
-def _looked(picture: Picture, settings: Measuring) -> tuple[float | int, ...]:
-    return astuple(look(picture.luma(), settings.black_level))
+    across, down = scale[0] / gap, scale[1] / gap
+    by = math.sqrt(across * down)
+    return dx * across, dy * down, zoom ** (1 / gap), turn / gap, camera * by, objects * by, total * by
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> float:
@@ -95,6 +101,12 @@ def _distance(one: np.ndarray, other: np.ndarray) -> float:
     return float(cv2.norm(one, other, cv2.NORM_L1)) / one.size
 
 
+def _detail(grey: UInt8[np.ndarray, "h w"]) -> float:
+    """Energy of what is fine: mean square of the step from a pixel to the next."""
+    steps = cv2.norm(grey[1:], grey[:-1], cv2.NORM_L2SQR) + cv2.norm(grey[:, 1:], grey[:, :-1], cv2.NORM_L2SQR)
+    return steps / grey.size
+
+
 def _small_size(size: tuple[int, int], longest: int) -> tuple[int, int]:
-    scale = min(1.0, longest / max(size))
-    return max(8, round(size[0] * scale)), max(8, round(size[1] * scale))
+    scale = min(1.0, longest / max(size)) / 2
+    return max(8, 2 * round(size[0] * scale)), max(8, 2 * round(size[1] * scale))

@@ -2,7 +2,8 @@
 
 Hard cuts are those of PySceneDetect's adaptive detector, confirmed by the pictures. Gradual changes are found by what
 they are: in a dissolve the frames lie on the straight line between its two ends, in a fade between one end
-and a colour.
+and a colour. Where the shots move they leave the line; but two pictures laid over each other have less fine detail
+than either, since what is fine in one is none in the other: half the energy midway.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from jaxtyping import Bool, Float, UInt8
 
 from vitascope.engine.config import Scenes
 
-REACHES = (2, 3, 4, 6, 8, 11, 15, 20, 27)  # frames to both sides of the middle of a dissolve
+REACHES = (2, 3, 4, 6, 8, 11, 15, 20, 27, 36)  # frames to both sides of the middle of a dissolve
 STANDS_OUT = 1.25
+FINE = 0.5  # of the weight of the pictures has their detail, where a dissolve is fitted
 BLOCK = 2048  # frames compared at once, so that long files need no more memory
 
 
@@ -113,29 +115,34 @@ def _rms(values: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n"]:
 
 
 def _dissolves(frames: np.ndarray, cuts: list[int], settings: Scenes) -> Iterator[Transition]:
-    found: list[tuple[float, int, int]] = []
-    most, thumbs = max(REACHES), frames["thumb"]
+    found: list[tuple[float, int, int, bool]] = []
+    most, thumbs, detail = max(REACHES), frames["thumb"], frames["detail"].astype(np.float64)
     for begin in range(0, len(frames), BLOCK):
         low, high = max(0, begin - most), min(len(frames), begin + BLOCK + most)
         block = thumbs[low:high].astype(np.float32)
         found += [
-            (-change, low + middle, reach)
-            for middle, reach, change in _straight(block, settings)
+            (-change, low + middle, reach, is_straight)
+            for middle, reach, change, is_straight in _mixed(block, detail[low:high], settings)
             if begin <= low + middle < begin + BLOCK
         ]
     taken: list[tuple[int, int]] = []
-    for _, middle, reach in sorted(found):
+    for _, middle, reach, is_straight in sorted(found):
         crosses = any(middle - reach < cut <= middle + reach for cut in cuts)
         if crosses or any(abs(middle - other) <= reach + more for other, more in taken):
             continue
-        one = _ramp(thumbs, middle, reach)
-        if one is not None and _stands_out(thumbs, one):
+        one = _ramp(thumbs, detail, middle, reach)
+        if one is None or not _stands_out(thumbs, one):
+            continue
+        if is_straight or _dips(detail, one, settings):
             taken.append((middle, reach))
             yield one
 
 
-def _straight(pixels: Float[np.ndarray, "n h w 3"], settings: Scenes) -> Iterator[tuple[int, int, float]]:
-    """Middles of stretches of frames that lie on a line between ends that differ, their reach, how much changes there.
+def _mixed(
+    pixels: Float[np.ndarray, "n h w 3"], detail: Float[np.ndarray, "n"], settings: Scenes
+) -> Iterator[tuple[int, int, float, bool]]:
+    """Middles of stretches of frames that mix ends that differ, their reach, how much changes there, and whether the
+    frames on the way lie on a straight line; else the detail alone tells.
 
     Of several reaches around one middle the shortest that spans the whole change counts.
     """
@@ -143,19 +150,27 @@ def _straight(pixels: Float[np.ndarray, "n h w 3"], settings: Scenes) -> Iterato
     # A picture without its mean does not change with the exposure.
     even = (pixels - pixels.mean((1, 2), keepdims=True)).reshape(n, -1)
     lengths, residuals = np.zeros((len(REACHES), n)), np.full((len(REACHES), n), np.inf)
+    straight = np.zeros((len(REACHES), n), bool)
     for number, reach in enumerate(REACHES):
         if n <= 2 * reach:
             continue
-        first, last = slice(0, n - 2 * reach), slice(2 * reach, n)
+        first, midway, last = slice(0, n - 2 * reach), slice(reach, n - reach), slice(2 * reach, n)
         changed = _rms(even[last] - even[first]) > settings.dissolve_change
-        begins = np.flatnonzero(changed & (_alike(flat[first], flat[last]) < settings.dissolve_alike))
+        alike = _alike(flat[first], flat[last])
+        faint = 2 * detail[midway] < settings.dissolve_detail * (detail[first] + detail[last])
+        begins = np.flatnonzero(changed & ((alike < settings.dissolve_alike) | faint & (alike < settings.most_alike)))
         if begins.size:
-            lengths[number, begins + reach], residuals[number, begins + reach] = _off_the_line(flat, begins, reach)
-    good = residuals < settings.dissolve_residual
+            lengths[number, begins + reach], off = _off_the_line(flat, begins, reach)
+            near = np.where(faint[begins], settings.dissolve_residual_faint, settings.dissolve_residual)
+            residuals[number, begins + reach] = np.where(off < near, off, np.inf)
+            differs = alike[begins] < settings.dissolve_alike
+            straight[number, begins + reach] = differs & (off < settings.dissolve_residual)
+    good = np.isfinite(residuals)
     spans = good & (lengths >= 0.9 * np.where(good, lengths, 0).max(0))
     for middle in np.flatnonzero(spans.any(0)):
         number = int(spans[:, middle].argmax())
-        yield int(middle), REACHES[number], float(lengths[number, middle] * (1 - residuals[number, middle]))
+        change = float(lengths[number, middle] * (1 - residuals[number, middle]))
+        yield int(middle), REACHES[number], change, bool(straight[number, middle])
 
 
 def _off_the_line(
@@ -170,20 +185,41 @@ def _off_the_line(
     return length, off / np.maximum(length, 1e-6)
 
 
-def _ramp(thumbs: np.ndarray, middle: int, reach: int) -> Transition | None:
-    """Where the mixture leaves the one end and reaches the other: a straight ramp fitted to its share."""
+def _ramp(thumbs: np.ndarray, detail: Float[np.ndarray, "n"], middle: int, reach: int) -> Transition | None:
+    """Where the mixture leaves the one end and reaches the other: a straight ramp fitted to its share and detail."""
     low, high = max(0, middle - 2 * reach - 6), min(len(thumbs), middle + 2 * reach + 7)
     near = thumbs[low:high].reshape(high - low, -1).astype(np.float32)
-    a, b = near[max(0, middle - reach - 1 - low)], near[min(len(near) - 1, middle + reach + 1 - low)]
+    before, after = max(0, middle - reach - 1 - low), min(len(near) - 1, middle + reach + 1 - low)
+    a, b = near[before], near[after]
     way = b - a
     share = ((near - a) @ way / max(1e-6, float(way @ way))).clip(-0.25, 1.25)
+    fine, fine_a, fine_b = (
+        detail[low:high],
+        np.median(detail[low : low + before + 1]),
+        np.median(detail[low + after : high]),
+    )
     starts = np.arange(max(low, middle - 2 * reach - 2), middle + 1)
     stops = np.arange(middle + 1, min(high, middle + 2 * reach + 3) + 1)
     start, stop = (part.ravel()[:, None] for part in np.meshgrid(starts, stops, indexing="ij"))
-    wanted = np.clip((np.arange(low, high)[None] - start + 1) / (stop - start + 1), 0, 1)
-    error = np.abs(share - wanted).sum(1) + np.where(stop - start < 2, np.inf, 0)[:, 0]
+    mixed = np.clip((np.arange(low, high)[None] - start + 1) / (stop - start + 1), 0, 1)
+    left = (1 - mixed) ** 2 * fine_a + mixed**2 * fine_b
+    error = np.abs(share - mixed).sum(1) + FINE * np.abs(fine - left).sum(1) / max(1e-6, float(fine_a + fine_b) / 2)
+    error += np.where(stop - start < 2, np.inf, 0)[:, 0]
     best = int(error.argmin())
     return Transition(int(start[best, 0]), int(stop[best, 0]), "dissolve") if np.isfinite(error[best]) else None
+
+
+def _dips(detail: Float[np.ndarray, "n"], found: Transition, settings: Scenes) -> bool:
+    """Fine detail falls to the middle of it and rises again, as that of a mixture does; where words or things appear
+    in a picture that stays, it does not fall."""
+    before, after = max(0, found.start - 1), min(len(detail) - 1, found.stop)
+    ends = np.median(detail[max(0, before - 8) : before + 1]), np.median(detail[after : after + 9])
+    come = np.clip((np.arange(before, after + 1) - found.start + 1) / (found.stop - found.start + 1), 0, 1)
+    seen, more = detail[before : after + 1], come if ends[1] > ends[0] else 1 - come
+    as_mixture = np.abs(seen - (1 - come) ** 2 * ends[0] - come**2 * ends[1]).mean()
+    as_overlay = np.abs(seen - min(ends) - more**2 * abs(ends[1] - ends[0])).mean()
+    is_faint = 2 * detail[(before + after) // 2] < settings.dissolve_detail * sum(ends)
+    return bool(is_faint and 2 * as_mixture < as_overlay)
 
 
 def _stands_out(thumbs: np.ndarray, found: Transition) -> bool:
