@@ -10,11 +10,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from vitascope.recipes.worlds import LASTING, ClassesConfig, PacedConfig, SolidsConfig
+from vitascope.recipes.worlds import ClassesConfig, PacedConfig, SolidsConfig
 from vitascope.system import Defaults, Lesson, ModelConfig
 from vitascope.tasks import TaskMix
 from vitascope.text import classes
-from vitascope.toyland.scene import COLOURS
+from vitascope.toyland.scene import COLOURS, LASTING
 from vitascope.toyland.solids import NUM_VIEWS
 from vitascope.train.initialise import Origin
 from vitascope.train.muon import MuonConfig

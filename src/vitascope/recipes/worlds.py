@@ -13,9 +13,6 @@ from vitascope.recipes.toyland import FIRST_PICTURE, ToylandConfig
 from vitascope.toyland.solids import NUM_VIEWS, render_views, sample_solid
 from vitascope.types import Clip, Framing
 
-LASTING = ("stays still", "bounces", "spins", "circles around", "blinks")
-"""Motions that never leave the picture."""
-
 
 class SolidsConfig(Config):
     """Solids on a turntable: the first view and six novel ones, in STIV's order, without a word."""

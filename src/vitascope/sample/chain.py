@@ -95,7 +95,9 @@ def keyframed(
         # Windows below zero, so that no gap has the noise of a keyframe window.
         wanted = [_window(one, -1 - gap, stride + 1, {}) for gap in gaps for one in legal]
         ends = Made(torch.cat([keys[:, [gap, gap + 1]] for gap in gaps]), (0, stride))
-        filled = sample_latents(model, wanted, made=ends, progress=part_of(progress, key_windows + group, key_windows + groups))
+        filled = sample_latents(
+            model, wanted, made=ends, progress=part_of(progress, key_windows + group, key_windows + groups)
+        )
         made += [gap[:, :stride] for gap in filled.chunk(len(gaps))]
     return torch.cat([*made, keys[:, num_gaps : num_gaps + 1].to(made[0])], 1)[:, :length]
 

@@ -1,4 +1,4 @@
-"""Videos longer than a model's own length in one walk: windows that overlap, each estimated alone, blended at each step.
+"""Videos longer than a model's own length in one walk: overlapping windows, each estimated alone, blended at each step.
 
 Where two windows overlap they agree after every step, so that there is no seam to be mended afterwards (Bar-Tal et al.
 2023, MultiDiffusion, over time instead of space). Like guidance it wraps an estimator and returns one.
@@ -18,7 +18,7 @@ from vitascope.protocols import Estimator
 
 
 def windowed(estimate: Estimator, length: int, overlap: int) -> Estimator:
-    """`estimate` for videos of any length, in windows of `length` frames of which neighbours share `overlap` or more."""
+    """`estimate` for videos of any length: windows of `length` frames, of which neighbours share `overlap` or more."""
     if not 0 <= overlap < length:
         raise ValueError(f"windows of {length} frames can share 0 to {length - 1}, got {overlap}")
 

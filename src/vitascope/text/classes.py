@@ -43,7 +43,9 @@ class Classes(nn.Module):
         name = " ".join(caption.lower().split())
         known = ("", *self.config.names)
         if name not in known:
-            raise UserError(f"this model knows classes, not texts, and none is '{name}'; {nearest(name, list(known[1:]))}")
+            raise UserError(
+                f"this model knows classes, not texts, and none is '{name}'; {nearest(name, list(known[1:]))}"
+            )
         return known.index(name)
 
     def count(self, caption: str) -> int:

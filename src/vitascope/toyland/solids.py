@@ -97,9 +97,7 @@ def _turned(point: Point, degrees: float) -> Point:
     return cos * x + sin * z, y, cos * z - sin * x
 
 
-def _polygon(
-    corners: list[tuple[float, float]], line: Float[ndarray, "n"]
-) -> tuple[slice, slice, ndarray] | None:
+def _polygon(corners: list[tuple[float, float]], line: Float[ndarray, "n"]) -> tuple[slice, slice, ndarray] | None:
     """The rows and columns that a convex face can touch, and which of their points it covers; None from behind.
 
     Corners of a face go round it clockwise as its outside is seen.
@@ -108,7 +106,8 @@ def _polygon(
     if sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in edges) <= 0:
         return None
     rows, columns = (
-        slice(*np.searchsorted(line, (min(values), max(values)))) for values in ([y for _, y in corners], [x for x, _ in corners])
+        slice(*np.searchsorted(line, (min(values), max(values))))
+        for values in ([y for _, y in corners], [x for x, _ in corners])
     )
     down, right = line[rows, None], line[None, columns]
     mask = np.ones((down.shape[0], right.shape[1]), bool)
