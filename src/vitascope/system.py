@@ -71,9 +71,7 @@ class Lesson(Config):
     tasks: TaskMix = TaskMix()
     text_dropout: Share = 0.1  # STIV, section 3.1: replaced by the empty string
     frame_dropout: Share = 0.08  # STIV: independent of the text
-    blank_dropout: Share = (
-        0.0  # STIV, appendix J.3: known frames whose latents are zero, the negative of "blank" guidance
-    )
+    blank_dropout: Share = 0.0  # known frames whose latents are zero: the negative of "blank" guidance
     mask_share: Share = 0.0  # MaskDiT: share of the spatial tokens hidden from the main blocks
 
 
