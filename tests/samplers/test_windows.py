@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
@@ -29,7 +31,7 @@ def test_windows_cover_every_frame_and_share_what_they_should(num_frames: int, o
         return
     starts = window_starts(num_frames, 8, overlap)
     assert {frame for start in starts for frame in range(start, start + 8)} == set(range(num_frames))
-    assert all(before + 8 - after >= overlap for before, after in zip(starts, starts[1:], strict=False))
+    assert all(before + 8 - after >= overlap for before, after in pairwise(starts))
     assert starts == sorted(set(starts))
 
 

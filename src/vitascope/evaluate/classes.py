@@ -17,8 +17,8 @@ from rich.table import Table
 from torch import Tensor
 
 from vitascope import toyland
-from vitascope.evaluate.inception_score import inception_scores, shuffled
 from vitascope.evaluate.intervals import Rate, bootstrap_interval, resamples
+from vitascope.evaluate.metrics.inception_score import inception_scores, shuffled
 from vitascope.evaluate.toyland import FPS, NUM_FRAMES, SIZE, one_of, test_scene
 from vitascope.toyland.oracle import judge
 from vitascope.toyland.scene import COLOURS, MOTIONS, SHAPES, Scene, Thing

@@ -16,7 +16,7 @@ from rich.table import Table
 from torch import Tensor
 
 from vitascope.evaluate.intervals import bootstrap_interval, resamples
-from vitascope.evaluate.paired import psnr, ssim
+from vitascope.evaluate.metrics.paired import psnr, ssim
 from vitascope.toyland.scene import COLOURS, PLAIN
 from vitascope.toyland.solids import NUM_VIEWS, UNPAINTED, Solid, render_views, sample_solid
 from vitascope.types import Clip, Request, UserError
