@@ -201,10 +201,8 @@ def test_each_task_gives_its_frames_of_the_truth_and_tells_the_others_apart(task
             assert sorted(one.frames) == given
             assert all(torch.equal(one.frames[n], clip.pixels[n]) for n in given)
         rest = [n for n in range(16) if n not in given]
-        return [
-            replace(clip, pixels=clip.pixels.index_add(0, torch.tensor(rest), 0.1 * torch.ones(len(rest), 3, 64, 64)))
-            for clip in clips
-        ]
+        off = 0.1 * torch.ones(len(rest), 3, 64, 64)
+        return [replace(clip, pixels=clip.pixels.index_add(0, torch.tensor(rest), off)) for clip in clips]
 
     report = evaluate(half_right, num=3, task=task)
     assert report.returned.psnr == 100

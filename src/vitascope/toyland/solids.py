@@ -121,15 +121,15 @@ def _rgb(colour: tuple[int, int, int]) -> Float[ndarray, "3 1 1"]:
 
 
 def _cube() -> list[tuple[list[Point], int | None]]:
-    front: list[Point] = [(-1, 1, 1), (1, 1, 1), (1, -1, 1), (-1, -1, 1)]
-    top: list[Point] = [(-1, 1, -1), (1, 1, -1), (1, 1, 1), (-1, 1, 1)]
-    bottom: list[Point] = [(-1, -1, 1), (1, -1, 1), (1, -1, -1), (-1, -1, -1)]
+    front: list[Point] = [(-1.0, 1.0, 1.0), (1.0, 1.0, 1.0), (1.0, -1.0, 1.0), (-1.0, -1.0, 1.0)]
+    top: list[Point] = [(-1.0, 1.0, -1.0), (1.0, 1.0, -1.0), (1.0, 1.0, 1.0), (-1.0, 1.0, 1.0)]
+    bottom: list[Point] = [(-1.0, -1.0, 1.0), (1.0, -1.0, 1.0), (1.0, -1.0, -1.0), (-1.0, -1.0, -1.0)]
     return [*_round(front), (top, 2), (bottom, 2)]
 
 
 def _pyramid() -> list[tuple[list[Point], int | None]]:
-    front: list[Point] = [(0, 1.1, 0), (1, -0.7, 1), (-1, -0.7, 1)]
-    base: list[Point] = [(-1, -0.7, 1), (1, -0.7, 1), (1, -0.7, -1), (-1, -0.7, -1)]
+    front: list[Point] = [(0.0, 1.1, 0.0), (1.0, -0.7, 1.0), (-1.0, -0.7, 1.0)]
+    base: list[Point] = [(-1.0, -0.7, 1.0), (1.0, -0.7, 1.0), (1.0, -0.7, -1.0), (-1.0, -0.7, -1.0)]
     return [*_round(front), (base, None)]
 
 
