@@ -11,18 +11,18 @@ from vitascope.cli.train import started
 from vitascope.config import override
 from vitascope.recipes import laptop, resolve
 from vitascope.recipes.extensions import KEYFRAME_STRIDE
-from vitascope.recipes.worlds import ClassesConfig, PacedConfig, SolidsConfig
+from vitascope.recipes.worlds import LabelledConfig, PacedConfig, SolidsConfig
 from vitascope.sample.model import load, load_own
 from vitascope.toyland.scene import COLOURS, LASTING
 from vitascope.train.loop import fit
-from vitascope.types import Request
+from vitascope.types import Request, UserError
 
 STAGES = ("v2v", "tup", "long", "views", "classes")
 SOURCES = [
     SolidsConfig(size=16),
     PacedConfig(size=16, num_frames=2, paces=(16.0, 32.0), latest_seconds=1.0),
     PacedConfig(size=16, num_frames=2, motions=LASTING),
-    ClassesConfig(size=16, num_frames=2),
+    LabelledConfig(size=16, num_frames=2),
 ]
 
 
@@ -53,13 +53,13 @@ def test_of_motions_only_the_wanted_ones_are_shown() -> None:
 
 
 def test_clips_of_a_class_are_said_by_it() -> None:
-    source = ClassesConfig(attribute="colour").build()
+    source = LabelledConfig(attribute="colour").build()
     for index in range(20):
         assert source.captions(index) == (source.scene(index).things[0].colour,)
 
 
 def test_a_round_has_seven_views() -> None:
-    with pytest.raises(ValueError, match="7 views"):
+    with pytest.raises(UserError, match="7 views"):
         SolidsConfig(num_frames=8).build()
 
 

@@ -77,9 +77,7 @@ def test_a_picture_is_refused(tup: OwnModel) -> None:
         upsample(tup, noise_clip(1), Request("x"), 2)
 
 
-def test_the_command_doubles_a_file_and_reads_its_words(
-    tup: OwnModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_doubles_a_file_and_reads_its_words(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
     from vitascope.cli import app
@@ -87,7 +85,6 @@ def test_the_command_doubles_a_file_and_reads_its_words(
     video, out = tmp_path / "in.mp4", tmp_path / "out.mp4"
     media.write(noise_clip(4), video)
     folder = save_tiny(tmp_path / "model", fps=16.0, stride=0.5)
-    monkeypatch.setattr("vitascope.sample.model.usual_device", lambda device: "cpu")
     done = CliRunner().invoke(app, ["upsample", str(video), "--model", str(folder), "--out", str(out), "--times", "4"])
     assert done.exit_code == 0, done.output
     made = media.read_video(out)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from vitascope.recipes.worlds import ClassesConfig, PacedConfig, SolidsConfig
+from vitascope.recipes.worlds import LabelledConfig, PacedConfig, SolidsConfig
 from vitascope.system import Defaults, Lesson, ModelConfig
 from vitascope.tasks import TaskMix
 from vitascope.text import classes
@@ -78,7 +78,7 @@ def by_class(base: Run) -> Run:
     stage = further(
         "classes",
         steps=1500,
-        data=ClassesConfig(attribute="colour"),
+        data=LabelledConfig(attribute="colour"),
         model=model,
         begins=(Origin(of=base.stages[0].name, weights=("tokenizer.*",)),),
         fresh=("text.*", "backbone.*"),

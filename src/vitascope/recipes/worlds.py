@@ -11,7 +11,7 @@ from vitascope import toyland
 from vitascope.config import Amount, AmountOrZero, Config, Count
 from vitascope.recipes.toyland import FIRST_PICTURE, ToylandConfig
 from vitascope.toyland.solids import NUM_VIEWS, render_views, sample_solid
-from vitascope.types import Clip, Framing
+from vitascope.types import Clip, Framing, UserError
 
 
 class SolidsConfig(Config):
@@ -29,7 +29,7 @@ class SolidsSource:
 
     def __init__(self, config: SolidsConfig) -> None:
         if config.num_frames != NUM_VIEWS:
-            raise ValueError(f"a round has {NUM_VIEWS} views, got num_frames {config.num_frames}")
+            raise UserError(f"a round has {NUM_VIEWS} views, got num_frames {config.num_frames}")
         self.config = config
 
     @cached_property
@@ -90,7 +90,7 @@ class PacedSource:
         return self.usual.captions_of(self.scene(index), index)
 
 
-class ClassesConfig(Config):
+class LabelledConfig(Config):
     """Scenes of one thing, of which one attribute is told as a class and nothing else is said."""
 
     size: Count = 64
@@ -98,14 +98,14 @@ class ClassesConfig(Config):
     fps: Amount = 8.0
     attribute: str = "colour"  # of a thing: shape, colour or motion
 
-    def build(self) -> ClassesSource:
-        return ClassesSource(self)
+    def build(self) -> LabelledSource:
+        return LabelledSource(self)
 
 
-class ClassesSource:
+class LabelledSource:
     """The scenes of one thing that training shows."""
 
-    def __init__(self, config: ClassesConfig) -> None:
+    def __init__(self, config: LabelledConfig) -> None:
         self.config = config
 
     @cached_property
