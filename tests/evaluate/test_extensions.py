@@ -13,7 +13,7 @@ from rich.console import Console
 
 from vitascope import toyland
 from vitascope.evaluate.classes import CLASSES, evaluate_classes, inception_score, true_clip
-from vitascope.evaluate.lasting import evaluate_lasting, lasting_scenes, smoothness_around, windows_of
+from vitascope.evaluate.lasting import Maker, evaluate_lasting, lasting_scenes, smoothness_around, windows_of
 from vitascope.evaluate.views import SIZE, evaluate_views, faces, test_solid
 from vitascope.toyland.scene import LASTING
 from vitascope.toyland.solids import NUM_VIEWS, render_views
@@ -101,7 +101,7 @@ def vanishing(requests: Sequence[Request]) -> list[Clip]:
 
 
 def test_what_lasts_stays_at_the_top_and_what_vanishes_falls() -> None:
-    makers = {"truth": (drawn, {}), "vanishing": (vanishing, {"by": "hand"})}
+    makers = {"truth": Maker(drawn, borders=(16, 32, 48)), "vanishing": Maker(vanishing, {"by": "hand"}, (32, 48))}
     report = evaluate_lasting(makers, seconds=8, num=3)
     truth, gone = report.courses
     assert len(truth.windows) == 4
@@ -109,13 +109,15 @@ def test_what_lasts_stays_at_the_top_and_what_vanishes_falls() -> None:
         assert min(truth.curve(name)) > 0.98
     assert min(gone.curve("permanence")[:2]) > 0.98
     assert max(gone.curve("permanence")[2:]) == max(gone.curve("colour")[2:]) == 0
+    assert len(truth.at_borders) == 9 and len(truth.between) == 6
+    assert set(truth.at_borders) | set(truth.between) == {1.0}
     report.print(Console(quiet=True))
     told = json.loads(report.to_json())["makers"]
     assert told["vanishing"]["made_with"] == {"by": "hand"}
 
 
 def test_curves_are_drawn(tmp_path: Path) -> None:
-    report = evaluate_lasting({"truth": (drawn, {})}, seconds=4, num=1)
+    report = evaluate_lasting({"truth": Maker(drawn)}, seconds=4, num=1)
     assert report.plot().startswith(b"\x89PNG")
     assert b"<svg" in report.plot("svg")
 
@@ -125,7 +127,7 @@ def test_lasting_scenes_last() -> None:
     assert all(scene.things[0].motion in LASTING for scene in scenes)
     assert scenes != lasting_scenes(5, 1)
     with pytest.raises(UserError, match="at least 2"):
-        evaluate_lasting({"truth": (drawn, {})}, seconds=1)
+        evaluate_lasting({"truth": Maker(drawn)}, seconds=1)
 
 
 def test_windows_are_two_seconds_and_a_jump_shows_around_its_frame_alone() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tiny import save_tiny
 from vitascope.sample import chain
-from vitascope.sample.chain import _window, long_or_short, rollout
+from vitascope.sample.chain import _window, borders, long_or_short, rollout
 from vitascope.sample.latents import Made, _noise, sample_latents
 from vitascope.sample.legal import Legal, legalise
 from vitascope.sample.model import Model, load
@@ -163,3 +163,9 @@ def test_where_known_frames_run_through_all_of_it_a_long_video_is_made_in_one_wa
     assert steps == [2, 2]
     given = model.encode_decode(Clip(torch.stack([(p * 255).round() / 255 for p in pictures.values()])))
     torch.testing.assert_close(clip.pixels[::2], given.pixels, atol=1e-4, rtol=0)
+
+
+def test_borders_are_where_chunks_meet() -> None:
+    assert borders(16, 16, 0) == borders(16, 16, 15) == []
+    assert borders(46, 16, 15) == [15, 30]
+    assert borders(40, 16, 0) == [16, 28]

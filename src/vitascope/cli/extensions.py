@@ -91,25 +91,28 @@ def long(
 ) -> None:
     """Judge long videos, second after second: what stays, and what keeps its colour."""
     from vitascope import media
-    from vitascope.evaluate.lasting import evaluate_lasting
+    from vitascope.evaluate.lasting import FPS, Maker, evaluate_lasting
     from vitascope.recipes.judged import Judged
-    from vitascope.sample.model import load
+    from vitascope.sample.chain import borders
+    from vitascope.sample.model import OwnModel, load_own
 
     check_out(out, force)
     if plot is not None:
         one_of_plots(plot)
         media.check_free(plot, force=force)
-    told: dict[str, Any] = {"steps": steps, "guidance": guidance, "solver": solver}
-    own = load(model)
-    makers = {str(model or "bundled"): Judged(own, **told)}
+    rolled = {"keyframe_stride": 0}
+
+    def maker(one: OwnModel, rules: dict[str, Any] | None = None) -> Maker:
+        judged = Judged(one, steps, guidance, solver, rules)
+        window, stride = one.system.config.defaults.num_frames, judged.settings["keyframe_stride"]
+        return Maker(judged.generate, judged.made_with, tuple(borders(round(seconds * FPS), window, stride)))
+
+    own = load_own(model)
+    makers = {str(model or "bundled"): maker(own)}
     if plain:
-        makers["the same, rolled out"] = Judged(own, **told, rules={"keyframe_stride": 0})
-    for other in against or ():
-        makers[other] = Judged(load(None if other == "bundled" else other), **told)
-    report = evaluate_lasting(
-        {name: (one.generate, one.made_with) for name, one in makers.items()},
-        seconds=seconds, num=num, seed=seed, batch=batch, progress=tracker("judging"),
-    )  # fmt: skip
+        makers["the same, rolled out"] = maker(own, rolled)
+    makers |= {name: maker(load_own(None if name == "bundled" else name)) for name in against or ()}
+    report = evaluate_lasting(makers, seconds=seconds, num=num, seed=seed, batch=batch, progress=tracker("judging"))
     finish(report, out)
     if plot is not None:
         media.replace_file(plot, report.plot(plot.suffix[1:].lower()))

@@ -6,7 +6,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
@@ -29,13 +29,25 @@ Generate = Callable[[Sequence[Request]], Sequence[Clip]]
 Progress = Callable[[int, int], None]
 
 
+@dataclass(frozen=True, eq=False)
+class Maker:
+    """What generates, how, and at which frames one of its chunks passes into the next."""
+
+    generate: Generate
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+    borders: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True)
 class Course:
-    """Scores of one maker: for each window of two seconds and each dimension the scores of the clips that have it."""
+    """Scores of one maker: for each window of two seconds and each dimension the scores of the clips that have it; and
+    the oracle's smoothness about the borders of chunks and halfway between two."""
 
     maker: str
     made_with: Mapping[str, Any]
     windows: tuple[Mapping[str, tuple[float, ...]], ...]
+    at_borders: tuple[float, ...] = ()
+    between: tuple[float, ...] = ()
 
     def curve(self, dimension: str) -> list[float]:
         """The mean over clips, window by window."""
@@ -55,6 +67,8 @@ class LastingReport:
                 "made_with": course.made_with,
                 "curves": {name: course.curve(name) for name in DIMENSIONS},
                 "scores": [dict(window) for window in course.windows],
+                "smoothness_at_borders": mean(course.at_borders),
+                "smoothness_between": mean(course.between),
             }
             for course in self.courses
         }
@@ -70,6 +84,10 @@ class LastingReport:
                 span = f"{first * WINDOW_SECONDS:g} - {last * WINDOW_SECONDS:g}"
                 table.add_row(span, course.maker, *(f"{value:.3f}" for value in parts))
         console.print(table)
+        for course in self.courses:
+            if course.at_borders and course.between:
+                at, between, num = mean(course.at_borders), mean(course.between), len(course.at_borders)
+                console.print(f"{course.maker}: smoothness at {num} borders {at:.3f}, between them {between:.3f}")
 
     def plot(self, kind: str = "png") -> bytes:
         """Permanence and colour over time, a line for each maker, as a file of this kind."""
@@ -91,7 +109,7 @@ class LastingReport:
 
 
 def evaluate_lasting(
-    makers: Mapping[str, tuple[Generate, Mapping[str, Any]]],
+    makers: Mapping[str, Maker],
     *,
     seconds: float = 20.0,
     num: int = 4,
@@ -99,7 +117,7 @@ def evaluate_lasting(
     batch: int = 4,
     progress: Progress | None = None,
 ) -> LastingReport:
-    """Ask each maker (what generates, and how) for the same scenes, and judge its clips in windows of two seconds."""
+    """Ask each maker for the same scenes, and judge its clips in windows of two seconds."""
     if num < 1 or batch < 1 or seed < 0 or seconds < WINDOW_SECONDS:
         raise UserError(
             f"num and batch must be at least 1, seed at least 0 and seconds at least {WINDOW_SECONDS:g}, "
@@ -110,7 +128,10 @@ def evaluate_lasting(
         "window_seconds": WINDOW_SECONDS, "size": list(SIZE), "fps": FPS,
     }  # fmt: skip
     scenes, courses, done = lasting_scenes(num, seed), [], 0
-    for maker, (generate, made_with) in makers.items():
+    for name, maker in makers.items():
+        at_borders: list[float] = []
+        between: list[float] = []
+        halfway = [(one + other) // 2 for one, other in pairwise(maker.borders)]
         found: list[dict[str, list[float]]] = [{} for _ in range(round(seconds / WINDOW_SECONDS))]
         for first in range(0, num, batch):
             asked = scenes[first : first + batch]
@@ -118,15 +139,17 @@ def evaluate_lasting(
                 Request(toyland.caption(scene), num_frames=round(seconds * FPS), fps=FPS, size=SIZE, seed=first + k)
                 for k, scene in enumerate(asked)
             ]
-            for clip, scene in zip(generate(wanted), asked, strict=True):
+            for clip, scene in zip(maker.generate(wanted), asked, strict=True):
+                at_borders += smoothness_around(clip, scene, maker.borders)
+                between += smoothness_around(clip, scene, halfway)
                 for scores, window in zip(found, windows_of(clip), strict=False):
-                    for name, value in judge(window, scene).items():
-                        scores.setdefault(name, []).append(value)
+                    for dimension, value in judge(window, scene).items():
+                        scores.setdefault(dimension, []).append(value)
             done += len(asked)
             if progress is not None:
                 progress(done, num * len(makers))
-        windows = tuple({name: tuple(values) for name, values in scores.items()} for scores in found)
-        courses.append(Course(maker, dict(made_with), windows))
+        windows = tuple({dimension: tuple(values) for dimension, values in scores.items()} for scores in found)
+        courses.append(Course(name, dict(maker.made_with), windows, tuple(at_borders), tuple(between)))
     return LastingReport(protocol, tuple(courses))
 
 

@@ -102,6 +102,15 @@ def keyframed(
     return torch.cat([*made, keys[:, num_gaps : num_gaps + 1].to(made[0])], 1)[:, :length]
 
 
+def borders(length: int, window: int, keyframe_stride: int) -> list[int]:
+    """The frames at which one chunk of a long video from text passes into the next."""
+    if length <= window:
+        return []
+    if keyframe_stride:
+        return list(range(keyframe_stride, length - 1, keyframe_stride))
+    return list(range(window, length, window - max(window // 4, 1)))
+
+
 def num_windows(length: int, window: int, shared: int) -> int:
     return 1 + max(-(-(length - window) // (window - shared)), 0)
 
