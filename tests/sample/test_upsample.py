@@ -110,7 +110,7 @@ def test_at_the_borders_of_windows_a_thing_moves_as_smoothly_as_inside() -> None
         def displaced(z: Tensor, level: Tensor, cond: Conditions) -> Estimate:
             number = turn[0] % len(begins)
             turn[0] += 1
-            window = truth[:, begins[number] : begins[number] + 16].roll(5 * (-1) ** number, -1)
+            window = truth[:, begins[number] : begins[number] + 16].roll(2 * (-1) ** number, -1)
             return Estimate(window, torch.zeros_like(window))
 
         text = TextFeatures(torch.zeros(1, 1, 2), torch.ones(1, 1, dtype=torch.bool), torch.zeros(1, 2))

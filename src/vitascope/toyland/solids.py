@@ -52,7 +52,7 @@ def sample_solid(rng: random.Random) -> Solid:
     clear = [name for name in COLOURS if background != "beige" or name not in ("white", "yellow")]
     colours = tuple(rng.sample(clear, 3 if shape == "cube" else 2))
     turn = rng.uniform(25.0, 65.0)
-    return Solid(shape, colours, background, rng.uniform(0.45, 0.6), turn, rng.uniform(20.0, 40.0))
+    return Solid(shape, colours, background, rng.uniform(0.42, 0.52), turn, rng.uniform(20.0, 40.0))
 
 
 def cameras(solid: Solid) -> list[tuple[float, float]]:
