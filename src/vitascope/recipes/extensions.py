@@ -18,7 +18,7 @@ from vitascope.toyland.scene import COLOURS, LASTING
 from vitascope.toyland.solids import NUM_VIEWS
 from vitascope.train.initialise import Origin
 from vitascope.train.muon import MuonConfig
-from vitascope.train.stages import Run, VideoStage
+from vitascope.train.stages import Run, TokenizerStage, VideoStage
 
 KEYFRAME_STRIDE = 15
 """Frames from one keyframe to the next: a window of 16 then begins and ends with one."""
@@ -73,18 +73,18 @@ def by_class(base: Run) -> Run:
 
     vitascope train laptop:classes --stage classes --from bundled
     """
-    names = tuple(COLOURS)
+    names, autoencoder = tuple(COLOURS), next(stage for stage in base.stages if isinstance(stage, TokenizerStage))
     model = base.model.model_copy(update={"text": classes.ClassesConfig(names=names, width=base.model.text.width)})  # type: ignore[attr-defined]
     stage = further(
         "classes",
         steps=1500,
         data=LabelledConfig(attribute="colour"),
         model=model,
-        begins=(Origin(of=base.stages[0].name, weights=("tokenizer.*",)),),
+        begins=(Origin(of=autoencoder.name, weights=("tokenizer.*",)),),
         fresh=("text.*", "backbone.*"),
     )
     return base.model_copy(
-        update={"name": "classes", "model": model, "stages": (base.stages[0], stage), "preview_prompts": names[:4]}
+        update={"name": "classes", "model": model, "stages": (autoencoder, stage), "preview_prompts": names[:4]}
     )
 
 
