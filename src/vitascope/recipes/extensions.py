@@ -30,7 +30,7 @@ def v2v(base: Run) -> Run:
     vitascope train laptop:v2v --stage v2v --from bundled
     """
     lesson = Lesson(tasks=TaskMix(text=0.0, prediction=1.0, given=4))
-    return extended(base, further("v2v", steps=400, lesson=lesson))
+    return extended(base, further("v2v", steps=400, lesson=lesson), prompts=())
 
 
 def tup(base: Run) -> Run:
@@ -42,7 +42,7 @@ def tup(base: Run) -> Run:
     lesson = Lesson(tasks=TaskMix(text=0.0, upsampling=1.0), text_dropout=0.5, frame_dropout=0.0)
     # What lies between two frames is all but told by them: guidance would cost a second pass for nothing.
     model = asked(base.model, fps=16.0, stride=0.5, guidance=1.0)
-    return extended(base, further("tup", steps=400, lesson=lesson, data=data, model=model))
+    return extended(base, further("tup", steps=400, lesson=lesson, data=data, model=model), prompts=())
 
 
 def long(base: Run) -> Run:
@@ -78,14 +78,12 @@ def by_class(base: Run) -> Run:
     stage = further(
         "classes",
         steps=1500,
-        data=LabelledConfig(attribute="colour"),
-        model=model,
         begins=(Origin(of=autoencoder.name, weights=("tokenizer.*",)),),
         fresh=("text.*", "backbone.*"),
     )
-    return base.model_copy(
-        update={"name": "classes", "model": model, "stages": (autoencoder, stage), "preview_prompts": names[:4]}
-    )
+    stages = (autoencoder.model_copy(update={"data": base.data}), stage)
+    own = {"model": model, "data": LabelledConfig(attribute="colour"), "stages": stages}
+    return base.model_copy(update={"name": stage.name, "preview_prompts": names[:4], **own})
 
 
 def further(name: str, **changes: Any) -> VideoStage:
@@ -95,6 +93,7 @@ def further(name: str, **changes: Any) -> VideoStage:
 
 
 def extended(base: Run, stage: VideoStage, prompts: tuple[str, ...] | None = None) -> Run:
+    """The stages of `base` and one more. `prompts` for previews: none, where text alone is not what is learned."""
     shown = base.preview_prompts if prompts is None else prompts
     return base.model_copy(update={"name": stage.name, "stages": (*base.stages, stage), "preview_prompts": shown})
 
