@@ -32,10 +32,10 @@ def views(
     """Give the first view of Toyland's solids and compare six novel ones with the truth."""
     from vitascope.evaluate.views import evaluate_views
     from vitascope.recipes.judged import Judged
-    from vitascope.sample.model import load
+    from vitascope.sample.model import load_own
 
     check_out(out, force)
-    judged = Judged(load(model), steps, guidance, solver, parse_rules(rules))
+    judged = Judged(load_own(model), steps, guidance, solver, parse_rules(rules))
     report = evaluate_views(
         judged.generate, num=num, seed=seed, batch=batch, encode_decode=judged.encode_decode,
         made_with=judged.made_with, progress=tracker("judging"),
@@ -59,10 +59,10 @@ def classes(
     """Ask for classes of Toyland; an Inception Score with the oracle as the classifier."""
     from vitascope.evaluate.classes import evaluate_classes
     from vitascope.recipes.judged import Judged
-    from vitascope.sample.model import load
+    from vitascope.sample.model import load_own
 
     check_out(out, force)
-    judged = Judged(load(model), steps, guidance, solver, parse_rules(rules))
+    judged = Judged(load_own(model), steps, guidance, solver, parse_rules(rules))
     report = evaluate_classes(
         judged.generate, attribute=attribute, num=num, seed=seed, batch=batch, encode_decode=judged.encode_decode,
         made_with=judged.made_with, progress=tracker("judging"),

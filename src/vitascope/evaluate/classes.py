@@ -120,7 +120,7 @@ def probabilities(clip: Clip, attribute: str) -> Float[Tensor, "classes"]:
 
 def scene_of(attribute: str, name: str) -> Scene:
     """Of the other attributes any will do: that of the shape is one whose turns can be seen."""
-    thing = {"shape": "square", "colour": "red", "motion": "stays still", attribute: name}
+    thing: dict[str, Any] = {"shape": "square", "colour": "red", "motion": "stays still", attribute: name}
     return Scene((Thing(size="", **thing),), "")
 
 

@@ -65,10 +65,10 @@ class LastingReport:
         told = {
             course.maker: {
                 "made_with": course.made_with,
-                "curves": {name: course.curve(name) for name in DIMENSIONS},
+                "curves": {name: [or_none(value) for value in course.curve(name)] for name in DIMENSIONS},
                 "scores": [dict(window) for window in course.windows],
-                "smoothness_at_borders": mean(course.at_borders),
-                "smoothness_between": mean(course.between),
+                "smoothness_at_borders": or_none(mean(course.at_borders)),
+                "smoothness_between": or_none(mean(course.between)),
             }
             for course in self.courses
         }
@@ -127,12 +127,13 @@ def evaluate_lasting(
         "suite": "lasting", "version": version("vitascope"), "seconds": seconds, "num": num, "seed": seed,
         "window_seconds": WINDOW_SECONDS, "size": list(SIZE), "fps": FPS,
     }  # fmt: skip
-    scenes, courses, done = lasting_scenes(num, seed), [], 0
+    scenes, done = lasting_scenes(num, seed), 0
+    courses: list[Course] = []
     for name, maker in makers.items():
         at_borders: list[float] = []
         between: list[float] = []
         halfway = [(one + other) // 2 for one, other in pairwise(maker.borders)]
-        found: list[dict[str, list[float]]] = [{} for _ in range(round(seconds / WINDOW_SECONDS))]
+        found: list[dict[str, list[float]]] = [{} for _ in range(int(seconds / WINDOW_SECONDS))]
         for first in range(0, num, batch):
             asked = scenes[first : first + batch]
             wanted = [
@@ -185,6 +186,11 @@ def mean(values: Sequence[float]) -> float:
     """Of what there is: a dimension may not apply to a window, and a clip may lack it in all."""
     there = [value for value in values if not math.isnan(value)]
     return sum(there) / len(there) if there else math.nan
+
+
+def or_none(value: float) -> float | None:
+    """JSON has no word for what is not a number."""
+    return None if math.isnan(value) else value
 
 
 def thirds(num: int) -> list[tuple[int, int]]:

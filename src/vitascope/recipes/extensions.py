@@ -88,7 +88,7 @@ def by_class(base: Run) -> Run:
 
 def further(name: str, **changes: Any) -> VideoStage:
     """A stage that goes on with a trained model."""
-    usual = {"batch": 32, "share": 30, "num_clips": 4096, "learning_rate": 0.01, "decay_share": 0.5}
+    usual: dict[str, Any] = {"batch": 32, "share": 30, "num_clips": 4096, "learning_rate": 0.01, "decay_share": 0.5}
     return VideoStage(name=name, optimizer=MuonConfig(), **{**usual, **changes})
 
 
