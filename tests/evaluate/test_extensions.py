@@ -102,7 +102,7 @@ def vanishing(requests: Sequence[Request]) -> list[Clip]:
 
 def test_what_lasts_stays_at_the_top_and_what_vanishes_falls() -> None:
     makers = {"truth": Maker(drawn, borders=(16, 32, 48)), "vanishing": Maker(vanishing, {"by": "hand"}, (32, 48))}
-    report = evaluate_lasting(makers, seconds=8, num=3)
+    report = evaluate_lasting(makers, seconds=8.0, num=3)
     truth, gone = report.courses
     assert len(truth.windows) == 4
     for name in ("permanence", "colour", "background"):
@@ -117,7 +117,7 @@ def test_what_lasts_stays_at_the_top_and_what_vanishes_falls() -> None:
 
 
 def test_curves_are_drawn(tmp_path: Path) -> None:
-    report = evaluate_lasting({"truth": Maker(drawn)}, seconds=4, num=1)
+    report = evaluate_lasting({"truth": Maker(drawn)}, seconds=4.0, num=1)
     assert report.plot().startswith(b"\x89PNG")
     assert b"<svg" in report.plot("svg")
 
@@ -127,7 +127,7 @@ def test_lasting_scenes_last() -> None:
     assert all(scene.things[0].motion in LASTING for scene in scenes)
     assert scenes != lasting_scenes(5, 1)
     with pytest.raises(UserError, match="at least 2"):
-        evaluate_lasting({"truth": Maker(drawn)}, seconds=1)
+        evaluate_lasting({"truth": Maker(drawn)}, seconds=1.0)
 
 
 def test_windows_are_two_seconds_and_a_jump_shows_around_its_frame_alone() -> None:

@@ -172,7 +172,6 @@ def evaluate(
         numbers = [seed * SCENES_PER_SEED + number for number in own[first : first + batch]]
         questions = [question(wanted_split, wanted_kind, number, wording, wanted_task) for number in numbers]
         for clip, one in zip(generate([q.request for q in questions]), questions, strict=True):
-            refuse_another_size(clip)
             wanted, truth = one.wanted, one.truth
             refuse_another_size(clip, truth.num_frames)
             part = Report(
