@@ -499,7 +499,7 @@ def test_evaluate_prints_a_table_and_writes_a_report(shell: Shell, tmp_path: Pat
     made_with = {name: report["protocol"][name] for name in ("num", "model", "steps", "solver", "guidance")}
     card = json.loads((shell.folder / "model.json").read_text())
     assert made_with == {"num": 2, "model": card["sha256"], "steps": 1, "solver": "euler", "guidance": 3.0}
-    assert "first frame returned: " in said.out and "(the tokenizer alone: " in said.out
+    assert "given frames returned: " in said.out and "(the tokenizer alone: " in said.out
     assert set(report["ceiling"]) >= {"colour", "all"}
     is_one_line(shell(*words, "--out", "report.json"), "exists already")
     is_one_line(shell(*words, "--out", "absent/report.json"), "does not exist")

@@ -126,6 +126,17 @@ def test_known_frames_are_those_of_the_clip_and_the_rest_is_kept_from_the_model(
     assert (~cond.known).any()
 
 
+def test_blank_frames_are_known_and_show_nothing_and_without_them_no_draw_changes():
+    given, tasks = batch(200), TaskMix(text=0, image=1)
+    _, cond, _ = told(Lesson(tasks=tasks, blank_dropout=0.3), given)
+    _, plain, _ = told(Lesson(tasks=tasks), given)
+    assert torch.equal(cond.known, plain.known)
+    blank = cond.known[:, 0] & ~cond.frames[:, 0].flatten(1).any(1)
+    assert blank.float().mean().item() == pytest.approx(0.3 * 0.92, abs=0.12)
+    seen = cond.known[:, 0] & ~blank
+    assert torch.equal(cond.frames[seen, 0], given.clean[seen, 0])
+
+
 def test_images_know_no_frames():
     _, cond, _ = told(Lesson(tasks=ALL_TASKS), batch(16, t=1))
     assert not cond.known.any()
@@ -176,7 +187,7 @@ def test_a_lesson_with_a_mask_hides_that_share():
     assert told(Lesson(mask_share=0.5), batch())[2].float().mean() == 0.5
 
 
-@pytest.mark.parametrize("field", ["text_dropout", "frame_dropout", "mask_share"])
+@pytest.mark.parametrize("field", ["text_dropout", "frame_dropout", "blank_dropout", "mask_share"])
 def test_shares_outside_zero_and_one_are_no_lesson(field):
     with pytest.raises(ValueError, match="less than or equal to 1"):
         Lesson(**{field: 1.5})

@@ -14,7 +14,7 @@ from vitascope.tasks import (
     text_to_video,
     upsampling,
 )
-from vitascope.types import generator_for
+from vitascope.types import UserError, generator_for
 
 ALL = {"text": 1.0, "image": 1.0, "prediction": 1.0, "interpolation": 1.0, "upsampling": 1.0}
 POSSIBLE = {
@@ -82,7 +82,14 @@ def test_the_same_generator_draws_the_same_and_another_one_does_not():
 
 
 def test_every_task_has_a_weight_and_every_weight_a_task():
-    assert set(MASKS) == set(TaskMix.model_fields)
+    assert set(MASKS) == set(TaskMix.model_fields) - {"given"}
+
+
+def test_a_prediction_may_be_given_the_same_number_each_time():
+    masks = TaskMix(text=0.0, prediction=1.0, given=4).draw(20, 16, generator_for(8))
+    assert all(torch.equal(mask, prediction(16, 4)) for mask in masks)
+    with pytest.raises(UserError, match="no task has a weight"):
+        TaskMix(text=0.0, prediction=1.0, given=4).draw(2, 4, generator_for(8))
 
 
 TRAINING = TaskMix(text=0.5, image=0.25, prediction=0.1, interpolation=0.1, upsampling=0.05)

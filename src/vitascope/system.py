@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from vitascope.atomic import replacing
 from vitascope.conditions import Conditions, TextFeatures
-from vitascope.config import Amount, AmountOrZero, Config, Count, Share, from_json, nearest, to_json
+from vitascope.config import Amount, AmountOrZero, Config, Count, CountOrZero, Share, from_json, nearest, to_json
 from vitascope.noise import Estimate
 from vitascope.tasks import TaskMix
 from vitascope.types import Batch, Loss, UserError
@@ -30,12 +30,13 @@ WEIGHTS, CARD = "model.safetensors", "model.json"
 class Rules(Config):
     """How estimates are guided and which levels they are asked at: with steps, scale and solver all of a sampling."""
 
-    guidance_kind: Literal["joint", "text", "separate"] = "joint"  # STIV: JIT-CFG, CFG, and SIT-CFG of three passes
+    guidance_kind: Literal["joint", "text", "separate", "blank"] = "joint"  # STIV: JIT-CFG, CFG, SIT-CFG, and J.3's
     image_guidance: AmountOrZero = 1.5  # scale for the frames; of "separate" guidance only
     renorm: bool = True
     guidance_interval: tuple[Share, Share] = (0.0, 1.0)  # levels between which guidance acts
     known_slots: Literal["renoised", "evolving"] = "renoised"  # what a pass that forgets the known frames sees there
     level_shift: Amount = 1.0  # above 1: more steps at high levels (SD3, equation 23)
+    keyframe_stride: CountOrZero = 0  # long videos: keyframes so far apart, then what lies between; 0: rolled out
 
     @model_validator(mode="after")
     def _interval_is_one(self) -> Rules:
@@ -70,6 +71,7 @@ class Lesson(Config):
     tasks: TaskMix = TaskMix()
     text_dropout: Share = 0.1  # STIV, section 3.1: replaced by the empty string
     frame_dropout: Share = 0.08  # STIV: independent of the text
+    blank_dropout: Share = 0.0  # known frames whose latents are zero: the negative of "blank" guidance
     mask_share: Share = 0.0  # MaskDiT: share of the spatial tokens hidden from the main blocks
 
 
@@ -139,6 +141,9 @@ class VideoModel(nn.Module):
         blind = torch.rand(b, generator=rng) < lesson.frame_dropout
         known = lesson.tasks.draw(b, t, rng) & ~blind[:, None]
         cond = self.conditions(captions, known, clean, batch.micro)
+        if lesson.blank_dropout > 0:
+            blank = (torch.rand(b, generator=rng) < lesson.blank_dropout).to(self.device)
+            cond = replace(cond, frames=torch.where(blank[:, None, None, None, None], 0, cond.frames))
         if lesson.mask_share == 0:
             return self.objective.loss(self.backbone, clean, cond, rng)
         visible = tube_mask(b, h, w, self.backbone.config.patch[1], lesson.mask_share, rng).to(self.device)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from vitascope.config import AmountOrZero, Config
+from vitascope.config import AmountOrZero, Config, Count
 from vitascope.types import UserError
 
 Mask = Bool[Tensor, "t"]
@@ -43,9 +43,10 @@ class TaskMix(Config):
 
     text: AmountOrZero = 1.0
     image: AmountOrZero = 0.0
-    prediction: AmountOrZero = 0.0  # the first 2 .. half of the frames
+    prediction: AmountOrZero = 0.0  # the first `given` frames
     interpolation: AmountOrZero = 0.0
     upsampling: AmountOrZero = 0.0
+    given: Count | None = None  # None: 2 .. half of the frames, drawn for each clip
 
     def draw(self, num_clips: int, num_frames: int, rng: torch.Generator) -> Bool[Tensor, "b t"]:
         """Known frames of each clip of a batch, drawn independently; one-frame clips know nothing."""
@@ -53,7 +54,7 @@ class TaskMix(Config):
             return torch.zeros(num_clips, 1, dtype=torch.bool)
         # What would leave nothing to make is not drawn: prediction and interpolation of two frames.
         weights = torch.tensor(
-            [0.0 if mask(num_frames, 2).all() else getattr(self, name) for name, mask in MASKS.items()]
+            [0.0 if mask(num_frames, self.given or 2).all() else getattr(self, name) for name, mask in MASKS.items()]
         )
         if weights.sum() <= 0:
             raise UserError(f"no task has a weight above zero that {num_frames} frames can be used for, got {self!r}")
@@ -61,7 +62,7 @@ class TaskMix(Config):
         given = torch.randint(2, max(num_frames // 2, 2) + 1, (num_clips,), generator=rng)
         masks = list(MASKS.values())
         drawn = zip(chosen.tolist(), given.tolist(), strict=True)
-        return torch.stack([masks[task](num_frames, number) for task, number in drawn])
+        return torch.stack([masks[task](num_frames, self.given or number) for task, number in drawn])
 
 
 MASKS: dict[str, Callable[[int, int], Mask]] = {

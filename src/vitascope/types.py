@@ -81,6 +81,7 @@ class Request:
     guidance_interval: tuple[float, float] | None = None
     known_slots: str | None = None
     level_shift: float | None = None
+    keyframe_stride: int | None = None
     negative: str = ""  # what the video should not show, for checkpoints of others that take such words
 
 

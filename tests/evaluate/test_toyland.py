@@ -147,10 +147,10 @@ def test_the_first_frame_returned_is_measured_beside_what_the_tokenizer_alone_wo
     assert report.returned_best.psnr == pytest.approx(40, abs=0.01)
     assert report.tokenizer.psnr == pytest.approx(-10 * math.log10((15 * 0.1**2 + 0.01**2) / 16), abs=0.01)
     told = json.loads(report.to_json())
-    assert told["first_frame_psnr"] == report.returned.psnr
-    assert told["first_frame_psnr_of_the_tokenizer"] == report.returned_best.psnr
+    assert told["given_frames_psnr"] == report.returned.psnr
+    assert told["given_frames_psnr_of_the_tokenizer"] == report.returned_best.psnr
     assert told["tokenizer_psnr"] == report.tokenizer.psnr
-    assert "first frame returned: 20.0 dB (the tokenizer alone: 40.0 dB)" in printed(report)
+    assert "given frames returned: 20.0 dB (the tokenizer alone: 40.0 dB)" in printed(report)
 
 
 def test_a_report_carries_its_protocol_and_intervals():
@@ -188,3 +188,35 @@ def test_captions_are_canonical_or_paraphrased():
 def test_interval_of_a_rate(passed: int, count: int, low: float, high: float):
     """Known values of the Wilson interval."""
     assert Rate(passed, count).interval == pytest.approx((low, high), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("task", "given"),
+    [("prediction", [0, 1, 2, 3]), ("interpolation", [0, 15]), ("upsampling", list(range(0, 16, 2)))],
+)
+def test_each_task_gives_its_frames_of_the_truth_and_tells_the_others_apart(task: str, given: list[int]) -> None:
+    def half_right(requests: Sequence[Request]) -> list[Clip]:
+        clips = truthful("seen", "one")(requests)
+        for one, clip in zip(requests, clips, strict=True):
+            assert sorted(one.frames) == given
+            assert all(torch.equal(one.frames[n], clip.pixels[n]) for n in given)
+        rest = [n for n in range(16) if n not in given]
+        off = 0.1 * torch.ones(len(rest), 3, 64, 64)
+        return [replace(clip, pixels=clip.pixels.index_add(0, torch.tensor(rest), off)) for clip in clips]
+
+    report = evaluate(half_right, num=3, task=task)
+    assert report.returned.psnr == 100
+    assert report.made_up.psnr == pytest.approx(20, abs=0.01)
+    assert "the other frames, beside the true ones: 20.0 dB" in printed(report)
+
+
+def test_pictures_are_asked_for_in_words_and_judged_by_what_a_picture_can_show() -> None:
+    def drawn(requests: Sequence[Request]) -> list[Clip]:
+        assert all(one.num_frames == 1 and not one.frames for one in requests)
+        return [toyland.render(scene_of("seen", "one", one.seed), 1) for one in requests]
+
+    report = evaluate(drawn, num=6, task="picture")
+    assert report.protocol["num_frames"] == 1
+    assert report.rates()["all"] == 1.0
+    assert {"shape", "colour", "background"} <= set(report.rates())
+    assert "motion" not in report.rates()

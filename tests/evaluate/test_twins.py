@@ -33,7 +33,7 @@ def truthful(requests: Sequence[Request]) -> list[Clip]:
     """A generator that finds the truth by the wording, whichever kind was asked for."""
     found = []
     for request in requests:
-        of_kinds = [question("seen", kind, request.seed, "canonical", 0) for kind in KINDS]
+        of_kinds = [question("seen", kind, request.seed, "canonical", "text") for kind in KINDS]
         found.append(next(one.truth for one in of_kinds if one.request.prompt == request.prompt))
     return found
 
@@ -91,7 +91,7 @@ def test_the_report_says_what_it_is_and_is_not(report: TwinReport, tmp_path: Pat
 
 
 def test_what_does_not_apply_is_not_counted():
-    one = question("seen", "one", 0, "canonical", 0)
+    one = question("seen", "one", 0, "canonical", "text")
     rates = judged_by_all(one.truth, one.wanted)
     assert rates["spatial_relationship"] == rates["object_interactions"] == Rate()
     empty = TwinReport({}, {"made": rates})

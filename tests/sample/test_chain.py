@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from torch import Tensor
 
 from tiny import save_tiny
 from vitascope.sample import chain
-from vitascope.sample.chain import _window, rollout
-from vitascope.sample.latents import _noise, sample_latents
-from vitascope.sample.legal import legalise
+from vitascope.sample.chain import _window, borders, long_or_short, rollout
+from vitascope.sample.latents import Made, _noise, sample_latents
+from vitascope.sample.legal import Legal, legalise
 from vitascope.sample.model import Model, load
-from vitascope.types import Request, UserError, generator_for
+from vitascope.system import VideoModel
+from vitascope.types import Clip, Request, UserError, generator_for
 
 
 @pytest.mark.parametrize("overlap", [1, 2, 3])
@@ -86,3 +88,84 @@ def test_models_of_few_frames_roll_out_and_models_of_one_say_so(tmp_path: Path) 
     pictures = load(save_tiny(tmp_path / "pictures", num_frames=1), "cpu")
     with pytest.raises(UserError, match="makes single pictures and was asked for 4 frames; ask for 1"):
         pictures.generate("x", num_frames=4)
+
+
+@pytest.mark.parametrize("num_frames", [6, 10, 14])
+def test_keyframes_stay_as_they_were_made_and_the_rest_lies_between(
+    model: Model, monkeypatch: pytest.MonkeyPatch, num_frames: int
+) -> None:
+    made: list[tuple[Made | None, Tensor]] = []
+
+    def seen(*args: object, **options: object) -> Tensor:
+        made.append((options.get("made"), sample_latents(*args, **options)))  # type: ignore[arg-type]
+        return made[-1][1]
+
+    monkeypatch.setattr(chain, "sample_latents", seen)
+    legal = [legalise(model.system, Request("x", num_frames=num_frames, seed=s, keyframe_stride=3)) for s in (1, 2)]
+    whole = long_or_short(model.system, legal)
+    assert whole.shape == (2, num_frames, 4, 2, 2)
+    between = [(given, latents) for given, latents in made if given is not None and given.numbers == (0, 3)]
+    keys = made[0][1]
+    for number in range(0, min(num_frames, 3 * keys.shape[1]), 3):
+        assert torch.equal(whole[:, number], keys[:, number // 3])
+    for given, latents in between:
+        assert torch.equal(latents[:, [0, 3]], given.latents)
+    assert not torch.allclose(whole[:, 1], whole[:, 4])
+
+
+def test_keyframes_are_told_of_by_the_stride(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float] = []
+
+    def seen(system: VideoModel, legal: list[Legal], **options: object) -> Tensor:
+        told.append(8.0 / legal[0].fps)
+        return sample_latents(system, legal, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(chain, "sample_latents", seen)
+    model.fulfil(Request("x", num_frames=10, keyframe_stride=3))
+    assert told == pytest.approx([3.0, 1.0])
+
+
+def test_a_keyframed_video_begins_with_its_picture_and_does_not_depend_on_its_batch(model: Model) -> None:
+    picture = torch.rand(3, 16, 16, generator=generator_for(0, "picture"))
+    wanted = [Request("x", frames={0: picture}, num_frames=10, seed=seed, keyframe_stride=3) for seed in (1, 2)]
+    one, other = model.batch(wanted)
+    torch.testing.assert_close(model.fulfil(wanted[1]).pixels, other.pixels, atol=1e-4, rtol=0)
+    torch.testing.assert_close(one.pixels[0], other.pixels[0], atol=1e-5, rtol=0)
+    assert not torch.allclose(one.pixels[3], other.pixels[3], atol=1e-3)
+
+
+def test_of_more_pictures_than_the_first_and_of_short_videos_there_are_no_keyframes(model: Model) -> None:
+    picture = torch.zeros(3, 16, 16)
+    for request in (Request("x", num_frames=4), Request("x", frames={0: picture, 1: picture}, num_frames=8)):
+        plain, keyed = (model.fulfil(replace(request, keyframe_stride=stride)).pixels for stride in (0, 3))
+        assert torch.equal(plain, keyed)
+
+
+@pytest.mark.parametrize("stride", [1, 4, 15])
+def test_a_stride_that_no_window_spans_is_refused(model: Model, stride: int) -> None:
+    with pytest.raises(UserError, match="from 2 to 3"):
+        model.fulfil(Request("x", num_frames=8, keyframe_stride=stride))
+
+
+def test_progress_counts_keyframes_and_gaps(model: Model) -> None:
+    seen: list[tuple[int, int]] = []
+    request = Request("x", num_frames=18, steps=2, keyframe_stride=3)  # 7 keyframes in 2 windows, 6 gaps in 2 groups
+    model.fulfil(request, progress=lambda done, steps, z: seen.append((done, steps)))
+    assert seen == [(done, 8) for done in range(1, 9)]
+
+
+def test_where_known_frames_run_through_all_of_it_a_long_video_is_made_in_one_walk(model: Model) -> None:
+    pictures = {number: torch.rand(3, 16, 16, generator=generator_for(number)) for number in range(0, 10, 2)}
+    steps: list[int] = []
+    clip = model.fulfil(
+        Request("x", frames=pictures, num_frames=10, steps=2), progress=lambda done, all_, z: steps.append(all_)
+    )
+    assert steps == [2, 2]
+    given = model.encode_decode(Clip(torch.stack([(p * 255).round() / 255 for p in pictures.values()])))
+    torch.testing.assert_close(clip.pixels[::2], given.pixels, atol=1e-4, rtol=0)
+
+
+def test_borders_are_where_chunks_meet() -> None:
+    assert borders(16, 16, 0) == borders(16, 16, 15) == []
+    assert borders(46, 16, 15) == [15, 30]
+    assert borders(40, 16, 0) == [16, 28]

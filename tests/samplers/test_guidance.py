@@ -12,6 +12,7 @@ from vitascope.conditions import Conditions, TextFeatures
 from vitascope.noise import Cosine, Estimate, Straight, from_noise, from_velocity, mix, velocity
 from vitascope.samplers.guidance import (
     GUIDANCE,
+    blank_guidance,
     joint_guidance,
     renormalised,
     separate_guidance,
@@ -74,7 +75,7 @@ def test_scale_one_is_no_guidance_and_costs_one_pass(name):
     assert model.rows == 2 * len(Z)
 
 
-@pytest.mark.parametrize(("name", "passes"), [("text", 2), ("joint", 2), ("separate", 3)])
+@pytest.mark.parametrize(("name", "passes"), [("text", 2), ("joint", 2), ("separate", 3), ("blank", 2)])
 def test_passes_share_one_call_and_equal_passes_made_apart(name, passes):
     model, cond = Model(), conditions()
     ends = renormalised(GUIDANCE[name](model, 4.0, 1.5), model.path)(Z, LEVEL, cond)
@@ -116,6 +117,26 @@ def test_without_known_frames_joint_and_separate_are_ordinary_guidance():
     ordinary = text_guidance(Model(), 5.0)(Z, LEVEL, cond)
     assert same(joint_guidance(Model(), 5.0)(Z, LEVEL, cond), ordinary)
     assert same(separate_guidance(Model(), 5.0, 2.0)(Z, LEVEL, cond), ordinary)
+
+
+def test_guidance_away_from_blanks_knows_frames_in_both_passes_and_in_one_of_them_nothing_of_what_they_show():
+    seen = []
+
+    def looks(z, level, cond):
+        seen.append(cond)
+        return Model()(z, level, cond)
+
+    cond = conditions()
+    guided = blank_guidance(looks, 3.5)(Z, LEVEL, cond)
+    (both,) = seen
+    blank, full = both.known.chunk(2)
+    assert torch.equal(blank, cond.known) and torch.equal(full, cond.known)
+    assert not both.frames.chunk(2)[0].any() and torch.equal(both.frames.chunk(2)[1], cond.frames)
+    weak = Model()(Z, LEVEL, replace(cond.without(text=True), frames=torch.zeros_like(cond.frames)))
+    plain, unknown = Model()(Z, LEVEL, cond), ~cond.known[:, :, None, None, None]
+    expected = weak.clean + 3.5 * (plain.clean - weak.clean)
+    assert torch.allclose(guided.clean * unknown, expected * unknown, atol=1e-5)
+    assert same(blank_guidance(Model(), 1.0)(Z, LEVEL, cond), plain)
 
 
 def test_separate_guidance_holds_the_other_two():

@@ -10,7 +10,20 @@ from typing import Annotated
 
 import typer
 
-from vitascope.cli import arena, curate, data, evaluate, judged, leaderboard, make, shelf, train, videos
+from vitascope.cli import (
+    arena,
+    curate,
+    data,
+    evaluate,
+    extend,
+    extensions,
+    judged,
+    leaderboard,
+    make,
+    shelf,
+    train,
+    videos,
+)
 from vitascope.cli.common import say
 from vitascope.errors import UserError, is_out_of_memory
 from vitascope.train.stop import Stopped
@@ -75,6 +88,7 @@ for command in (
     make.demo,
     make.generate,
     make.decode,
+    extend.upsample,
     make.show,
     make.toyland,
     train.train,
@@ -87,6 +101,8 @@ for command in (
     app.command()(command)
 evaluate.app.command("videos")(videos.videos)
 evaluate.app.command("compare")(videos.compare)
+for measure in (extensions.views, extensions.classes, extensions.long):
+    evaluate.app.command()(measure)
 evaluate.app.command()(leaderboard.leaderboard)
 evaluate.app.command()(leaderboard.vbench)
 evaluate.app.command()(judged.compbench)

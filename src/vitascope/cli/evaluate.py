@@ -38,7 +38,13 @@ def toyland(
     ] = None,
     seed: Annotated[int, typer.Option(help="Other test scenes.")] = 0,
     captions: Annotated[str, typer.Option(help="canonical, paraphrased or both.")] = "both",
-    task: Annotated[str, typer.Option(help="text, or image: the true first frame is given.")] = "text",
+    task: Annotated[
+        str,
+        typer.Option(
+            help="text; image, prediction, interpolation or upsampling: the true first, first four, both end or "
+            "every second frames are given; picture: one frame from text."
+        ),
+    ] = "text",
     steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale.")] = None,
     solver: Annotated[str | None, typer.Option(help="euler, heun, dpmpp, unipc or sde.")] = None,

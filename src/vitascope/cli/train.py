@@ -107,11 +107,13 @@ def started(run: Run, model: str, stage: str | None) -> Run:
 
     folder = bundled() if model == "bundled" else Path(model).resolve()
     weights_of(folder)  # here, so that a folder without any is the first thing said
-    begins: dict[str, object] = {"begins": (Origin(of=str(folder)),)}
-    if not is_pixart(folder):
-        run = with_parts(run, read_card(folder).config)
     first = chosen(run, stage)[0]
-    if is_pixart(folder):
+    taken = tuple(pattern for origin in first.begins for pattern in origin.weights)  # of stages that say so
+    begins: dict[str, object] = {"begins": (Origin(of=str(folder), **({"weights": taken} if taken else {})),)}
+    if not is_pixart(folder):
+        run = with_parts(run, read_card(folder).config, first.fresh)
+        first = chosen(run, stage)[0]
+    else:
         names = initialised(run.at(first).model, run.seed).state_dict()
         anew = tuple(name for name in names if name not in matching(TAKEN, names))
         begins = {"begins": (Origin(of=str(folder), weights=TAKEN),), "fresh": anew}
@@ -119,9 +121,11 @@ def started(run: Run, model: str, stage: str | None) -> Run:
     return run.model_copy(update={"stages": tuple(begun if one is first else one for one in run.stages)})
 
 
-def with_parts(run: Run, given: ModelConfig) -> Run:
-    """The run with tokenizer, text encoder and backbone of another model, in every stage."""
-    parts = {"tokenizer": given.tokenizer, "text": given.text, "backbone": given.backbone}
+def with_parts(run: Run, given: ModelConfig, fresh: tuple[str, ...] = ()) -> Run:
+    """The run with tokenizer, text encoder and backbone of another model, in every stage; parts that begin anew, all of
+    them, stay the recipe's."""
+    names = [name for name in ("tokenizer", "text", "backbone") if f"{name}.*" not in fresh]
+    parts = {name: getattr(given, name) for name in names}
     stages = tuple(
         stage if stage.model is None else stage.model_copy(update={"model": stage.model.model_copy(update=parts)})
         for stage in run.stages

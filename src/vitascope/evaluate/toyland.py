@@ -23,7 +23,7 @@ from vitascope.toyland.scene import Kind, Split
 from vitascope.types import Clip, Request, UserError
 
 Captions = Literal["canonical", "paraphrased", "both"]
-Task = Literal["text", "image"]
+Task = Literal["text", "image", "prediction", "interpolation", "upsampling", "picture"]
 Word = TypeVar("Word", bound=str)
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -33,6 +33,16 @@ TASKS: tuple[Task, ...] = get_args(Task)
 
 NUM_FRAMES, SIZE, FPS = 16, (64, 64), 8.0
 """Of the clips asked for, whatever a model makes when it is not told: another size is another test."""
+
+GIVEN: dict[Task, tuple[int, ...]] = {
+    "text": (),
+    "image": (0,),
+    "prediction": (0, 1, 2, 3),
+    "interpolation": (0, NUM_FRAMES - 1),
+    "upsampling": tuple(range(0, NUM_FRAMES, 2)),
+    "picture": (),
+}
+"""The frames of the true clip that are given. A picture is a clip of one frame, asked for in words."""
 
 SCENES_PER_SEED = 100_000
 NUM_SEEDS = TRAIN_SEEDS // SCENES_PER_SEED
@@ -46,8 +56,9 @@ class Report:
     protocol: Mapping[str, Any]
     made: Mapping[str, Rate]
     ceiling: Mapping[str, Rate] = field(default_factory=dict)  # true clips through the model's own tokenizer
-    returned: SquaredError = field(default_factory=SquaredError)  # first frames of the clips, where those were given
+    returned: SquaredError = field(default_factory=SquaredError)  # frames of the clips that were given
     returned_best: SquaredError = field(default_factory=SquaredError)  # the same through the tokenizer alone
+    made_up: SquaredError = field(default_factory=SquaredError)  # the others, where some were given
     tokenizer: SquaredError = field(default_factory=SquaredError)  # all frames of the true clips through it
     scenes: frozenset[int] = frozenset()
 
@@ -60,6 +71,7 @@ class Report:
             added(self.ceiling, other.ceiling),
             self.returned + other.returned,
             self.returned_best + other.returned_best,
+            self.made_up + other.made_up,
             self.tokenizer + other.tokenizer,
             self.scenes | other.scenes,
         )
@@ -76,8 +88,9 @@ class Report:
 
         content = {"protocol": self.protocol, "dimensions": told(self.made), "ceiling": told(self.ceiling)}
         psnr = {
-            "first_frame_psnr": self.returned.psnr,
-            "first_frame_psnr_of_the_tokenizer": self.returned_best.psnr,
+            "given_frames_psnr": self.returned.psnr,
+            "given_frames_psnr_of_the_tokenizer": self.returned_best.psnr,
+            "other_frames_psnr": self.made_up.psnr,
             "tokenizer_psnr": self.tokenizer.psnr,
         }
         return json.dumps({**content, **psnr}, indent=1)
@@ -94,7 +107,9 @@ class Report:
         if self.returned.psnr is not None:
             alone = self.returned_best.psnr
             beside = "" if alone is None else f" (the tokenizer alone: {alone:.1f} dB)"
-            console.print(f"first frame returned: {self.returned.psnr:.1f} dB{beside}")
+            console.print(f"given frames returned: {self.returned.psnr:.1f} dB{beside}")
+        if self.made_up.psnr is not None:
+            console.print(f"the other frames, beside the true ones: {self.made_up.psnr:.1f} dB")
         if self.tokenizer.psnr is not None:
             how = "PSNR of the mean squared error"
             console.print(f"true clips through the tokenizer: {self.tokenizer.psnr:.1f} dB ({how})")
@@ -137,35 +152,41 @@ def evaluate(
     """Ask `generate` for `num` test scenes of one kind and judge what it makes.
 
     Scenes are numbered from `seed * SCENES_PER_SEED`, so that other seeds give other scenes; none was ever trained on.
-    With `captions` "both", every second caption is a paraphrase. With `task` "image" the true first frame is given.
+    With `captions` "both", every second caption is a paraphrase. With `task` "image" the true first frame is given,
+    with others the frames of `GIVEN`; "picture" asks for one frame.
     `shard` (k, n) judges every nth scene from the kth; the reports of all shards merge to that of one run. `made_with`
     says what generates and how, for the protocol: reports of different makers do not merge.
     """
     wanted_split, wanted_kind = one_of("split", split, SPLITS), one_of("kind", kind, KINDS)
     wording = one_of("captions", captions, CAPTIONS)
-    num_given = 1 if one_of("task", task, TASKS) == "image" else 0
+    wanted_task = one_of("task", task, TASKS)
+    given, rest = list(GIVEN[wanted_task]), [n for n in range(NUM_FRAMES) if n not in GIVEN[wanted_task]]
     refuse_numbers(num, batch, seed, shard)
     protocol = {
         **(made_with or {}),
         "suite": "toyland", "version": version("vitascope"), "split": split, "kind": kind, "num": num, "seed": seed,
-        "captions": captions, "task": task, "num_frames": NUM_FRAMES, "size": list(SIZE), "fps": FPS,
+        "captions": captions, "task": task, "num_frames": length_of(wanted_task), "size": list(SIZE), "fps": FPS,
     }  # fmt: skip
     report, own = Report(protocol, {}), range(num)[shard[0] :: shard[1]]
     for first in range(0, len(own), batch):
         numbers = [seed * SCENES_PER_SEED + number for number in own[first : first + batch]]
-        questions = [question(wanted_split, wanted_kind, number, wording, num_given) for number in numbers]
+        questions = [question(wanted_split, wanted_kind, number, wording, wanted_task) for number in numbers]
         for clip, one in zip(generate([q.request for q in questions]), questions, strict=True):
-            refuse_another_size(clip)
             wanted, truth = one.wanted, one.truth
-            given = truth.pixels[:num_given]
-            returned = squared_error(clip.pixels[:num_given], given)
-            part = Report(protocol, counted(clip, wanted), returned=returned, scenes=frozenset({one.number}))
+            refuse_another_size(clip, truth.num_frames)
+            part = Report(
+                protocol,
+                counted(clip, wanted),
+                returned=squared_error(clip.pixels[given], truth.pixels[given]),
+                made_up=squared_error(clip.pixels[rest], truth.pixels[rest]) if given else SquaredError(),
+                scenes=frozenset({one.number}),
+            )
             if encode_decode is not None:
                 best = encode_decode(truth)
                 part = replace(
                     part,
                     ceiling=counted(best, wanted),
-                    returned_best=squared_error(best.pixels[:num_given], given),
+                    returned_best=squared_error(best.pixels[given], truth.pixels[given]),
                     tokenizer=squared_error(best.pixels, truth.pixels),
                 )
             report = report.merge(part)
@@ -184,12 +205,16 @@ class Question:
     request: Request
 
 
-def question(split: Split, kind: Kind, number: int, captions: Captions, num_given: int) -> Question:
-    scene = test_scene(split, kind, number)
-    text, truth = said(scene, captions, number), toyland.render(scene, NUM_FRAMES, SIZE[1], SIZE[0], FPS)
-    known = dict(enumerate(truth.pixels[:num_given]))
-    request = Request(text, frames=known, num_frames=NUM_FRAMES, fps=FPS, size=SIZE, seed=number)
+def question(split: Split, kind: Kind, number: int, captions: Captions, task: Task) -> Question:
+    scene, length = test_scene(split, kind, number), length_of(task)
+    text, truth = said(scene, captions, number), toyland.render(scene, length, SIZE[1], SIZE[0], FPS)
+    known = {given: truth.pixels[given] for given in GIVEN[task]}
+    request = Request(text, frames=known, num_frames=length, fps=FPS, size=SIZE, seed=number)
     return Question(number, asked(scene, text), truth, request)
+
+
+def length_of(task: Task) -> int:
+    return 1 if task == "picture" else NUM_FRAMES
 
 
 def one_of(name: str, value: str, known: Sequence[Word]) -> Word:
@@ -203,11 +228,11 @@ def test_scene(split: Split, kind: Kind, number: int) -> toyland.Scene:
     return toyland.sample(random.Random(toyland.test_seed(split, number)), kind, split)
 
 
-def refuse_another_size(clip: Clip) -> None:
+def refuse_another_size(clip: Clip, num_frames: int = NUM_FRAMES) -> None:
     """Clips of another size would be judged by other rules than the protocol says."""
-    if (clip.num_frames, clip.size, clip.fps) != (NUM_FRAMES, SIZE, FPS):
+    if (clip.num_frames, clip.size, clip.fps) != (num_frames, SIZE, FPS):
         raise UserError(
-            f"toyland judges clips of {NUM_FRAMES} frames, {SIZE[0]}x{SIZE[1]}, at {FPS:g} fps; this model made "
+            f"toyland judges clips of {num_frames} frames, {SIZE[0]}x{SIZE[1]}, at {FPS:g} fps; this model made "
             f"{clip.num_frames} frames, {clip.size[0]}x{clip.size[1]}, at {clip.fps:g} fps: it cannot be judged here"
         )
 

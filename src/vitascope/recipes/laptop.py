@@ -5,6 +5,7 @@ from __future__ import annotations
 from vitascope.backbones.stiv import StivConfig
 from vitascope.objectives.flow import FlowConfig
 from vitascope.objectives.reconstruction import ReconstructionConfig
+from vitascope.recipes import extensions
 from vitascope.recipes.toyland import ToylandConfig
 from vitascope.system import Defaults, Lesson, ModelConfig
 from vitascope.tasks import TaskMix
@@ -157,4 +158,4 @@ def ladder() -> Run:
     )
 
 
-RECIPES = {"stiv": stiv, "ladder": ladder}
+RECIPES = {"stiv": stiv, "ladder": ladder, **extensions.recipes(stiv)}

@@ -53,8 +53,11 @@ class ToylandSource:
         return toyland.render(self.scene(index), c.num_frames, c.size, c.size, c.fps)
 
     def captions(self, index: int) -> tuple[str, ...]:
+        return self.captions_of(self.scene(index), index)
+
+    def captions_of(self, scene: toyland.Scene, index: int) -> tuple[str, ...]:
         # A generator of its own: with that of the scene the wording would tell the kind and the motion.
-        scene, rng = self.scene(index), random.Random(f"captions {index}")
+        rng = random.Random(f"captions {index}")
         others = (toyland.caption(scene, rng) for _ in range(self.config.num_captions - 1))
         return (toyland.caption(scene), *others)
 

@@ -1,18 +1,45 @@
-"""Videos longer than the model's own length: each window begins with the last latents of the one before."""
+"""Videos longer than the model's own length: rolled out, filled in between keyframes, or blended of windows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vitascope.sample.latents import Progress, sample_latents
+from vitascope.sample.latents import Made, Progress, sample_latents
 from vitascope.sample.legal import Legal
 from vitascope.system import VideoModel
 from vitascope.types import UserError
+
+GAPS_AT_ONCE = 4
+"""Between keyframes, sampled in one batch."""
+
+
+def long_or_short(
+    model: VideoModel, legal: Sequence[Legal], *, progress: Progress | None = None
+) -> Float[Tensor, "b t c h w"]:
+    """Latents of videos of any length.
+
+    What is longer than a window: if known frames run through all of it (upsampling), windows blended at every step;
+    keyframes and then what lies between, if the model has learned that and at most a first picture is given; else
+    window after window.
+    """
+    first, window = legal[0], model.config.defaults.num_frames
+    if first.num_frames <= window or all(runs_through(one, window) for one in legal):
+        return sample_latents(model, legal, progress=progress)
+    if first.rules.keyframe_stride and all(set(one.known) <= {0} for one in legal):
+        return keyframed(model, legal, progress=progress)
+    return rollout(model, legal, progress=progress)
+
+
+def runs_through(one: Legal, window: int) -> bool:
+    """Whether a window anywhere in the video holds a known frame."""
+    numbers = [-1, *sorted(one.known), one.num_frames]
+    return all(after - before <= window for before, after in pairwise(numbers))
 
 
 def rollout(
@@ -35,19 +62,69 @@ def rollout(
             f"frame {late[0]} was given, but a video of more than {window} frames grows from its beginning; "
             f"give pictures among the first {window} frames, or ask for at most {window} frames"
         )
-    windows = 1 + -(-(length - window) // (window - shared))
-
-    def told(number: int) -> Progress | None:
-        if progress is None:
-            return None
-        return lambda done, steps, z: progress(number * steps + done, windows * steps, z)
-
-    made = sample_latents(model, [_window(one, 0, window, one.known) for one in legal], progress=told(0))
+    windows = num_windows(length, window, shared)
+    made = sample_latents(
+        model, [_window(one, 0, window, one.known) for one in legal], progress=part_of(progress, 0, windows)
+    )
     for number in range(1, windows):
         later = [_window(one, number, window, {}) for one in legal]
-        more = sample_latents(model, later, overlap=made[:, -shared:], progress=told(number))
+        before = Made(made[:, -shared:], range(shared))
+        more = sample_latents(model, later, made=before, progress=part_of(progress, number, windows))
         made = torch.cat([made, more[:, shared:]], 1)
     return made[:, :length]
+
+
+def keyframed(
+    model: VideoModel, legal: Sequence[Legal], *, progress: Progress | None = None
+) -> Float[Tensor, "b t c h w"]:
+    """Latents of long videos: frames at the keyframe stride, rolled out if they are many, then what lies between two.
+
+    One model does both; the frame rate of the micro-conditions tells it which (STIV, appendix J). Keyframes stay
+    latents. Each gap is made alone and some of them at once: errors cannot pass from one to the next.
+    """
+    length, window = legal[0].num_frames, model.config.defaults.num_frames
+    stride = legal[0].rules.keyframe_stride
+    num_gaps = -(-(length - 1) // stride)
+    num_keys = max(num_gaps + 1, window)  # as many as its lessons had, at least
+    key_windows, groups = num_windows(num_keys, window, max(window // 4, 1)), -(-num_gaps // GAPS_AT_ONCE)
+    wide = [replace(one, num_frames=num_keys, fps=one.fps / stride) for one in legal]
+    keys = rollout(model, wide, progress=share_of(progress, 0, key_windows, key_windows + groups))
+    made: list[Tensor] = []
+    for group in range(groups):
+        gaps = range(group * GAPS_AT_ONCE, min((group + 1) * GAPS_AT_ONCE, num_gaps))
+        # Windows below zero, so that no gap has the noise of a keyframe window.
+        wanted = [_window(one, -1 - gap, stride + 1, {}) for gap in gaps for one in legal]
+        ends = Made(torch.cat([keys[:, [gap, gap + 1]] for gap in gaps]), (0, stride))
+        filled = sample_latents(
+            model, wanted, made=ends, progress=part_of(progress, key_windows + group, key_windows + groups)
+        )
+        made += [gap[:, :stride] for gap in filled.chunk(len(gaps))]
+    return torch.cat([*made, keys[:, num_gaps : num_gaps + 1].to(made[0])], 1)[:, :length]
+
+
+def borders(length: int, window: int, keyframe_stride: int) -> list[int]:
+    """The frames at which one chunk of a long video from text passes into the next."""
+    if length <= window:
+        return []
+    if keyframe_stride:
+        return list(range(keyframe_stride, length - 1, keyframe_stride))
+    return list(range(window, length, window - max(window // 4, 1)))
+
+
+def num_windows(length: int, window: int, shared: int) -> int:
+    return 1 + max(-(-(length - window) // (window - shared)), 0)
+
+
+def part_of(progress: Progress | None, number: int, parts: int) -> Progress | None:
+    """Progress of one of so many equal parts, told as that of the whole."""
+    return share_of(progress, number, 1, parts)
+
+
+def share_of(progress: Progress | None, begun: int, own: int, parts: int) -> Progress | None:
+    """Progress of `own` of so many equal parts, of which `begun` are done, told as that of the whole."""
+    if progress is None:
+        return None
+    return lambda done, steps, z: progress(begun * steps // own + done, parts * steps // own, z)
 
 
 def _window(one: Legal, number: int, num_frames: int, known: Mapping[int, Tensor]) -> Legal:

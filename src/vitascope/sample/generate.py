@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitascope.errors import is_out_of_memory
-from vitascope.sample.chain import rollout
+from vitascope.sample.chain import GAPS_AT_ONCE, long_or_short
 from vitascope.sample.latents import Progress, write_latents
 from vitascope.sample.legal import legalise, settings_of
 from vitascope.sample.memory import (
@@ -34,7 +34,7 @@ def generate(
 ) -> list[Clip]:
     """Clips for requests that agree in size, length and all that rules the sampling (else ValueError), in one batch.
 
-    What is longer than the model's own length is rolled out window by window. A sample depends on its own seed only,
+    What is longer than the model's own length is made in windows (`chain`). A sample depends on its own seed only,
     whatever shares its batch (to the rounding of the matrix products). `keep_latents`: where to write the finished
     latents of the first request before they are decoded, so that sampling is never lost. `made_by` names the model in
     the clips' settings.
@@ -44,10 +44,12 @@ def generate(
         raise ValueError("requests of one batch must agree in size, length, steps, guidance, solver and rules")
     first, num = legal[0], len(legal)
     at_once = min(first.num_frames, model.config.defaults.num_frames)
+    if first.rules.keyframe_stride and first.num_frames > at_once:
+        at_once *= GAPS_AT_ONCE
     refuse_what_does_not_fit(model, first, at_once, num)
     settings = [settings_of(one, made_by) for one in legal]
     try:
-        latents = rollout(model, legal, progress=progress)
+        latents = long_or_short(model, legal, progress=progress)
         if keep_latents is not None:
             write_latents(keep_latents, latents[0], settings[0])
         return [clip_of(said, decode(model, video)) for said, video in zip(settings, latents, strict=True)]

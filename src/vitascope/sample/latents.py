@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,20 @@ from vitascope.protocols import Estimator
 from vitascope.sample.legal import Legal, checked
 from vitascope.samplers import guidance as guide
 from vitascope.samplers.solvers import KNOWN_SLOTS, SOLVERS, integrate, levels
+from vitascope.samplers.windows import windowed
 from vitascope.system import Rules, VideoModel
 from vitascope.types import Framing, UserError, generator_for
 
 Progress = Callable[[int, int, Tensor], None]
 """`progress(steps done, steps in all, noisy latents)`; raising from it cancels the sampling."""
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """Latents that were made before, and which frames they are: known, and never decoded and encoded in between."""
+
+    latents: Float[Tensor, "b k c h w"]
+    numbers: Sequence[int]
 
 
 @torch.no_grad()
@@ -32,13 +42,15 @@ def sample_latents(
     legal: Sequence[Legal],
     *,
     progress: Progress | None = None,
-    overlap: Float[Tensor, "b k c h w"] | None = None,
+    made: Made | None = None,
 ) -> Float[Tensor, "b t c h w"]:
-    """Clean latents of legal requests. `overlap` are latents already made, known as the first frames."""
+    """Clean latents of legal requests, of any length: longer ones in windows that overlap by half."""
     first = legal[0]
-    cond = conditions_of(model, legal, overlap)
+    cond = conditions_of(model, legal, made)
     noise = torch.stack([_noise(one, cond.frames.shape[1:]) for one in legal]).to(model.device)
     estimate, path = guided(model, first.rules, first.guidance), model.objective.path
+    window, cube = model.config.defaults.num_frames, model.backbone.config.patch[0]
+    estimate = windowed(estimate, window, window // 2 // cube * cube)  # windows begin where cubes do
     walk, keep = levels(first.steps, first.rules.level_shift), KNOWN_SLOTS[first.rules.known_slots]
     rng = [_rng(one, "solver") for one in legal]
     try:
@@ -58,7 +70,7 @@ def _rng(one: Legal, purpose: str) -> torch.Generator:
     return generator_for(one.request.seed, purpose, *([one.window] if one.window else []))
 
 
-def conditions_of(model: VideoModel, legal: Sequence[Legal], overlap: Tensor | None = None) -> Conditions:
+def conditions_of(model: VideoModel, legal: Sequence[Legal], made: Made | None = None) -> Conditions:
     """Words, known frames (encoded one by one) and micro-conditions of a batch."""
     (width, height), num_frames = legal[0].size, legal[0].num_frames
     _, rows, columns = model.tokenizer.stride
@@ -68,8 +80,8 @@ def conditions_of(model: VideoModel, legal: Sequence[Legal], overlap: Tensor | N
         for number, picture in one.known.items():
             frames[row, number] = model.tokenizer.encode(picture[None, None].to(model.device))[0, 0].cpu()
             known[row, number] = True
-    if overlap is not None:
-        frames[:, : overlap.shape[1]], known[:, : overlap.shape[1]] = overlap.cpu(), True
+    if made is not None:
+        frames[:, list(made.numbers)], known[:, list(made.numbers)] = made.latents.cpu(), True
     usual = model.config.defaults
     framings = [
         Framing(usual.footage_size or (width, height), stride=usual.stride * usual.fps / one.fps) for one in legal

@@ -61,6 +61,11 @@ def legalise(model: VideoModel, request: Request) -> Legal:
     fps = legal_fps(request.fps, defaults.fps)
     size = legal_size(request.size or defaults.size, grain_of(model), changes)
     num_frames = _legal_length(model, request, fps, changes)
+    if rules.keyframe_stride and not 2 <= rules.keyframe_stride < defaults.num_frames:
+        raise UserError(
+            f"keyframe_stride must leave frames to fill and fit a window of {defaults.num_frames} frames: from 2 to "
+            f"{defaults.num_frames - 1}, or 0 for no keyframes; got {rules.keyframe_stride}"
+        )
     known = known_pictures(request, num_frames, size)
     if len(known) == num_frames:
         raise UserError(f"all {num_frames} frames were given: nothing is left to make; ask for more frames")
@@ -146,7 +151,8 @@ def _legal_length(model: VideoModel, request: Request, fps: float, changes: list
     asked = max(round(wished), 1)
     if window == 1 < asked:
         raise UserError(f"the model makes single pictures and was asked for {asked} frames; ask for 1 frame")
-    legal = asked if asked == 1 else -(-asked // cube) * cube
+    # Its own length is that of its lessons: what the cubes then lack was shown as repeats of the last frame.
+    legal = asked if asked in (1, window) else -(-asked // cube) * cube
     if abs(legal - wished) > 0.001:
         changes.append(
             f"{said} became {legal} frames ({legal / fps:g} s): "

@@ -8,7 +8,7 @@ steer, and what a model says of a frame it was given was never trained.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -47,6 +47,11 @@ def separate_guidance(estimate: Estimator, scale: float, image_scale: float = 1.
     """
     weights = (1 - image_scale, image_scale - scale, scale)
     return _blend(estimate, list(zip(weights, (_told_nothing, _without_text, _told_all), strict=True)))
+
+
+def blank_guidance(estimate: Estimator, scale: float) -> GuidedEstimator:
+    """STIV's guidance of novel views (appendix J.3): away from no text and known frames whose latents are zero."""
+    return _blend(estimate, [(1 - scale, _told_of_blanks), (scale, _told_all)])
 
 
 def renormalised(guided: GuidedEstimator, path: Path) -> GuidedEstimator:
@@ -92,6 +97,10 @@ def _without_text(cond: Conditions) -> Conditions:
 
 def _told_nothing(cond: Conditions) -> Conditions:
     return cond.without(text=True, frames=True)
+
+
+def _told_of_blanks(cond: Conditions) -> Conditions:
+    return replace(cond.without(text=True), frames=torch.zeros_like(cond.frames))
 
 
 def _unguided(plain: Estimate) -> Guided:
@@ -152,4 +161,5 @@ GUIDANCE: dict[str, Callable[[Estimator, float, float], GuidedEstimator]] = {  #
     "joint": lambda estimate, scale, _: joint_guidance(estimate, scale),
     "text": lambda estimate, scale, _: text_guidance(estimate, scale),
     "separate": separate_guidance,
+    "blank": lambda estimate, scale, _: blank_guidance(estimate, scale),
 }

@@ -77,8 +77,10 @@ def diamond(x: Grid, y: Grid) -> Grid:
     return (abs(x) + 0.7 * abs(y) - 0.7) * np.float32(1 / np.hypot(1, 0.7))
 
 
-def render(scene: Scene, num_frames: int = 16, height: int = 64, width: int = 64, fps: float = 8.0) -> Clip:
-    """Draw a scene. The short side shows -1 to 1; frame `k` shows the time `k / fps`."""
+def render(
+    scene: Scene, num_frames: int = 16, height: int = 64, width: int = 64, fps: float = 8.0, start_seconds: float = 0.0
+) -> Clip:
+    """Draw a scene. The short side shows -1 to 1; frame `k` shows the time `start_seconds + k / fps`."""
     if min(num_frames, height, width) < 1 or fps <= 0:
         raise ValueError(f"a clip needs frames, rows, columns and a rate, got {num_frames}, {height}, {width}, {fps}")
     rows, columns = height, width
@@ -86,9 +88,9 @@ def render(scene: Scene, num_frames: int = 16, height: int = 64, width: int = 64
         rows, columns = (max(1, round(BLOCKS * side / min(height, width))) for side in (height, width))
     frames = np.empty((num_frames, 3, rows, columns), np.float32)
     if not scene.camera:
-        frames[:] = scenery(scene, 0.0, rows, columns)
+        frames[:] = scenery(scene, 0.0, rows, columns)  # the same at all times
     for index, frame in enumerate(frames):
-        seconds = index / fps
+        seconds = start_seconds + index / fps
         if scene.camera:
             frame[:] = scenery(scene, seconds, rows, columns)
         for now in poses(scene, seconds):

@@ -292,6 +292,9 @@ MOTIONS: dict[str, Callable[[Thing, float], Pose]] = {
     "shrinks": grows,
     "blinks": blinks,
 }
+LASTING = ("stays still", "bounces", "spins", "circles around", "blinks")
+"""Motions that go on for ever without leaving the picture."""
+
 INTERACTIONS: dict[str, Callable[[Thing, Thing, float], tuple[Pose, Pose]]] = {
     "pushes": pushes,
     "chases": chases,

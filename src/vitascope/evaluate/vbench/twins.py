@@ -29,6 +29,7 @@ from vitascope.evaluate.toyland import (
     SIZE,
     SPLITS,
     Question,
+    Task,
     added,
     one_of,
     question,
@@ -58,6 +59,10 @@ TWIN = Suite(
     VBENCH.weights,
 )
 """The weights of VBench. Its scales stay out: they map similarities of networks; shares of clips need no mapping."""
+
+
+TASKS: tuple[Task, ...] = ("text", "image")
+"""Those that VBench and VBench-I2V ask."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,7 @@ def evaluate_suites(
     the true first frame held, the true frames in another order, and true clips of other captions (floors).
     """
     wanted_split, wording = one_of("split", split, SPLITS), one_of("captions", captions, CAPTIONS)
-    num_given = 1 if one_of("task", task, ("text", "image")) == "image" else 0
+    wanted_task = one_of("task", task, TASKS)
     refuse_numbers(num, batch, seed, shard)
     protocol = {
         **(made_with or {}),
@@ -175,14 +180,14 @@ def evaluate_suites(
     report = TwinReport(protocol)
     for first in range(0, len(own), batch):
         some = own[first : first + batch]
-        questions = [question(wanted_split, kind, number, wording, num_given) for kind, number in some]
+        questions = [question(wanted_split, kind, number, wording, wanted_task) for kind, number in some]
         clips = generate([one.request for one in questions])
         for clip, one, (kind, number) in zip(clips, questions, some, strict=True):
             refuse_another_size(clip)
             answers = {"made": clip, "truth": one.truth}
             if encode_decode is not None:
                 answers["coded"] = encode_decode(one.truth)
-            other = question(wanted_split, kind, other_than(number), wording, 0)
+            other = question(wanted_split, kind, other_than(number), wording, "text")
             answers |= {name: spoil(one, other) for name, spoil in FLOORS.items()}
             columns = {name: judged_by_all(answer, one.wanted) for name, answer in answers.items()}
             report = report.merge(TwinReport(protocol, columns, frozenset({number * len(KINDS) + KINDS.index(kind)})))

@@ -1,0 +1,141 @@
+"""Commands that measure what the one model can be made to do: novel views, classes, long videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vitascope.cli.common import ForceOption, ModelOption, RulesOption, parse_rules, tracker
+from vitascope.errors import UserError
+
+StepsOption = Annotated[int | None, typer.Option(help="Sampling steps.")]
+GuidanceOption = Annotated[float | None, typer.Option(help="Guidance scale.")]
+SolverOption = Annotated[str | None, typer.Option(help="euler, heun, dpmpp, unipc or sde.")]
+BatchOption = Annotated[int, typer.Option(help="Clips sampled together.")]
+OutOption = Annotated[Path | None, typer.Option(help="Write the report here as JSON.")]
+
+
+def views(
+    model: Annotated[str, typer.Option("--model", help="Folder of a model trained by laptop:views.")],
+    num: Annotated[int, typer.Option(help="How many solids.")] = 64,
+    seed: Annotated[int, typer.Option(help="Other solids.")] = 0,
+    steps: StepsOption = None,
+    guidance: GuidanceOption = None,
+    solver: SolverOption = None,
+    rules: RulesOption = None,
+    batch: BatchOption = 16,
+    out: OutOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Give the first view of Toyland's solids and compare six novel ones with the truth."""
+    from vitascope.evaluate.views import evaluate_views
+    from vitascope.recipes.judged import Judged
+    from vitascope.sample.model import load_own
+
+    check_out(out, force)
+    judged = Judged(load_own(model), steps, guidance, solver, parse_rules(rules))
+    report = evaluate_views(
+        judged.generate, num=num, seed=seed, batch=batch, encode_decode=judged.encode_decode,
+        made_with=judged.made_with, progress=tracker("judging"),
+    )  # fmt: skip
+    finish(report, out)
+
+
+def classes(
+    model: Annotated[str, typer.Option("--model", help="Folder of a model trained by laptop:classes.")],
+    attribute: Annotated[str, typer.Option(help="colour, shape or motion.")] = "colour",
+    num: Annotated[int, typer.Option(help="How many clips, the classes in turn.")] = 64,
+    seed: Annotated[int, typer.Option(help="Other clips.")] = 0,
+    steps: StepsOption = None,
+    guidance: GuidanceOption = None,
+    solver: SolverOption = None,
+    rules: RulesOption = None,
+    batch: BatchOption = 16,
+    out: OutOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Ask for classes of Toyland; an Inception Score with the oracle as the classifier."""
+    from vitascope.evaluate.classes import evaluate_classes
+    from vitascope.recipes.judged import Judged
+    from vitascope.sample.model import load_own
+
+    check_out(out, force)
+    judged = Judged(load_own(model), steps, guidance, solver, parse_rules(rules))
+    report = evaluate_classes(
+        judged.generate, attribute=attribute, num=num, seed=seed, batch=batch, encode_decode=judged.encode_decode,
+        made_with=judged.made_with, progress=tracker("judging"),
+    )  # fmt: skip
+    finish(report, out)
+
+
+def long(
+    model: ModelOption = None,
+    against: Annotated[
+        list[str] | None, typer.Option(help="Another model, or 'bundled', in its own way of making long videos.")
+    ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Also the same model rolled out window by window, without keyframes.")
+    ] = False,
+    seconds: Annotated[float, typer.Option(help="Length of each video.")] = 20.0,
+    num: Annotated[int, typer.Option(help="How many scenes.")] = 4,
+    seed: Annotated[int, typer.Option(help="Other scenes.")] = 0,
+    steps: StepsOption = None,
+    guidance: GuidanceOption = None,
+    solver: SolverOption = None,
+    batch: BatchOption = 4,
+    plot: Annotated[Path | None, typer.Option(help="Draw the curves here: png, svg or pdf.")] = None,
+    out: OutOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Judge long videos, second after second: what stays, and what keeps its colour."""
+    from vitascope import media
+    from vitascope.evaluate.lasting import FPS, Maker, evaluate_lasting
+    from vitascope.recipes.judged import Judged
+    from vitascope.sample.chain import borders
+    from vitascope.sample.model import OwnModel, load_own
+
+    check_out(out, force)
+    if plot is not None:
+        one_of_plots(plot)
+        media.check_free(plot, force=force)
+    rolled = {"keyframe_stride": 0}
+
+    def maker(one: OwnModel, rules: dict[str, Any] | None = None) -> Maker:
+        judged = Judged(one, steps, guidance, solver, rules)
+        window, stride = one.system.config.defaults.num_frames, judged.settings["keyframe_stride"]
+        return Maker(judged.generate, judged.made_with, tuple(borders(round(seconds * FPS), window, stride)))
+
+    own = load_own(model)
+    makers = {str(model or "bundled"): maker(own)}
+    if plain:
+        makers["the same, rolled out"] = maker(own, rolled)
+    makers |= {name: maker(load_own(None if name == "bundled" else name)) for name in against or ()}
+    report = evaluate_lasting(makers, seconds=seconds, num=num, seed=seed, batch=batch, progress=tracker("judging"))
+    finish(report, out)
+    if plot is not None:
+        media.replace_file(plot, report.plot(plot.suffix[1:].lower()))
+
+
+def one_of_plots(path: Path) -> None:
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise UserError(f"--plot must end in .png, .svg or .pdf, got '{path}'")
+
+
+def check_out(out: Path | None, force: bool) -> None:
+    from vitascope import media
+
+    if out is not None:
+        media.check_free(out, force=force)
+
+
+def finish(report: Any, out: Path | None) -> None:
+    """Print a report, and write it if that was asked for."""
+    from rich.console import Console
+
+    from vitascope import media
+
+    report.print(Console())
+    if out is not None:
+        media.replace_file(out, report.to_json().encode())

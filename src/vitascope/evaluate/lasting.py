@@ -1,0 +1,199 @@
+"""Long videos: what the oracle sees of a scene that should go on for ever, second after second, and at the seams."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from itertools import pairwise
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from vitascope import toyland
+from vitascope.evaluate.toyland import FPS, SIZE, test_scene
+from vitascope.toyland.oracle import judge
+from vitascope.toyland.scene import LASTING, PLAIN
+from vitascope.types import Clip, Request, UserError
+
+WINDOW_SECONDS = 2.0
+"""The words of Toyland speak of two seconds."""
+
+DIMENSIONS = ("permanence", "colour", "background", "smoothness", "flicker")
+CURVES = ("permanence", "colour")
+Generate = Callable[[Sequence[Request]], Sequence[Clip]]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Maker:
+    """What generates, how, and at which frames one of its chunks passes into the next."""
+
+    generate: Generate
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+    borders: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Course:
+    """Scores of one maker: for each window of two seconds and each dimension the scores of the clips that have it; and
+    the oracle's smoothness about the borders of chunks and halfway between two."""
+
+    maker: str
+    made_with: Mapping[str, Any]
+    windows: tuple[Mapping[str, tuple[float, ...]], ...]
+    at_borders: tuple[float, ...] = ()
+    between: tuple[float, ...] = ()
+
+    def curve(self, dimension: str) -> list[float]:
+        """The mean over clips, window by window."""
+        return [mean(window.get(dimension, ())) for window in self.windows]
+
+
+@dataclass(frozen=True)
+class LastingReport:
+    """Curves of several makers, asked for the same scenes."""
+
+    protocol: Mapping[str, Any]
+    courses: tuple[Course, ...]
+
+    def to_json(self) -> str:
+        told = {
+            course.maker: {
+                "made_with": course.made_with,
+                "curves": {name: [or_none(value) for value in course.curve(name)] for name in DIMENSIONS},
+                "scores": [dict(window) for window in course.windows],
+                "smoothness_at_borders": or_none(mean(course.at_borders)),
+                "smoothness_between": or_none(mean(course.between)),
+            }
+            for course in self.courses
+        }
+        return json.dumps({"protocol": self.protocol, "makers": told}, indent=1)
+
+    def print(self, console: Console) -> None:
+        title = "{num} scenes of {seconds:g} s, seed {seed}".format(**self.protocol)
+        table = Table("seconds", "", *DIMENSIONS, title=title)
+        num = len(self.courses[0].windows)
+        for first, last in thirds(num):
+            for course in self.courses:
+                parts = [mean(course.curve(name)[first:last]) for name in DIMENSIONS]
+                span = f"{first * WINDOW_SECONDS:g} - {last * WINDOW_SECONDS:g}"
+                table.add_row(span, course.maker, *(f"{value:.3f}" for value in parts))
+        console.print(table)
+        for course in self.courses:
+            if course.at_borders and course.between:
+                at, between, num = mean(course.at_borders), mean(course.between), len(course.at_borders)
+                console.print(f"{course.maker}: smoothness at {num} borders {at:.3f}, between them {between:.3f}")
+
+    def plot(self, kind: str = "png") -> bytes:
+        """Permanence and colour over time, a line for each maker, as a file of this kind."""
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            raise UserError("a plot needs matplotlib: pip install 'vitascope[plot]'") from None
+        figure = Figure(figsize=(10, 3.6), layout="constrained")
+        for axes, name in zip(figure.subplots(1, len(CURVES), sharey=True), CURVES, strict=True):
+            for course in self.courses:
+                times = [(number + 0.5) * WINDOW_SECONDS for number in range(len(course.windows))]
+                axes.plot(times, course.curve(name), marker="o", markersize=3, label=course.maker)
+            axes.set(title=name, xlabel="seconds", ylim=(-0.03, 1.03))
+            axes.grid(alpha=0.3)
+        figure.axes[0].legend(loc="lower left")
+        file = io.BytesIO()
+        figure.savefig(file, format=kind, dpi=120)
+        return file.getvalue()
+
+
+def evaluate_lasting(
+    makers: Mapping[str, Maker],
+    *,
+    seconds: float = 20.0,
+    num: int = 4,
+    seed: int = 0,
+    batch: int = 4,
+    progress: Progress | None = None,
+) -> LastingReport:
+    """Ask each maker for the same scenes, and judge its clips in windows of two seconds."""
+    if num < 1 or batch < 1 or seed < 0 or seconds < WINDOW_SECONDS:
+        raise UserError(
+            f"num and batch must be at least 1, seed at least 0 and seconds at least {WINDOW_SECONDS:g}, "
+            f"got {num}, {batch}, {seed} and {seconds:g}"
+        )
+    protocol = {
+        "suite": "lasting", "version": version("vitascope"), "seconds": seconds, "num": num, "seed": seed,
+        "window_seconds": WINDOW_SECONDS, "size": list(SIZE), "fps": FPS,
+    }  # fmt: skip
+    scenes, done = lasting_scenes(num, seed), 0
+    courses: list[Course] = []
+    for name, maker in makers.items():
+        at_borders: list[float] = []
+        between: list[float] = []
+        halfway = [(one + other) // 2 for one, other in pairwise(maker.borders)]
+        found: list[dict[str, list[float]]] = [{} for _ in range(int(seconds / WINDOW_SECONDS))]
+        for first in range(0, num, batch):
+            asked = scenes[first : first + batch]
+            wanted = [
+                Request(toyland.caption(scene), num_frames=round(seconds * FPS), fps=FPS, size=SIZE, seed=first + k)
+                for k, scene in enumerate(asked)
+            ]
+            for clip, scene in zip(maker.generate(wanted), asked, strict=True):
+                at_borders += smoothness_around(clip, scene, maker.borders)
+                between += smoothness_around(clip, scene, halfway)
+                for scores, window in zip(found, windows_of(clip), strict=False):
+                    for dimension, value in judge(window, scene).items():
+                        scores.setdefault(dimension, []).append(value)
+            done += len(asked)
+            if progress is not None:
+                progress(done, num * len(makers))
+        windows = tuple({dimension: tuple(values) for dimension, values in scores.items()} for scores in found)
+        courses.append(Course(name, dict(maker.made_with), windows, tuple(at_borders), tuple(between)))
+    return LastingReport(protocol, tuple(courses))
+
+
+def lasting_scenes(num: int, seed: int) -> list[toyland.Scene]:
+    """Test scenes of one thing whose motion never ends, on plain backgrounds."""
+    found: list[toyland.Scene] = []
+    number = 100_000 * seed
+    while len(found) < num:
+        scene = test_scene("seen", "one", number)
+        if scene.things[0].motion in LASTING and scene.background in PLAIN:
+            found.append(scene)
+        number += 1
+    return found
+
+
+def windows_of(clip: Clip) -> Iterator[Clip]:
+    """A clip in pieces of two seconds."""
+    length = round(WINDOW_SECONDS * clip.fps)
+    for start in range(0, clip.num_frames - length + 1, length):
+        yield Clip(clip.pixels[start : start + length], clip.fps)
+
+
+def smoothness_around(clip: Clip, scene: toyland.Scene, frames: Sequence[int], reach: int = 8) -> list[float]:
+    """The oracle's smoothness of the pieces of `2 reach` frames about each of `frames` that lie in the clip: at the
+    borders of chunks, to be compared with pieces between them."""
+    inside = [frame for frame in frames if reach <= frame <= clip.num_frames - reach]
+    pieces = [Clip(clip.pixels[frame - reach : frame + reach], clip.fps) for frame in inside]
+    scores = [judge(piece, scene).get("smoothness") for piece in pieces]
+    return [score for score in scores if score is not None]
+
+
+def mean(values: Sequence[float]) -> float:
+    """Of what there is: a dimension may not apply to a window, and a clip may lack it in all."""
+    there = [value for value in values if not math.isnan(value)]
+    return sum(there) / len(there) if there else math.nan
+
+
+def or_none(value: float) -> float | None:
+    """JSON has no word for what is not a number."""
+    return None if math.isnan(value) else value
+
+
+def thirds(num: int) -> list[tuple[int, int]]:
+    """Beginning, middle and end of so many windows."""
+    marks = sorted({0, num // 3, 2 * num // 3, num})
+    return list(pairwise(marks))

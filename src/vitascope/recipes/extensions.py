@@ -1,0 +1,114 @@
+"""What STIV's section 4 and appendix J make of the one model: each a further stage after those of `laptop:stiv`.
+
+A task is a mask, so a stage differs in its clips, its mix of tasks and what the model is asked by default. Whole, a run
+begins with nothing; `--stage NAME --from bundled` trains the last stage alone, beginning with the bundled model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from vitascope.recipes.worlds import LabelledConfig, PacedConfig, SolidsConfig
+from vitascope.system import Defaults, Lesson, ModelConfig
+from vitascope.tasks import TaskMix
+from vitascope.text import classes
+from vitascope.toyland.scene import COLOURS, LASTING
+from vitascope.toyland.solids import NUM_VIEWS
+from vitascope.train.initialise import Origin
+from vitascope.train.muon import MuonConfig
+from vitascope.train.stages import Run, TokenizerStage, VideoStage
+
+KEYFRAME_STRIDE = 15
+"""Frames from one keyframe to the next: a window of 16 then begins and ends with one."""
+
+
+def v2v(base: Run) -> Run:
+    """STIV-V2V: prediction from the first four frames.
+
+    vitascope train laptop:v2v --stage v2v --from bundled
+    """
+    lesson = Lesson(tasks=TaskMix(text=0.0, prediction=1.0, given=4))
+    return extended(base, further("v2v", steps=400, lesson=lesson), prompts=())
+
+
+def tup(base: Run) -> Run:
+    """STIV-TUP: every second frame is known, at 16 and at 32 frames a second, with the text and without.
+
+    vitascope train laptop:tup --stage tup --from bundled
+    """
+    data = PacedConfig(paces=(16.0, 32.0), latest_seconds=1.5)
+    lesson = Lesson(tasks=TaskMix(text=0.0, upsampling=1.0), text_dropout=0.5, frame_dropout=0.0)
+    # What lies between two frames is all but told by them: guidance would cost a second pass for nothing.
+    model = asked(base.model, fps=16.0, stride=0.5, guidance=1.0)
+    return extended(base, further("tup", steps=400, lesson=lesson, data=data, model=model), prompts=())
+
+
+def long(base: Run) -> Run:
+    """STIV's long videos: keyframes, and what lies between two of them, by one model that is told the stride.
+
+    vitascope train laptop:long --stage long --from bundled
+    """
+    data = PacedConfig(paces=(8.0, 8.0 / KEYFRAME_STRIDE), motions=LASTING, latest_seconds=20.0)
+    mix = TaskMix(text=0.3, image=0.15, prediction=0.2, interpolation=0.35, given=4)
+    model = asked(base.model, keyframe_stride=KEYFRAME_STRIDE)
+    return extended(base, further("long", steps=600, lesson=Lesson(tasks=mix), data=data, model=model))
+
+
+def views(base: Run) -> Run:
+    """STIV's novel views: six looks at a solid of which the first one is known; no text, zero latents as the negative.
+
+    vitascope train laptop:views --stage views --from bundled
+    """
+    lesson = Lesson(tasks=TaskMix(text=0.0, image=1.0), text_dropout=0.0, frame_dropout=0.0, blank_dropout=0.1)
+    model = asked(base.model, num_frames=NUM_VIEWS, fps=2.0, guidance=3.5, guidance_kind="blank")
+    return extended(
+        base, further("views", steps=1500, num_clips=4096, lesson=lesson, data=SolidsConfig(), model=model), prompts=()
+    )
+
+
+def by_class(base: Run) -> Run:
+    """STIV's class to video: a class token instead of the text, from scratch but for the autoencoder.
+
+    vitascope train laptop:classes --stage classes --from bundled
+    """
+    names, autoencoder = tuple(COLOURS), next(stage for stage in base.stages if isinstance(stage, TokenizerStage))
+    model = base.model.model_copy(update={"text": classes.ClassesConfig(names=names, width=base.model.text.width)})  # type: ignore[attr-defined]
+    stage = further(
+        "classes",
+        steps=1500,
+        begins=(Origin(of=autoencoder.name, weights=("tokenizer.*",)),),
+        fresh=("text.*", "backbone.*"),
+    )
+    stages = (autoencoder.model_copy(update={"data": base.data}), stage)
+    own = {"model": model, "data": LabelledConfig(attribute="colour"), "stages": stages}
+    return base.model_copy(update={"name": stage.name, "preview_prompts": names[:4], **own})
+
+
+def further(name: str, **changes: Any) -> VideoStage:
+    """A stage that goes on with a trained model."""
+    usual: dict[str, Any] = {"batch": 32, "share": 30, "num_clips": 4096, "learning_rate": 0.01, "decay_share": 0.5}
+    return VideoStage(name=name, optimizer=MuonConfig(), **{**usual, **changes})
+
+
+def extended(base: Run, stage: VideoStage, prompts: tuple[str, ...] | None = None) -> Run:
+    """The stages of `base` and one more. `prompts` for previews: none, where text alone is not what is learned."""
+    shown = base.preview_prompts if prompts is None else prompts
+    return base.model_copy(update={"name": stage.name, "stages": (*base.stages, stage), "preview_prompts": shown})
+
+
+def asked(model: ModelConfig, **changes: Any) -> ModelConfig:
+    """The model with other defaults."""
+    defaults = Defaults.model_validate({**model.defaults.model_dump(), **changes})
+    return model.model_copy(update={"defaults": defaults})
+
+
+def recipes(base: Callable[[], Run]) -> dict[str, Callable[[], Run]]:
+    """By name; each begins with the stages of `base`."""
+    table = {"v2v": v2v, "tup": tup, "long": long, "views": views, "classes": by_class}
+    return {name: partial(_made, base, extend) for name, extend in table.items()}
+
+
+def _made(base: Callable[[], Run], extend: Callable[[Run], Run]) -> Run:
+    return extend(base())

@@ -1,0 +1,103 @@
+"""Laws of the other looks at Toyland, and of the stages that learn from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from vitascope.cli.train import started
+from vitascope.config import override
+from vitascope.recipes import laptop, resolve
+from vitascope.recipes.extensions import KEYFRAME_STRIDE
+from vitascope.recipes.worlds import LabelledConfig, PacedConfig, SolidsConfig
+from vitascope.sample.model import load, load_own
+from vitascope.toyland.scene import COLOURS, LASTING
+from vitascope.train.loop import fit
+from vitascope.types import Request, UserError
+
+STAGES = ("v2v", "tup", "long", "views", "classes")
+SOURCES = [
+    SolidsConfig(size=16),
+    PacedConfig(size=16, num_frames=2, paces=(16.0, 32.0), latest_seconds=1.0),
+    PacedConfig(size=16, num_frames=2, motions=LASTING),
+    LabelledConfig(size=16, num_frames=2),
+]
+
+
+@pytest.mark.parametrize("config", SOURCES)
+def test_a_source_gives_clips_that_depend_on_their_number_alone(config) -> None:
+    source, again = config.build(), config.build()
+    assert source.identity == again.identity
+    assert len({one.build().identity for one in SOURCES}) == len(SOURCES)
+    clip = source.clip(3)
+    assert (clip.num_frames, clip.size) == (config.num_frames, (16, 16))
+    assert torch.equal(clip.pixels, again.clip(3).pixels)
+    assert not torch.equal(clip.pixels, source.clip(4).pixels)
+    assert source.captions(3) == again.captions(3)
+
+
+def test_a_clip_tells_its_pace_and_the_paces_are_drawn_alike_often() -> None:
+    source = PacedConfig(size=8, num_frames=2, paces=(16.0, 32.0)).build()
+    clips = [source.clip(index) for index in range(40)]
+    assert {clip.fps for clip in clips} == {16.0, 32.0}
+    for clip in clips:
+        assert clip.framing is not None and clip.framing.stride == 8.0 / clip.fps
+    assert 8 < sum(clip.fps == 16.0 for clip in clips) < 32
+
+
+def test_of_motions_only_the_wanted_ones_are_shown() -> None:
+    source = PacedConfig(motions=LASTING).build()
+    assert {source.scene(index).things[0].motion for index in range(60)} == set(LASTING)
+
+
+def test_clips_of_a_class_are_said_by_it() -> None:
+    source = LabelledConfig(attribute="colour").build()
+    for index in range(20):
+        assert source.captions(index) == (source.scene(index).things[0].colour,)
+
+
+def test_a_round_has_seven_views() -> None:
+    with pytest.raises(UserError, match="7 views"):
+        SolidsConfig(num_frames=8).build()
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_goes_on_with_the_bundled_model_and_does_its_task(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vitascope.data.cache.CLIPS_PER_SHARD", 2)
+    run = started(resolve(f"laptop:{name}"), "bundled", name)
+    for setting, value in {"steps": 2, "batch": 1, "num_clips": 2}.items():
+        run = override(run, f"stages.{name}.{setting}", str(value))
+    fit(run, tmp_path / "run", only=name)
+    model = load(tmp_path / "run" / "model")
+    picture = torch.rand(3, 64, 64)
+    asked = {
+        "v2v": Request("a red circle", frames=dict.fromkeys(range(4), picture), steps=1),
+        "tup": Request("", frames=dict.fromkeys(range(0, 20, 2), picture), num_frames=20, steps=1),
+        "long": Request("a red circle spins", num_frames=40, steps=1),
+        "views": Request("", frames={0: picture}, steps=1),
+        "classes": Request("red", steps=1),
+    }
+    clip = model.fulfil(asked[name])
+    lengths = {"v2v": 16, "tup": 20, "long": 40, "views": 7, "classes": 16}
+    assert clip.num_frames == lengths[name]
+    assert clip.pixels.isfinite().all()
+
+
+def test_classes_keep_their_own_text_and_backbone_and_take_the_autoencoder() -> None:
+    run = started(resolve("laptop:classes"), "bundled", "classes")
+    stage = run.stages[-1]
+    assert run.at(stage).model.text == resolve("laptop:classes").model.text
+    assert run.at(stage).model.text.names == tuple(COLOURS)  # type: ignore[attr-defined]
+    assert run.at(stage).model.tokenizer == load_own().system.config.tokenizer
+    (origin,) = stage.begins
+    assert origin.weights == ("tokenizer.*",)
+
+
+def test_a_gap_between_keyframes_is_a_window() -> None:
+    defaults = resolve("laptop:long").at(resolve("laptop:long").stages[-1]).model.defaults
+    assert defaults.num_frames == KEYFRAME_STRIDE + 1
+    assert set(STAGES) < set(laptop.RECIPES)
