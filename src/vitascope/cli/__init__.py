@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from vitascope.cli import arena, curate, data, evaluate, judged, leaderboard, make, shelf, train, videos
+from vitascope.cli import ablate, arena, curate, data, evaluate, judged, leaderboard, make, shelf, train, videos
 from vitascope.cli.common import say
 from vitascope.errors import UserError, is_out_of_memory
 from vitascope.train.stop import Stopped
@@ -79,6 +79,7 @@ for command in (
     make.toyland,
     train.train,
     train.plan,
+    ablate.ablate,
     shelf.models,
     shelf.export,
     curate.curate,
