@@ -68,12 +68,18 @@ def results(**rows: list[float]) -> dict[tuple[str, int], dict[str, float]]:
         ("same", [2.0, 2.01, 1.99], "holds"),
         ("same", [3.0, 3.1, 2.9], "does not hold"),
         ("same", [2.0, 3.0, 1.0], "cannot be told"),
+        ("no higher", [1.0, 1.1, 0.9], "holds"),
+        ("no higher", [2.0, 2.01, 1.99], "holds"),
+        ("no higher", [3.0, 3.1, 2.9], "does not hold"),
+        ("no higher", [2.0, 3.0, 1.0], "cannot be told"),
         ("lower", [1.0], "cannot be told"),  # one seed says nothing of others
         ("lower", [], "cannot be told"),
     ],
 )
 def test_a_claim_holds_where_its_whole_interval_lies(expected: str, left: list[float], verdict: str) -> None:
-    found = find(claim(expected, margin=0.1 if expected == "same" else 0.0), results(left=left, right=[2.0] * 3))
+    found = find(
+        claim(expected, margin=0.1 if expected in ("same", "no higher") else 0.0), results(left=left, right=[2.0] * 3)
+    )
     assert found.verdict == verdict
     assert len(found.differences) == len(left)
 

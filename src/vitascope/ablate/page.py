@@ -26,8 +26,8 @@ def _head(table: Table, results: Results, seconds: Mapping[tuple[str, int], floa
     yield (
         f"Measured: {sum(n > 0 for n in seeds.values())} of {len(seeds)} rows, {told} seeds each, in "
         f"{sum(seconds.values()) / 60:.0f} minutes of work in all. Intervals are of the mean over seeds, 95 %, by "
-        "Student's t; differences are taken within a seed. A claim *holds* if the interval lies wholly on the expected "
-        'side (of "same": wholly within the margin), *does not hold* if wholly on the other, else *cannot be told*.\n'
+        "Student's t; differences are taken within a seed. A claim *holds* if the interval lies wholly where it is "
+        "expected, *does not hold* if wholly elsewhere, and else *cannot be told*.\n"
     )
     yield f"![what was measured]({table.name}.png)\n"
 
@@ -54,7 +54,10 @@ def compared(claim: Claim) -> str:
 
 
 def expected(claim: Claim) -> str:
-    return f"within {number(claim.margin, claim)}" if claim.expected == "same" else claim.expected
+    margin = number(claim.margin, claim)
+    if claim.expected == "same":
+        return f"within {margin}"
+    return f"at most {margin} higher" if claim.expected == "no higher" else claim.expected
 
 
 def number(value: float, claim: Claim) -> str:

@@ -48,7 +48,9 @@ def draw_claims(axes: Axes, table: Table, results: Results) -> None:
         low, high = found.interval
         largest = max((abs(end) for end in (low, high) if math.isfinite(end)), default=abs(found.mean))
         unit = max(largest, claim.margin) or 1.0
-        side = {"higher": (0, 1), "lower": (-1, 0), "same": (-claim.margin / unit, claim.margin / unit)}[claim.expected]
+        margin = claim.margin / unit
+        sides = {"higher": (0, 1), "lower": (-1, 0), "same": (-margin, margin), "no higher": (-1, margin)}
+        side = sides[claim.expected]
         axes.barh(y, side[1] - side[0], 0.8, side[0], color="#e6edf2")
         colour = COLOURS[found.verdict]
         if found.differences:

@@ -15,6 +15,9 @@ from vitascope.types import UserError
 BASE = "base/"
 """As origin of weights: the model that the table is given, wherever it lies."""
 
+Expected = Literal["higher", "lower", "same", "no higher"]
+"""What a claim says of its left side against its right one; the last two but for a margin."""
+
 Name = Annotated[str, pydantic.Field(pattern=r"^[\w.-]+$")]
 
 
@@ -42,15 +45,15 @@ class Side(Config):
 
 
 class Claim(Config):
-    """That one number is higher or lower than another, or that both are the same but for `margin`."""
+    """That one number is higher or lower than another, or that it is no other, or no higher, but for `margin`."""
 
     number: str  # in the list of what the paper says; a letter tells several checks of one claim apart
     says: str
     evidence: str  # what the paper prints
     left: Side
     right: Side
-    expected: Literal["higher", "lower", "same"]  # the left, against the right
-    margin: AmountOrZero = 0.0  # of "same": what counts as no difference
+    expected: Expected
+    margin: AmountOrZero = 0.0  # what counts as no difference
     relative: bool = False  # the difference as a share of the right
 
 

@@ -35,8 +35,10 @@ class Finding:
     @property
     def verdict(self) -> Verdict:
         low, high = self.interval
+        margin = self.claim.margin
+        if self.claim.expected == "no higher":
+            return told(high <= margin, low > margin)
         if self.claim.expected == "same":
-            margin = self.claim.margin
             return told(-margin <= low and high <= margin, low > margin or high < -margin)
         if self.claim.expected == "lower":
             low, high = -high, -low

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vitascope.ablate.table import BASE, Row
+from vitascope.ablate.table import BASE, Claim, Expected, Row, Side
 from vitascope.backbones.stiv import StivConfig
 from vitascope.config import Config
 from vitascope.recipes.toyland import ToylandConfig
@@ -48,3 +48,19 @@ def clips(steps: int, **changes: object) -> VideoStage:
     """A stage of clips."""
     usual = {"name": "t2v", "batch": 16, "learning_rate": 2e-3}
     return VideoStage.model_validate({**usual, "steps": steps, "num_clips": NUM_CLIPS, "warmup_steps": 40, **changes})
+
+
+def claim(
+    number: str,
+    left: str,
+    right: str,
+    expected: Expected,
+    says: str,
+    evidence: str,
+    margin: float = 0.0,
+    metric: str = "error",
+) -> Claim:
+    """Of one number of two rows; errors are compared by share."""
+    sides = {"left": Side(row=left, metric=metric), "right": Side(row=right, metric=metric)}
+    told = {"number": number, "says": says, "evidence": evidence, "expected": expected, "margin": margin}
+    return Claim.model_validate({**told, **sides, "relative": "error" in metric})
