@@ -25,7 +25,7 @@ def _head(table: Table, results: Results, seconds: Mapping[tuple[str, int], floa
     told = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     yield (
         f"Measured: {sum(n > 0 for n in seeds.values())} of {len(seeds)} rows, {told} seeds each, in "
-        f"{sum(seconds.values()) / 60:.0f} minutes of work in all. Intervals are of the mean over seeds, 95 %, by "
+        f"{sum(seconds.values()) / 60:.0f} minutes on the clock. Intervals are of the mean over seeds, 95 %, by "
         "Student's t; differences are taken within a seed. A claim *holds* if the interval lies wholly where it is "
         "expected, *does not hold* if wholly elsewhere, and else *cannot be told*.\n"
     )
