@@ -93,13 +93,14 @@ def result_of(row: Row, seed: int, place: Place, budget: Budget, say: Callable[[
     except NonFinite as error:
         say(f"{row.name}, seed {seed}: {error}")
         return {"metrics": {"diverged": 1.0}, "seconds": round(time.monotonic() - begun, 1), "diverged": str(error)}
+    model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     spent = time.monotonic() - begun
     metrics: dict[str, float] = {} if row.run is None else {"diverged": 0.0}
     with torch.no_grad():
         for one in row.measures:
             if not isinstance(one, Measure):
                 raise UserError(f"row {row.name}: {type(one).__name__} measures nothing")
-            metrics |= one.measure(model.eval(), seed)
+            metrics |= one.measure(model, seed)
     return {"metrics": metrics, "seconds": round(time.monotonic() - begun, 1), "training_seconds": round(spent, 1)}
 
 
