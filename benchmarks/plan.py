@@ -23,7 +23,7 @@ from vitascope.plan.walking import size_of
 from vitascope.recipes import resolve
 from vitascope.train.stages import Run, Stage
 
-STAGES = "laptop:stiv/autoencoder", "laptop:stiv/t2i", "laptop:stiv/ti2v"
+STAGES = "laptop:stiv/autoencoder", "laptop:ladder/t2i_64", "laptop:stiv/ti2v"
 HERE = Device("cpu", 8.0, 1e11, 1e11, utilisation=0.5, is_gpu=False)  # its rates are of no account here
 
 

@@ -134,7 +134,7 @@ class GuidedLength(Config):
         shown = held_out(model, self.data, self.num, seed, self.task, 1, images=False, silent=False)
         noise = torch.randn(shown.clean.shape, generator=generator_for(seed, "held out")).to(shown.clean)
         path, made = model.objective.path, ~shown.cond.known
-        found = {}
+        found: dict[str, float] = {}
         for level in self.levels:
             levels = torch.full(shown.clean.shape[:2], level, device=shown.clean.device)
             z = mix(path, Estimate(shown.clean, noise), levels)
