@@ -14,7 +14,7 @@ import torch
 
 from tiny import StripesConfig, save_tiny, tiny_model
 from vitascope.ablate.folder import LOCKS, read_results, settle, taken, write_result
-from vitascope.ablate.measures import GuidedLength, HeldOutError, Sampled, held_out, same_noisiness
+from vitascope.ablate.measures import GuidedLength, HeldOutError, Sampled, energy_distance, held_out, same_noisiness
 from vitascope.ablate.report import publish
 from vitascope.ablate.run import Budget, Place, ablate, settings_of
 from vitascope.ablate.table import BASE, Claim, Row, Side, Table, begun_with
@@ -240,7 +240,7 @@ def told_by(measure: Config) -> set[str]:
     if isinstance(measure, GuidedLength):
         return {f"{what} at {level:g}" for what in ("guided length", "plain length", "gap") for level in measure.levels}
     assert isinstance(measure, Sampled)
-    names = {"distance", "contrast", "oracle all", "oracle colour"}
+    names = {"energy distance", "contrast", "oracle all", "oracle colour"}
     if not measure.images:
         names |= {"motion energy", "dynamic degree", "smoothness"}
         names |= {"error of pixels"} if measure.task != "text" else set()
@@ -296,3 +296,10 @@ def test_sampled_clips_are_measured_in_every_way(tmp_path: Path, images: bool) -
     assert told_by(asked) - {"here oracle colour"} <= {*told} and all(map(math.isfinite, told.values()))
     assert told == asked.measure(model, 0)
     assert told != asked.measure(model, 1)
+
+
+def test_sets_of_one_law_are_at_no_distance_and_others_apart() -> None:
+    one, other = torch.randn(2, 200, 5, generator=generator_for(0, "sets"))
+    assert abs(energy_distance(one, other)) < 0.05
+    far = [energy_distance(one, other + shift) for shift in (0.5, 1.0, 2.0)]
+    assert far == sorted(far) and far[0] > 0.05

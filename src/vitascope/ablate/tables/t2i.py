@@ -34,7 +34,7 @@ def table(base: ModelConfig) -> Table:
         ),
         rows=rows(base),
         claims=CLAIMS,
-        shown=("error", "distance", "renormed distance", "oracle colour", "oracle background"),
+        shown=("error", "energy distance", "renormed energy distance", "oracle colour", "oracle background"),
     )
 
 
@@ -106,8 +106,8 @@ CLAIMS = (
         number="8",
         says="renorm improves guided pictures, by inference alone",
         evidence="FID 24.96 to 21.16",
-        left=Side(row="flow", metric="renormed distance"),
-        right=Side(row="flow", metric="distance"),
+        left=Side(row="flow", metric="renormed energy distance"),
+        right=Side(row="flow", metric="energy distance"),
         expected="lower",
     ),
 )
