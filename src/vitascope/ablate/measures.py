@@ -239,7 +239,7 @@ def distance(model: VideoModel, made: Sequence[Clip], truths: Sequence[Clip]) ->
 
 
 def energy_distance(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"]) -> float:
-    """Székely and Rizzo 2013. Unbiased, so that it can fall below zero; one row far off counts by its distance alone."""
+    """Székely and Rizzo 2013. Unbiased, so that it can fall below zero; a row far off counts by its distance alone."""
     return (2 * torch.cdist(real, fake).mean() - within(real) - within(fake)).item()
 
 
