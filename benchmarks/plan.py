@@ -16,7 +16,7 @@ import time
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
-from vitascope.plan.calibrating import step_seconds, stepper
+from vitascope.plan.calibrating import Stepper, step_seconds
 from vitascope.plan.devices import Device
 from vitascope.plan.needs import stage_needs
 from vitascope.plan.walking import size_of
@@ -29,7 +29,7 @@ HERE = Device("cpu", 8.0, 1e11, 1e11, utilisation=0.5, is_gpu=False)  # its rate
 
 def measured(run: Run, stage: Stage, steps: int) -> tuple[float, int]:
     """The best seconds of a step, and the most bytes: those held before, and what a step adds to them."""
-    take = stepper(run, stage)
+    take = Stepper(run, stage)
     take()
     best = float("inf")
     for _ in range(steps):

@@ -32,7 +32,7 @@ def step_seconds(run: Run, stage: Stage, seconds: float = 5.0, clock: Clock = ti
     alone (`time.process_time`, with one thread), which is right on a machine that is busy.
     """
     sizes = sorted({max(stage.batch // less, 1) for less in LESS})
-    takes = [stepper(run, stage.model_copy(update={"batch": size})) for size in sizes]
+    takes = [Stepper(run, stage.model_copy(update={"batch": size})) for size in sizes]
     for take in takes:
         take()  # the first one is slower
     best = [float("inf")] * len(sizes)
@@ -48,31 +48,32 @@ def step_seconds(run: Run, stage: Stage, seconds: float = 5.0, clock: Clock = ti
     return best[1] + each * (stage.batch - sizes[1])
 
 
-def stepper(run: Run, stage: Stage) -> Callable[[], None]:
-    """Steps of a stage with a model of its own, as `train.loop` takes them: each call is the next."""
-    run = run.at(stage)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = initialised(run.model, run.seed).to(device)
-    course = _course(run, stage, model)
-    module = course.module.train()
-    parameters = learned(module)
-    optimizer = stage.optimizer.build(module, stage.learning_rate)  # type: ignore[attr-defined]
-    average, cast = MovingAverage(module, stage.ema_decay), autocast(run.precision, device)
-    steps = iter(range(stage.steps))
+class Stepper:
+    """Steps of a stage, as `train.loop` takes them: each call is the next. Holds all that training holds."""
 
-    def take() -> None:
-        with cast():
-            loss = course.loss(next(steps, 0))
+    def __init__(self, run: Run, stage: Stage) -> None:
+        run = run.at(stage)
+        self.stage, self.step = stage, 0
+        self.model = initialised(run.model, run.seed).to("cuda" if torch.cuda.is_available() else "cpu")
+        self.course = _course(run, stage, self.model)
+        self.module = self.course.module.train()
+        self.parameters = learned(self.module)
+        self.optimizer = stage.optimizer.build(self.module, stage.learning_rate)  # type: ignore[attr-defined]
+        self.average = MovingAverage(self.module, stage.ema_decay)
+        self.cast = autocast(run.precision, self.model.device)
+
+    def __call__(self) -> None:
+        with self.cast():
+            loss = self.course.loss(self.step)
         loss.total.backward()
-        norm = nn.utils.get_total_norm([one.grad for one in parameters if one.grad is not None])
-        nn.utils.clip_grads_with_norm_(parameters, stage.clip_norm, norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        average.update(module)
-        if device.type == "cuda":
+        norm = nn.utils.get_total_norm([one.grad for one in self.parameters if one.grad is not None])
+        nn.utils.clip_grads_with_norm_(self.parameters, self.stage.clip_norm, norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.average.update(self.module)
+        self.step += 1
+        if self.model.device.type == "cuda":
             torch.cuda.synchronize()
-
-    return take
 
 
 def _course(run: Run, stage: Stage, model: VideoModel) -> Course:
