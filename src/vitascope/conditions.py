@@ -45,6 +45,15 @@ class Conditions:
         """Put the known frames, clean, into a noisy video (STIV, section 2.2: frame replacement)."""
         return torch.where(per_frame(self.known), self.frames.to(z.dtype), z)
 
+    def mean_of_made(
+        self, error: Float[Tensor, "b t h w"], visible: Bool[Tensor, "b *t h w"] | None = None
+    ) -> Float[Tensor, ""]:
+        """The mean over the frames to be made and, of those, the visible cells (alike in all frames, or of each)."""
+        counts = (~self.known)[:, :, None, None].expand_as(error)
+        if visible is not None:
+            counts = counts & (visible if visible.ndim == 4 else visible[:, None])
+        return (error * counts).sum() / counts.sum().clamp_min(1)
+
 
 def micro_conditions(framings: Sequence[Framing], num_frames: int) -> Float[Tensor, "b m"]:
     """What a model is told of how clips were cut, in the order of MICRO, and how many frames it sees of each."""

@@ -64,6 +64,37 @@ class Cosine:
         return -math.pi / 2 * self.sigma(level), math.pi / 2 * self.alpha(level)
 
 
+@dataclass(frozen=True)
+class ScaledLinear:
+    """Variance-preserving, with Stable Diffusion's rate of noise: its root grows evenly with the level.
+
+    The product of 1 - beta over the steps of the discrete schedule is here the exponential of an integral.
+    """
+
+    first_beta: float
+    last_beta: float
+    num_steps: float
+
+    def alpha(self, level: Tensor) -> Tensor:
+        return torch.exp(-self._spent(level) / 2)
+
+    def sigma(self, level: Tensor) -> Tensor:
+        return torch.sqrt(-torch.expm1(-self._spent(level)))
+
+    def slopes(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        alpha, half = self.alpha(level), self._root(level) ** 2 * self.num_steps / 2
+        return -half * alpha, half * alpha**2 / self.sigma(level).clamp_min(SMALLEST)
+
+    def _root(self, level: Tensor) -> Tensor:
+        low, high = self.first_beta**0.5, self.last_beta**0.5
+        return low + level * (high - low)
+
+    def _spent(self, level: Tensor) -> Tensor:
+        """The integral of beta: of a square of something that grows evenly."""
+        low, slope = self.first_beta**0.5, self.last_beta**0.5 - self.first_beta**0.5
+        return self.num_steps * (low**2 * level + low * slope * level**2 + slope**2 * level**3 / 3)
+
+
 @dataclass(frozen=True, eq=False)
 class Estimate:
     """What a model believes both ends of the path to be, given a noisy video between them."""

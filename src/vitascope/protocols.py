@@ -46,7 +46,8 @@ class TextEncoder(Protocol):
 class Denoiser(Protocol):
     """A backbone: from a noisy video and its level to a prediction of the same shape.
 
-    `visible` names the latent cells that a backbone which can hide tokens shall see; None asks for no hiding.
+    `visible` names the latent cells that a backbone which can hide tokens shall see, alike in all frames
+    or of each; None asks for no hiding.
     """
 
     blocks: nn.ModuleList  # the only thing that sharding, checkpointing and compiling need to know
@@ -56,7 +57,7 @@ class Denoiser(Protocol):
         z: Float[Tensor, "b t c h w"],
         level: Float[Tensor, "b t"],
         cond: Conditions,
-        visible: Bool[Tensor, "b h w"] | None = None,
+        visible: Bool[Tensor, "b *t h w"] | None = None,
     ) -> Float[Tensor, "b t c h w"]: ...
 
 
@@ -76,7 +77,7 @@ class Objective(Protocol):
         clean: Float[Tensor, "b t c h w"],
         cond: Conditions,
         rng: torch.Generator,
-        visible: Bool[Tensor, "b h w"] | None = None,
+        visible: Bool[Tensor, "b *t h w"] | None = None,
     ) -> Loss: ...
 
     def estimate(

@@ -73,6 +73,7 @@ class Lesson(Config):
     frame_dropout: Share = 0.08  # STIV: independent of the text
     blank_dropout: Share = 0.0  # known frames whose latents are zero: the negative of "blank" guidance
     mask_share: Share = 0.0  # MaskDiT: share of the spatial tokens hidden from the main blocks
+    time_mask_share: Share = 0.0  # and of the cubes in time, which STIV found harmful (its figure 6a)
 
 
 class ModelConfig(Config):
@@ -144,9 +145,13 @@ class VideoModel(nn.Module):
         if lesson.blank_dropout > 0:
             blank = (torch.rand(b, generator=rng) < lesson.blank_dropout).to(self.device)
             cond = replace(cond, frames=torch.where(blank[:, None, None, None, None], 0, cond.frames))
-        if lesson.mask_share == 0:
+        if lesson.mask_share == lesson.time_mask_share == 0:
             return self.objective.loss(self.backbone, clean, cond, rng)
-        visible = tube_mask(b, h, w, self.backbone.config.patch[1], lesson.mask_share, rng).to(self.device)
+        frames, side = self.backbone.config.patch
+        visible = tube_mask(b, h, w, side, lesson.mask_share, rng).to(self.device)
+        if lesson.time_mask_share and t > 1:
+            shown = visible_frames(b, t, frames, lesson.time_mask_share, rng).to(self.device)
+            visible = visible[:, None] & shown[:, :, None, None]
         return self.objective.loss(self.backbone, clean, cond, rng, visible)
 
     def conditions(
@@ -179,6 +184,13 @@ class VideoModel(nn.Module):
 def repeated(text: TextFeatures, times: int) -> TextFeatures:
     """What is said of one caption, for so many clips."""
     return TextFeatures(*(part.expand(times, *part.shape[1:]) for part in (text.tokens, text.mask, text.pooled)))
+
+
+def visible_frames(b: int, t: int, frames: int, share: float, rng: torch.Generator) -> Bool[Tensor, "b t"]:
+    """Visible frames: all but `share` of the cubes in time, the same number in each sample."""
+    cubes = -(-t // frames)
+    rank = torch.rand(b, cubes, generator=rng).argsort(1).argsort(1)
+    return (rank < max(round((1 - share) * cubes), 1)).repeat_interleave(frames, 1)[:, :t]
 
 
 def tube_mask(b: int, h: int, w: int, side: int, share: float, rng: torch.Generator) -> Bool[Tensor, "b h w"]:

@@ -30,6 +30,9 @@ SWITCHES = {
     "both": {"positions": "both"},
     "no micro-conditions": {"micro_conditions": False},
     "extrapolated": {"interpolate_positions": False},
+    "text per frame": {"text_per_frame": True},
+    "image beside the text": {"image_context": "linear"},
+    "image through convolutions": {"image_context": "resnet"},
     "tail": {"tail_blocks": 1},
 }
 
@@ -388,6 +391,55 @@ def test_hidden_tokens_know_where_they_are(positions):
     patches = rearrange(answer(model, z, visible=visible), "1 t c (h p) (w q) -> (h w) (t c p q)", p=2, q=2)
     apart = torch.cdist(patches, patches) + torch.eye(16)
     assert apart.min() > 1e-4
+
+
+@pytest.mark.parametrize("projection", ["linear", "resnet"])
+def test_the_first_frame_is_heard_beside_the_text_only_where_it_is_known(projection):
+    model, z, cond = trained(image_context=projection), draw(2, 4, 4, 8, 8), conditions(2, 4)
+    frames = draw(2, 4, 4, 8, 8, name="given")
+    unknown = answer(model, z, cond=replace(cond, frames=frames))
+    torch.testing.assert_close(unknown, answer(model, z, cond=cond))
+    known = torch.tensor([[True, False, False, False], [False] * 4])
+    told = answer(model, z, cond=replace(cond, frames=frames, known=known))
+    torch.testing.assert_close(told[1], unknown[1])
+    assert not torch.allclose(told[0], unknown[0], atol=1e-3)
+    mirrored = answer(model, z, cond=replace(cond, frames=frames.flip(-1), known=known))
+    assert not torch.allclose(told[0], mirrored[0], atol=1e-4)  # where things are in it is heard
+
+
+def in_time(*seen: int, t: int = 8) -> Tensor:
+    """Half of the places, in some of the frames."""
+    return half(1)[:, None] & torch.tensor([frame in seen for frame in range(t)])[None, :, None, None]
+
+
+@pytest.mark.parametrize(
+    "switches", [{}, {"positions": "sincos"}, {"shared_modulation": False}, {"modulate_time": True}]
+)
+def test_frames_can_be_hidden_too_and_then_have_no_influence(switches):
+    model, z = trained(tail_blocks=1, **switches), draw(1, 8, 4, 8, 8)
+    all_frames = half(1)[:, None].expand(-1, 8, -1, -1)
+    torch.testing.assert_close(answer(model, z, visible=all_frames), answer(model, z, visible=half(1)))
+    visible = in_time(0, 1, 6, 7)  # cubes of two frames
+    other = torch.where(visible[:, :, None], z, 99.0)
+    torch.testing.assert_close(answer(model, other, visible=visible), answer(model, z, visible=visible))
+    assert not torch.allclose(answer(model, z, visible=in_time(0, 1, 4, 5)), answer(model, z, visible=visible))
+
+
+def test_frames_that_are_seen_keep_their_places_in_time():
+    model, z = trained(tail_blocks=0), draw(1, 4, 4, 8, 8)
+    model.mask_token = nn.Parameter(torch.zeros(model.config.width))  # no block after the hidden cubes came back
+    level = torch.full((1, 8), 0.4)
+    apart = torch.cat([z[:, :2], draw(1, 4, 4, 8, 8, name="hidden"), z[:, 2:]], 1)
+    seen = torch.ones(1, 8, 8, 8, dtype=torch.bool)
+    seen[:, 2:6] = False
+    with torch.no_grad():
+        gapped = model(apart, level, conditions(1, 8), seen)
+    near = answer(model, z)
+    assert not torch.allclose(gapped[:, [0, 1, 6, 7]], near)  # three cubes apart is not next to each other
+    own = trained(tail_blocks=0, temporal=False)
+    own.mask_token = nn.Parameter(torch.zeros(own.config.width))
+    with torch.no_grad():
+        torch.testing.assert_close(own(apart, level, conditions(1, 8), seen)[:, [0, 1, 6, 7]], answer(own, z))
 
 
 def test_masks_that_cannot_be_used_are_refused():

@@ -185,3 +185,18 @@ def test_a_network_that_knows_the_answer_finds_clean_and_noise_from_any_level():
         ends = FLOW.estimate(Network(lambda z, level: noise - clean), z, level, conditions())
         torch.testing.assert_close(ends.clean, clean)
         torch.testing.assert_close(ends.noise, noise)
+
+
+def test_frames_may_be_left_in_their_noise_and_then_be_asked_for_too():
+    clean, known = draw(B, T, C, H, W), conditions(known=(0,))
+    plain, hidden = Network(), Network()
+    loss(plain, clean, known)
+    loss(hidden, clean, known, flow=FlowConfig(place_known=False).build())
+    torch.testing.assert_close(plain.shown[-1][0][:, 0], known.frames[:, 0])
+    torch.testing.assert_close(plain.shown[-1][0][:, 1:], hidden.shown[-1][0][:, 1:])
+    assert not torch.allclose(hidden.shown[-1][0][:, 0], known.frames[:, 0])
+    wanted = noise_shown(hidden, clean) - clean
+    off = torch.cat([wanted[:, :1] + 1, wanted[:, 1:]], 1)  # wrong in the known frame alone
+    for known_loss, expected in ((False, 0.0), (True, 1 / T)):
+        flow = FlowConfig(place_known=False, known_loss=known_loss).build()
+        assert loss(Network(lambda z, level: off), clean, known, flow=flow) == pytest.approx(expected, abs=1e-5)

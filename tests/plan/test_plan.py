@@ -17,6 +17,7 @@ from vitascope.backbones.stiv import XL, XXL, M, StivConfig
 from vitascope.conditions import micro_conditions
 from vitascope.config import Config
 from vitascope.plan import needs, report
+from vitascope.plan.calibrating import step_seconds, timed_here
 from vitascope.plan.devices import DEVICES, Device, device, gpu
 from vitascope.plan.parts import outline
 from vitascope.plan.walking import walking
@@ -25,7 +26,7 @@ from vitascope.system import Lesson, VideoModel
 from vitascope.text.pretrained import PretrainedTextConfig
 from vitascope.train.initialise import initialised
 from vitascope.train.loop import fit
-from vitascope.train.muon import MuonConfig
+from vitascope.train.muon import MuonConfig, hidden_matrices
 from vitascope.train.optim import AdafactorConfig, AdamWConfig, MovingAverage
 from vitascope.train.stages import Run, Stage, VideoStage
 from vitascope.types import Batch, Framing, UserError, generator_for
@@ -83,11 +84,48 @@ def test_flops_are_within_a_twentieth_of_those_that_the_paper_prints_where_it_te
         assert printed.share is not None
         rule = printed.share * sum(stage.steps * by_rule(run, stage) for stage in stages)
         assert rule == pytest.approx(printed.flops, rel=0.05), printed.what
-        # Ours projects the text once for a clip. Once for each frame, as where time is folded into the batch:
-        frames = 1 if stages[0].images else 10
-        again = (frames - 1) * 6 * 120 * XL.width * 2 * XL.width * (XL.depth + XL.tail_blocks)
-        flops = sum(stage.steps * (at_full_depth(run, stage) + stage.batch * again) for stage in stages)
+        flops = sum(stage.steps * at_full_depth(run, stage) for stage in stages)
         assert printed.share * flops == pytest.approx(printed.flops, rel=0.05), printed.what
+
+
+def test_a_text_that_is_projected_for_each_frame_costs_more_and_changes_nothing() -> None:
+    clip = some_run(AdamWConfig(), {})
+    frame = altered(clip, backbone=clip.model.backbone.model_copy(update={"text_per_frame": True}))
+    once, often = (needs.stage_needs(run, run.stages[0], PROCESSOR, 1).step_flops for run in (clip, frame))
+    assert once < often
+    made = []
+    for run in (clip, frame):
+        model = initialised(run.model, 0)
+        with torch.no_grad():
+            for place, weights in enumerate(model.parameters()):
+                weights.add_(torch.randn(weights.shape, generator=generator_for(0, "weights", place)), alpha=0.1)
+        z = torch.randn(2, 4, 4, 2, 2, generator=generator_for(0, "video"))
+        known, micro = torch.zeros(2, 4, dtype=torch.bool), micro_conditions([Framing((16, 16))] * 2, 4)
+        cond = model.conditions(("stripes number 1", "the same stripes"), known, z, micro)
+        made.append(model.estimate(z, torch.full((2, 4), 0.5), cond).clean)
+    assert torch.allclose(*made, atol=1e-5)
+
+
+def test_an_optimizer_that_multiplies_matrices_is_counted_once_a_device() -> None:
+    plain, turned = (some_run(optimizer, {}) for optimizer in (AdamWConfig(), MuonConfig()))
+    assert needs.stage_needs(plain, plain.stages[0], H200, 1).update_flops == 0
+    one, four = (needs.stage_needs(turned, turned.stages[0], H200, number) for number in (1, 4))
+    assert one.update_flops == four.update_flops > 0
+    matrices = [weight for weight, _ in hidden_matrices(initialised(turned.model, 0).backbone)]
+    least = sum(5 * 2 * 2 * weight.numel() * min(weight.shape) for weight in matrices)  # x x^T and its use, five times
+    assert least / 3 < one.update_flops < 3 * least  # what is fused is turned apart, and the square comes to it
+    assert four.device_flops(4) == pytest.approx(one.step_flops / 4 + one.update_flops, rel=0.02)
+
+
+def test_a_step_is_foretold_from_smaller_ones_that_were_taken() -> None:
+    run = some_run(AdamWConfig(), {})
+    seconds = iter(float(n) for n in range(10**6))
+    foretold = step_seconds(run, run.stages[0], seconds=3.0, clock=lambda: next(seconds))
+    assert foretold == 1.0  # each step between two ticks of this clock, whatever its batch: the line is flat
+    made = report.plan(run, PROCESSOR, timed={"videos": foretold})
+    assert made.hours == pytest.approx(4 * foretold / 3600)
+    with pytest.raises(UserError, match="no GPU: add --gpu cpu"):
+        timed_here(run, H200, 1)
 
 
 def test_what_the_paper_does_not_tell_is_called_an_inference() -> None:

@@ -44,6 +44,8 @@ class StivConfig(Config):
     positions: Literal["rope", "sincos", "both"] = "rope"  # turned in attention, added to the tokens, or both
     micro_conditions: bool = True
     interpolate_positions: bool = True  # False: extrapolate
+    image_context: Literal["none", "linear", "resnet"] = "none"  # how the first frame, if known, joins the text
+    text_per_frame: bool = False  # True: keys and values of the text are made anew for each frame; the same numbers
 
     def build(self) -> Stiv:
         return Stiv(self)
@@ -82,6 +84,7 @@ class Block(ResidualBlock):
             Attention(width, heads, "time", qk_norm=qk_norm, causal=config.causal_time) if config.temporal else None
         )
         self.text = Attention(width, heads, "text", context_width=width, qk_norm=qk_norm)
+        self.text_per_frame = config.text_per_frame
         self.mlp = FeedForward(width)
         self.own = None if config.shared_modulation else Modulation(width, config.num_modulations)
         self.leave_norm = stateless_norm if config.sandwich_norm else nn.Identity()
@@ -117,8 +120,57 @@ class Block(ResidualBlock):
         return torch.addcmul(x, gate, self.leave_norm(y))
 
     def to_text(self, x: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
+        if self.text_per_frame:
+            per_frame = text[:, None].expand(-1, x.shape[1], -1, -1)
+            return self.text(x, context=per_frame, mask=text_mask[:, None].expand(-1, x.shape[1], -1))
         flat = rearrange(x, "b t n d -> b (t n) d")
         return self.text(flat, context=text, mask=text_mask).view_as(x)
+
+
+class FirstFrame(nn.Module):
+    """The first frame as further tokens beside the text: cross attention to the image (STIV's table 3).
+
+    The paper does not say of what the image's tokens are made. Here they are cells of its clean latent, projected by a
+    linear layer or by two residual convolutions before it ("large projection"), with sines and cosines of their places.
+    """
+
+    def __init__(self, config: StivConfig) -> None:
+        super().__init__()
+        self.side, self.width = config.patch[1], config.width
+        channels, width = config.channels, config.width
+        self.convolutions = (
+            nn.ModuleList([nn.Conv2d(channels, width, 3, padding=1), *(Convolutions(width) for _ in range(2))])
+            if config.image_context == "resnet"
+            else nn.ModuleList()
+        )
+        self.enter = nn.Linear((width if self.convolutions else channels) * self.side**2, width)
+
+    def join(
+        self, text: Float[Tensor, "b l d"], mask: Bool[Tensor, "b l"], cond: Conditions
+    ) -> tuple[Float[Tensor, "b m d"], Bool[Tensor, "b m"]]:
+        """The text with the first frame's tokens after it, which are real where that frame is known."""
+        tokens = self(cond.frames[:, 0].to(text.dtype))
+        is_known = cond.known[:, :1].expand(-1, tokens.shape[1])
+        return torch.cat([text, tokens.to(text.dtype)], 1), torch.cat([mask, is_known], 1)
+
+    def forward(self, frame: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n d"]:
+        rows, columns = (torch.arange(size // self.side, device=frame.device) for size in frame.shape[-2:])
+        for layer in self.convolutions:
+            frame = layer(frame)
+        cells = rearrange(frame, "b c (h q) (w r) -> b (h w) (c q r)", q=self.side, r=self.side)
+        places = sincos_2d(rows.float().repeat_interleave(len(columns)), columns.float().repeat(len(rows)), self.width)
+        return self.enter(cells) + places
+
+
+class Convolutions(nn.Module):
+    """A residual block of two convolutions."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.one, self.two = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+
+    def forward(self, x: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:
+        return x + self.two(nn.functional.silu(self.one(nn.functional.silu(x))))
 
 
 class Stiv(nn.Module):
@@ -138,6 +190,7 @@ class Stiv(nn.Module):
         self.micro = nn.Sequential(nn.Linear(64 * len(MICRO), width), nn.SiLU(), nn.Linear(width, width))
         self.pooled = nn.Linear(config.text_width, width)
         self.text = nn.Linear(config.text_width, width)
+        self.image = FirstFrame(config) if config.image_context != "none" else None
         self.modulation = Modulation(width, config.num_modulations) if config.shared_modulation else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth + config.tail_blocks))
         self.mask_token = nn.Parameter(torch.zeros(width)) if config.tail_blocks else None
@@ -163,24 +216,36 @@ class Stiv(nn.Module):
         z: Float[Tensor, "b t c h w"],
         level: Float[Tensor, "b t"],
         cond: Conditions,
-        visible: Bool[Tensor, "b h w"] | None = None,
+        visible: Bool[Tensor, "b *t h w"] | None = None,
     ) -> Float[Tensor, "b t c h w"]:
-        """The velocity. `visible` names the latent cells that the main blocks may see, the same in all frames and the
-        same number in every sample (MaskDiT with a tube mask); None: all of them."""
+        """The velocity. `visible` names the latent cells that the main blocks may see, the same number in every sample:
+        of each frame that is seen at all the same cells (MaskDiT with a tube mask); None: all of them."""
         x, rows, columns = self.cubify(z)  # b s n d, s cubes in time
         signal = self.singleton(level, cond)  # b s d
         shared = self.modulation(signal) if self.modulation else ()
         text, text_mask = self.text(cond.text.tokens.to(self.text.weight.dtype)), cond.text.mask
+        if self.image is not None:
+            text, text_mask = self.image.join(text, text_mask, cond)
         places = self.places(x.shape[1], rows, columns, z.device)
         fixed = self.fixed_places(x.shape[1], rows, columns, z.device).to(x.dtype)  # zero with rotary positions
         x = x + fixed
 
         main = len(self.blocks) - self.config.tail_blocks
-        kept = None if visible is None else self.kept_tokens(visible)
+        tubes, moments = (visible, None) if visible is None or visible.ndim == 3 else self.apart(visible)
+        kept = None if tubes is None else self.kept_tokens(tubes)
         seen, seen_places = (x, places) if kept is None else self.hide(x, kept, places)
+        told, told_shared = signal, shared
+        if moments is not None:
+            seen, told, *told_shared = (at_moments(one, moments) for one in (seen, signal, *shared))
+            seen_places = seen_places[0], None if places[1] is None else places[1][moments][:, None, None]
         for block in self.blocks[:main]:
-            seen = block(seen, signal, shared, text, text_mask, seen_places)
-        x = seen if kept is None else self.restore(seen, kept, self.blank(fixed, x))
+            seen = block(seen, told, tuple(told_shared), text, text_mask, seen_places)
+        if kept is not None:
+            blank = self.blank(fixed, x)
+            x = self.restore(seen, kept, blank if moments is None else at_moments(blank, moments))
+            x = x if moments is None else blank.to(x.dtype).scatter(1, spread(moments, blank), x)
+        else:
+            x = seen
         for block in self.blocks[main:]:
             x = block(x, signal, shared, text, text_mask, places)
 
@@ -262,11 +327,14 @@ class Stiv(nn.Module):
                 "set backbone.tail_blocks to 2 or lesson.mask_share to 0"
             )
         side = self.config.patch[1]
-        whole = rearrange(visible, "b (h q) (w r) -> b (h w) (q r)", q=side, r=side).all(-1)
-        counts = whole.sum(1)
-        if (counts != counts[0]).any():
-            raise ValueError(f"every sample must keep the same number of tokens, got {counts.tolist()}")
-        return whole.nonzero()[:, 1].view(len(whole), -1)
+        return numbers_of(rearrange(visible, "b (h q) (w r) -> b (h w) (q r)", q=side, r=side).all(-1))
+
+    def apart(self, visible: Bool[Tensor, "b t h w"]) -> tuple[Bool[Tensor, "b h w"], Int[Tensor, "b k"]]:
+        """The cells that are visible in any frame, and the numbers of the cubes in time that are."""
+        frames = self.config.patch[0]
+        last = visible[:, -1:].expand(-1, -visible.shape[1] % frames, -1, -1)
+        seen = torch.cat([visible, last], 1).flatten(2).any(-1).unflatten(1, (-1, frames)).all(-1)
+        return visible.any(1), numbers_of(seen)
 
     def hide(
         self, x: Float[Tensor, "b t n d"], kept: Int[Tensor, "b m"], places: tuple[Turns | None, Turns | None]
@@ -289,3 +357,21 @@ class Stiv(nn.Module):
         """Put the kept tokens back among mask tokens."""
         index = kept[:, None, :, None].expand(-1, seen.shape[1], -1, seen.shape[-1])
         return blank.to(seen.dtype).scatter(2, index, seen)
+
+
+def numbers_of(kept: Bool[Tensor, "b n"]) -> Int[Tensor, "b m"]:
+    """Which ones are kept, of each sample as many."""
+    counts = kept.sum(1)
+    if (counts != counts[0]).any():
+        raise ValueError(f"every sample must keep the same number of tokens, got {counts.tolist()}")
+    return kept.nonzero()[:, 1].view(len(kept), -1)
+
+
+def spread(moments: Int[Tensor, "b k"], x: Float[Tensor, "b t ..."]) -> Int[Tensor, "b k ..."]:
+    """Numbers along the second dim of `x`, for all that lies there."""
+    return moments.view(*moments.shape, *[1] * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])
+
+
+def at_moments(x: Float[Tensor, "b t ..."], moments: Int[Tensor, "b k"]) -> Float[Tensor, "b k ..."]:
+    """Only these cubes in time, others in each sample."""
+    return x.gather(1, spread(moments, x))

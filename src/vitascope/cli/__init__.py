@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from vitascope.cli import (
+    ablate,
     arena,
     curate,
     data,
@@ -93,6 +94,7 @@ for command in (
     make.toyland,
     train.train,
     train.plan,
+    ablate.ablate,
     shelf.models,
     shelf.export,
     curate.curate,

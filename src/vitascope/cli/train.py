@@ -65,15 +65,21 @@ def plan(
     gpus: Annotated[int, typer.Option(help="How many; they split the batch.")] = 1,
     gpu: Annotated[str, typer.Option(help="h100, h200, a100, b200, l40s, l4, rtx4090, ..., or cpu.")] = "h100",
     price: Annotated[float | None, typer.Option(help="What one device costs an hour.")] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Time small steps of each stage here, five seconds each.")
+    ] = False,
 ) -> None:
     """Say what a run will need: parameters, FLOPs, memory, time and cost."""
     from rich.console import Console
 
+    from vitascope.plan.calibrating import timed_here
     from vitascope.plan.devices import device
     from vitascope.plan.report import plan as make_plan
     from vitascope.plan.report import print_plan
 
-    print_plan(make_plan(changed(recipe, changes), device(gpu), gpus, price), Console())
+    run, on = changed(recipe, changes), device(gpu)
+    timed = timed_here(run, on, gpus) if calibrate else {}
+    print_plan(make_plan(run, on, gpus, price, timed), Console())
 
 
 def changed(recipe: str, changes: list[str] | None, data: Path | None = None) -> Run:

@@ -19,6 +19,8 @@ class FlowConfig(Config):
 
     mean: float = 0.0  # of the logit of the level; higher trains more on noisy videos
     spread: Amount = 1.0
+    place_known: bool = True  # False: no frame replacement; the backbone must hear of known frames in another way
+    known_loss: bool = False  # True: known frames count in the loss (the "first frame loss" of STIV's table 3)
 
     def build(self) -> FlowMatching:
         return FlowMatching(self)
@@ -37,7 +39,7 @@ class FlowMatching:
         clean: Float[Tensor, "b t c h w"],
         cond: Conditions,
         rng: torch.Generator,
-        visible: Bool[Tensor, "b h w"] | None = None,
+        visible: Bool[Tensor, "b *t h w"] | None = None,
     ) -> Loss:
         """Mean squared error of the velocity over the frames to be made (and, of those, the visible cells).
 
@@ -47,12 +49,10 @@ class FlowMatching:
         drawn = self.config.mean + self.config.spread * torch.randn(b, 1, generator=rng)
         level = torch.sigmoid(drawn).to(clean.device).expand(b, t)
         ends = Estimate(clean, torch.randn(clean.shape, generator=rng).to(clean))
-        z = cond.place(noise.mix(self.path, ends, level))
+        z = self.seen(noise.mix(self.path, ends, level), cond)
         error = (denoise(z, level, cond, visible).float() - noise.velocity(self.path, ends, level)).square().mean(2)
-        counts = (~cond.known)[:, :, None, None].expand_as(error)
-        if visible is not None:
-            counts = counts & visible[:, None]
-        total = (error * counts).sum() / counts.sum().clamp_min(1)
+        counted = cond.without(frames=True) if self.config.known_loss else cond
+        total = counted.mean_of_made(error, visible)
         return Loss(total, {"velocity": total.item()})
 
     def estimate(
@@ -63,5 +63,9 @@ class FlowMatching:
         In every frame the ends mix back to the `z` that came. Of known frames the network was never asked: there they
         mean nothing.
         """
-        velocity = denoise(cond.place(z), level, cond).float()
+        velocity = denoise(self.seen(z, cond), level, cond).float()
         return noise.from_velocity(self.path, velocity, z, level)
+
+    def seen(self, z: Float[Tensor, "b t c h w"], cond: Conditions) -> Float[Tensor, "b t c h w"]:
+        """What the network is shown of a noisy video."""
+        return cond.place(z) if self.config.place_known else z

@@ -17,12 +17,12 @@ from vitascope.plan.walking import Walk, size_of, walking
 from vitascope.sample.generate import FRAMES_DECODED_AT_ONCE
 from vitascope.samplers import guidance as guide
 from vitascope.samplers.solvers import SOLVERS, integrate, levels
-from vitascope.system import Defaults, VideoModel, build, tube_mask
+from vitascope.system import Defaults, VideoModel, build
 from vitascope.text.pretrained import PretrainedText
 from vitascope.train.initialise import freeze
 from vitascope.train.optim import MovingAverage, learned
 from vitascope.train.stages import CaptionStage, Run, Stage, TokenizerStage, VideoStage
-from vitascope.types import Framing, Loss, UserError, generator_for
+from vitascope.types import Batch, Framing, Loss, UserError, generator_for
 
 Shape = tuple[int, ...]
 
@@ -53,11 +53,17 @@ class StageNeeds:
     precision: str
     step_flops: int  # of the whole batch, backward pass included, without what is frozen
     frozen_flops: int  # of a text encoder that does not learn, for the whole batch
+    update_flops: int  # of the optimizer: every device does all of them
     memory: Bytes  # of one device
 
     @property
     def flops(self) -> int:
-        return self.steps * (self.step_flops + self.frozen_flops)
+        """Of the whole stage, as if there were one device."""
+        return self.steps * (self.step_flops + self.frozen_flops + self.update_flops)
+
+    def device_flops(self, num_gpus: int) -> float:
+        """Of one step, on each of so many devices."""
+        return (self.step_flops + self.frozen_flops) / num_gpus + self.update_flops
 
 
 @dataclass(frozen=True)
@@ -108,14 +114,15 @@ def stage_needs(run: Run, stage: Stage, device: Device, num_gpus: int) -> StageN
     with walking(device.is_gpu) as walk:
         model = outline(run.model)
         module, loss, frozen_flops = _lesson(run, share, model, shape, caption, walk)
-        flops, held = _step(stage, model, module, loss, precision, walk)
-    return StageNeeds(stage.name, stage.steps, stage.batch, precision, flops * num_gpus, frozen_flops * num_gpus, held)
+        passes, update, held = _step(stage, model, module, loss, precision, walk)
+    frozen, learning = frozen_flops * num_gpus, (passes - frozen_flops) * num_gpus
+    return StageNeeds(stage.name, stage.steps, stage.batch, precision, learning, frozen, update, held)
 
 
 def _step(
     stage: Stage, model: VideoModel, module: nn.Module, loss: Callable[[], Loss], precision: str, walk: Walk
-) -> tuple[int, Bytes]:
-    """As `train.loop` takes it; FLOPs and bytes."""
+) -> tuple[int, int, Bytes]:
+    """As `train.loop` takes it; FLOPs of the passes, of the optimizer, and bytes."""
     module.train()
     parameters = learned(module)
     optimizer = stage.optimizer.build(module, stage.learning_rate)  # type: ignore[attr-defined]
@@ -129,10 +136,12 @@ def _step(
     total.backward()
     flops, most_in_passes = walk.flops - flops, walk.most
     walk.forget_peak()
+    update = walk.flops
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
     nn.utils.clip_grads_with_norm_(parameters, stage.clip_norm, norm)
     optimizer.step()
+    update = walk.flops - update
     states = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]
     kept = size_of(states)
     held = Bytes(
@@ -149,7 +158,7 @@ def _step(
         # From the second step on the optimizer's states are there in the passes too.
         peak=max(most_in_passes + kept, walk.most),
     )
-    return flops, held
+    return flops, update, held
 
 
 def _lesson(
@@ -172,30 +181,27 @@ def _lesson(
     num_frames = 1 if stage.images else latents.shape[1]
     clean = torch.empty(stage.batch, num_frames, *latents.shape[2:])
     b, t, _, h, w = clean.shape
-    micro = micro_conditions([Framing((shape[-1], shape[-2]))] * b, t)
-    known = torch.zeros(b, t, dtype=torch.bool)
     # Captions that several pictures share are read once; blanks make the others differ, and nothing else of them.
-    captions = [caption + " " * (place // (stage.pictures if stage.images else 1)) for place in range(b)]
-    side, hidden = model.backbone.config.patch[1], stage.lesson.mask_share
-    walk.visible = max(round((1 - hidden) * (h // side) * (w // side)), 1)  # as in tube_mask
+    captions = tuple(caption + " " * (place // (stage.pictures if stage.images else 1)) for place in range(b))
+    batch = Batch(clean, captions, micro_conditions([Framing((shape[-1], shape[-2]))] * b, t))
+    frames, side = model.backbone.config.patch
+    cubes, tokens = -(-t // frames), (h // side) * (w // side)
+    shares = {cubes: stage.lesson.time_mask_share, tokens: stage.lesson.mask_share}
+    walk.visible = {number: max(round((1 - share) * number), 1) for number, share in shares.items()}
 
     freeze(model, stage.frozen)
     module = nn.ModuleDict({"text": model.text, "backbone": model.backbone})
-
-    def loss_of(cond: Conditions) -> Loss:
-        visible = (tube_mask(b, h, w, side, hidden, rng),) if hidden else ()
-        return model.objective.loss(model.backbone, clean, cond, rng, *visible)
-
-    if any(True for _ in model.text.parameters()):
-        return module, lambda: loss_of(model.conditions(captions, known, clean, micro)), 0
-    cond = model.conditions(captions, known, clean, micro)  # beforehand: equal captions would be counted as one
-    return module, lambda: loss_of(cond), b * _caption_flops(model, caption, walk)
+    is_frozen = not any(True for _ in model.text.parameters())
+    reading = _reading_flops(model, batch, walk) if is_frozen else 0
+    return module, lambda: model.loss(batch, stage.lesson, rng), reading
 
 
-def _caption_flops(model: VideoModel, caption: str, walk: Walk) -> int:
+def _reading_flops(model: VideoModel, batch: Batch, walk: Walk) -> int:
+    """Of the text encoder in a lesson."""
     before = walk.flops
     with torch.no_grad():
-        model.text([caption])
+        model.text([""])
+        model.read(batch.captions)
     return walk.flops - before
 
 

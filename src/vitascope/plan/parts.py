@@ -42,8 +42,8 @@ class FullLength:
         self.max_tokens = max_tokens
 
     def __call__(self, caption: str, verbose: bool = False) -> Any:
-        # The empty caption is another one: equal ids would be encoded once.
-        return SimpleNamespace(input_ids=[int(not caption), *[1] * (self.max_tokens - 1)])
+        # Captions of different lengths are different ones: equal ids would be encoded once.
+        return SimpleNamespace(input_ids=[len(caption), *[1] * (self.max_tokens - 1)])
 
 
 def outline(config: ModelConfig) -> VideoModel:

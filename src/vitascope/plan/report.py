@@ -35,6 +35,7 @@ class Plan:
     stages: tuple[StageNeeds, ...]
     sampling: SamplingNeeds
     cache: CacheNeeds | None
+    timed: Mapping[str, float]  # seconds of a step of stages, foretold from smaller ones that were taken here
     advice: tuple[str, ...]  # for each stage that does not fit, what would make it
     paper: tuple[str, ...]  # the paper's numbers for this preset beside ours
 
@@ -43,7 +44,9 @@ class Plan:
         return sum(stage.flops for stage in self.stages)
 
     def seconds(self, stage: StageNeeds) -> float:
-        return stage.flops / (self.num_gpus * self.device.rate(stage.precision))
+        """Of all steps of a stage: as timed, or by the rate that is assumed."""
+        timed = self.timed.get(stage.name)
+        return stage.steps * (timed or stage.device_flops(self.num_gpus) / self.device.rate(stage.precision))
 
     @property
     def hours(self) -> float:
@@ -54,8 +57,17 @@ class Plan:
         return None if self.hourly_price is None else self.hours * self.num_gpus * self.hourly_price
 
 
-def plan(run: Run, device: Device, num_gpus: int = 1, hourly_price: float | None = None) -> Plan:
-    """Walk one step of every stage and one video, without numbers; nothing is downloaded, allocated or trained."""
+def plan(
+    run: Run,
+    device: Device,
+    num_gpus: int = 1,
+    hourly_price: float | None = None,
+    timed: Mapping[str, float] | None = None,
+) -> Plan:
+    """Walk one step of every stage and one video, without numbers; nothing is downloaded, allocated or trained.
+
+    `timed`: seconds of a step of stages that were timed (`calibrating.py`).
+    """
     if num_gpus < 1:
         raise UserError(f"--gpus must be at least 1, got {num_gpus}")
     if num_gpus > 1 and not device.is_gpu:
@@ -73,6 +85,7 @@ def plan(run: Run, device: Device, num_gpus: int = 1, hourly_price: float | None
         stages,
         sampling_needs(at_last, device),
         cache_needs(run),
+        timed or {},
         tuple(_advice(run, stages, device, num_gpus)),
         tuple(beside_paper(run, stages)),
     )
@@ -156,7 +169,8 @@ def _rates(device: Device) -> str:
     else:
         peak = f"{_rate(device.bf16)} in bf16, {_rate(device.fp32)} in fp32"
     return (
-        f"{device.memory_gib:.0f} GiB, {peak} ({origin}), of which a step is assumed to reach {device.utilisation:.0%}"
+        f"{device.memory_gib:.0f} GiB, {peak} ({origin}), of which a step is assumed to reach {device.utilisation:.0%} "
+        "(*: unless it was timed)"
     )
 
 
@@ -169,6 +183,7 @@ def _stages_table(made: Plan) -> Table:
         "precision",
         "FLOPs a step",
         "text, frozen",
+        "optimizer",
         "FLOPs",
         "s a step",
         "hours",
@@ -177,9 +192,11 @@ def _stages_table(made: Plan) -> Table:
     for stage in made.stages:
         seconds = made.seconds(stage)
         frozen = f"{stage.frozen_flops:.2e}" if stage.frozen_flops else ""
+        assumed = "" if stage.name in made.timed else "*"
         table.add_row(
             stage.name, f"{stage.steps:,}", f"{stage.batch:,}", stage.precision, f"{stage.step_flops:.2e}", frozen,
-            f"{stage.flops:.2e}", f"{seconds / stage.steps:.3g}", f"{seconds / 3600:,.2f}",
+            f"{stage.update_flops:.2e}", f"{stage.flops:.2e}", f"{seconds / stage.steps:.3g}{assumed}",
+            f"{seconds / 3600:,.2f}",
         )  # fmt: skip
     return table
 

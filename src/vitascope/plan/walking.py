@@ -26,13 +26,13 @@ class Walk(TorchDispatchMode):
     that are still alive; and the most of them there ever were.
 
     Questions for numbers, which fake tensors cannot answer, are answered so that a step takes its usual way: numbers
-    are one, tests fail, and of a mask over tokens `visible` are true in each row.
+    are one, tests fail, and of a mask over so many tokens `visible` tells how many are true in each row.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.flops = self.alive = self.most = 0
-        self.visible = 0
+        self.visible: dict[int, int] = {}
         self._sizes: dict[int, int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -40,7 +40,7 @@ class Walk(TorchDispatchMode):
             kind = args[0].dtype
             return False if kind == torch.bool else 1.0 if kind.is_floating_point else 1
         if func is aten.nonzero.default:
-            return torch.empty(len(args[0]) * self.visible, args[0].ndim, dtype=torch.int64)
+            return torch.empty(len(args[0]) * self.visible[args[0].shape[1]], args[0].ndim, dtype=torch.int64)
         result = func(*args, **(kwargs or {}))
         if func.overloadpacket in flop_registry:
             self.flops += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=result)

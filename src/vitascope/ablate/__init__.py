@@ -1,0 +1,1 @@
+"""Tables of variants at equal budget, and what they say of the claims that they were made to check."""

@@ -1,0 +1,85 @@
+"""What seeds say of a claim: the difference, how sure it is, and whether it holds."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from vitascope.ablate.table import Claim, Side
+from vitascope.evaluate.intervals import Z
+
+Results = Mapping[tuple[str, int], Mapping[str, float]]
+"""Metrics by row and seed."""
+
+Verdict = Literal["holds", "does not hold", "cannot be told"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The mean difference over seeds with its 95 % interval; infinite with less than two seeds."""
+
+    claim: Claim
+    differences: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.differences) if self.differences else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return mean_interval(self.differences)
+
+    @property
+    def verdict(self) -> Verdict:
+        low, high = self.interval
+        margin = self.claim.margin
+        if self.claim.expected == "no higher":
+            return told(high <= margin, low > margin)
+        if self.claim.expected == "same":
+            return told(-margin <= low and high <= margin, low > margin or high < -margin)
+        if self.claim.expected == "lower":
+            low, high = -high, -low
+        return told(low > 0, high < 0)
+
+
+def told(holds: bool, fails: bool) -> Verdict:
+    return "holds" if holds else "does not hold" if fails else "cannot be told"
+
+
+def find(claim: Claim, results: Results) -> Finding:
+    """The difference within each seed, of those in which both sides were measured: draws that both share cancel."""
+    differences = []
+    for seed in sorted({seed for _, seed in results}):
+        left, right = (of(side, results, seed) for side in (claim.left, claim.right))
+        if left is not None and right is not None and not (claim.relative and right == 0):
+            differences.append(left / right - 1 if claim.relative else left - right)
+    return Finding(claim, tuple(differences))
+
+
+def of(side: Side, results: Results, seed: int) -> float | None:
+    value = results.get((side.row, seed), {}).get(side.metric)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the mean of a few normal draws (Student 1908)."""
+    if len(values) < 2:
+        return -math.inf, math.inf
+    half = student(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    middle = statistics.fmean(values)
+    return middle - half, middle + half
+
+
+def student(freedom: int) -> float:
+    """The 97.5 % point of Student's t: printed values, and beyond them the expansion of Cornish and Fisher."""
+    if freedom <= len(PRINTED):
+        return PRINTED[freedom - 1]
+    first, second = (Z**3 + Z) / 4, (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96
+    third = (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / 384
+    return Z + first / freedom + second / freedom**2 + third / freedom**3
+
+
+PRINTED = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)

@@ -1,0 +1,43 @@
+"""The command that runs the tables of ablations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vitascope.cli.common import say
+from vitascope.errors import UserError
+
+
+def ablate(
+    name: Annotated[str, typer.Argument(help="t2i, t2v, ti2v, guidance, init or applications.")],
+    seeds: Annotated[int, typer.Option(help="Repetitions of every row.")] = 3,
+    minutes: Annotated[
+        float | None, typer.Option(help="Train every row for so long, instead of its number of steps.")
+    ] = None,
+    times: Annotated[float, typer.Option(help="Train every row for so many times its number of steps.")] = 1.0,
+    rows: Annotated[list[str] | None, typer.Option("--row", help="Only this row. Repeatable.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results, may be shared; runs/ablate/NAME.")] = None,
+    pages: Annotated[Path, typer.Option(help="Folder of the page, its plot and its numbers.")] = Path("docs/ablations"),
+    model: Annotated[str | None, typer.Option(help="The base: folder of a model; the bundled one if absent.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of encoded clips; OUT/cache if absent.")] = None,
+) -> None:
+    """Run a table of variants at equal budget and say which of the paper's claims hold."""
+    from vitascope.ablate.report import publish
+    from vitascope.ablate.run import Budget, Place, ablate
+    from vitascope.ablate.tables import table_named
+    from vitascope.sample.model import bundled
+    from vitascope.system import read_card
+
+    if not times > 0 or (minutes is not None and not minutes > 0):
+        raise UserError(f"--times and --minutes must be above 0, got {times:g} and {minutes}")
+    base = bundled() if model is None else Path(model)
+    table = table_named(name, read_card(base).config)
+    place = Place(base=base, folder=out or Path("runs") / "ablate" / name, cache=cache)
+    results = ablate(table, place, seeds, Budget(times=times, minutes=minutes), rows or (), say)
+    asked = f"vitascope ablate {name} --seeds {seeds}"
+    asked += f" --minutes {minutes:g}" if minutes is not None else f" --times {times:g}" if times != 1 else ""
+    for finding in publish(table, results, pages, asked):
+        say(finding)

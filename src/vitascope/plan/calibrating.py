@@ -1,0 +1,103 @@
+"""How long a step of a stage takes on this machine: foretold from smaller steps that are really taken, for seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from vitascope.conditions import framing_of, micro_conditions
+from vitascope.data.cache import ClipSource
+from vitascope.plan.devices import Device
+from vitascope.system import VideoModel, build
+from vitascope.train.initialise import initialised
+from vitascope.train.loop import autocast
+from vitascope.train.optim import MovingAverage, learned
+from vitascope.train.stages import Course, Run, Stage, VideoCourse, VideoStage
+from vitascope.types import Batch, UserError, generator_for
+
+Clock = Callable[[], float]
+
+LESS = 8, 2
+"""Shares of the batch that are timed, as divisors: a straight line through both leads to the whole."""
+
+
+def step_seconds(run: Run, stage: Stage, seconds: float = 5.0, clock: Clock = time.perf_counter) -> float:
+    """Seconds of one step of a stage, from steps of an eighth and of a half of its batch, taken in turn for `seconds`.
+
+    The best of each counts: what other programs take away is not the machine's. `clock` may be the time of this process
+    alone (`time.process_time`, with one thread), which is right on a machine that is busy.
+    """
+    sizes = sorted({max(stage.batch // less, 1) for less in LESS})
+    takes = [Stepper(run, stage.model_copy(update={"batch": size})) for size in sizes]
+    for take in takes:
+        take()  # the first one is slower
+    best = [float("inf")] * len(sizes)
+    begun = clock()
+    while clock() - begun < seconds or float("inf") in best:
+        for place, take in enumerate(takes):
+            before = clock()
+            take()
+            best[place] = min(best[place], clock() - before)
+    if len(sizes) == 1:
+        return best[0] * stage.batch / sizes[0]
+    each = max(best[1] - best[0], 0.0) / (sizes[1] - sizes[0])
+    return best[1] + each * (stage.batch - sizes[1])
+
+
+class Stepper:
+    """Steps of a stage, as `train.loop` takes them: each call is the next. Holds all that training holds."""
+
+    def __init__(self, run: Run, stage: Stage) -> None:
+        run = run.at(stage)
+        self.stage, self.step = stage, 0
+        self.model = initialised(run.model, run.seed).to("cuda" if torch.cuda.is_available() else "cpu")
+        self.course = _course(run, stage, self.model)
+        self.module = self.course.module.train()
+        self.parameters = learned(self.module)
+        self.optimizer = stage.optimizer.build(self.module, stage.learning_rate)  # type: ignore[attr-defined]
+        self.average = MovingAverage(self.module, stage.ema_decay)
+        self.cast = autocast(run.precision, self.model.device)
+
+    def __call__(self) -> None:
+        with self.cast():
+            loss = self.course.loss(self.step)
+        loss.total.backward()
+        norm = nn.utils.get_total_norm([one.grad for one in self.parameters if one.grad is not None])
+        nn.utils.clip_grads_with_norm_(self.parameters, self.stage.clip_norm, norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.average.update(self.module)
+        self.step += 1
+        if self.model.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def _course(run: Run, stage: Stage, model: VideoModel) -> Course:
+    """The lessons of a stage; of clips with noise for latents, so that none has to be encoded."""
+    if not isinstance(stage, VideoStage):
+        return stage.begin(run, model, Path(), lambda items, _: iter(items))
+    source: ClipSource = build(run.data)
+    clip = source.clip(0)
+    latents = model.tokenizer.encode(clip.pixels[None].to(model.device))
+    clean = torch.randn(
+        stage.batch,
+        1 if stage.images else latents.shape[1],
+        *latents.shape[2:],
+        generator=generator_for(0, "calibration"),
+    )
+    told = [source.captions(place // (stage.pictures if stage.images else 1))[0] for place in range(stage.batch)]
+    batch = Batch(clean, tuple(told), micro_conditions([framing_of(clip)] * stage.batch, clean.shape[1]))
+    return VideoCourse(stage, run, model, lambda step: batch)
+
+
+def timed_here(run: Run, device: Device, num_gpus: int) -> dict[str, float]:
+    """Seconds of a step of every stage, five seconds of trying each. Only of the device that this machine has."""
+    has_gpu = torch.cuda.is_available()
+    if device.is_gpu != has_gpu or num_gpus > 1:
+        here = "its GPU" if has_gpu else "no GPU: add --gpu cpu"
+        raise UserError(f"--calibrate times one device of this machine, which has {here}")
+    return {stage.name: step_seconds(run, stage) for stage in run.stages}
