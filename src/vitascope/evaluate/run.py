@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
@@ -14,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitascope.errors import first_line, is_out_of_memory
-from vitascope.evaluate.measured import Features, Measured, Report, Unusable
+from vitascope.evaluate.measured import Features, Measured, Report, Shown, Unusable
 from vitascope.evaluate.metrics.metric import Bootstrap, Metric, PairMetric, SetMetric, VideoMetric
 from vitascope.evaluate.metrics.paired import PairReader
 from vitascope.evaluate.networks.features import Reader
@@ -63,12 +64,12 @@ class Column:
         videos = digests if self.which == PAIR else {"video": digests[self.which]}
         return key_of(reader=self.reader.identity, taken=_taken(self.which, protocol), videos=videos)
 
-    def features(self, names: Sequence[str]) -> Features:
+    def features(self, names: Sequence[str], captions: Mapping[str, str]) -> Features:
         digests = [self.videos[name].digest for name in names]
         counts = torch.tensor([len(self.rows[name]) for name in names])
         return Features(
             tuple(names),
-            tuple(self.videos[name].caption for name in names),
+            tuple(captions.get(name, "") for name in names),
             hashlib.blake2b("".join(digests).encode(), digest_size=16).hexdigest(),
             torch.cat([self.rows[name] for name in names]),
             torch.repeat_interleave(torch.arange(len(names)), counts),
@@ -100,15 +101,21 @@ def evaluate(
     report = Report(labels[0], labels[1], version("vitascope"))
     unusable = _without_partner(items) if paired else []
     uneven: list[str] = []
+    captions: dict[str, str] = {}
     for done, read in enumerate(_read(items, columns, protocol, store, workers), 1):
         unusable += read.unusable
         uneven += read.uneven
+        captions |= read.captions
         if progress is not None:
             progress(done, len(items))
-    report = replace(report, unusable=tuple(unusable), notes=_notes(made, real or (), uneven))
+    unread = {(bad.set, bad.name) for bad in unusable if bad.metric == "all"}
+    sets = (MADE, made), (REAL, real or ())
+    readable = [[video for video in videos if (which, video.name) not in unread] for which, videos in sets]
+    clips = {video.name: shown(video, captions[video.name]) for video in made if video.name in captions}
+    report = replace(report, unusable=tuple(unusable), notes=_notes(*readable, uneven), clips=clips)
     for metric in metrics:
         try:
-            measured, left_out = _measure(metric, columns, protocol, bootstrap)
+            measured, left_out = _measure(metric, columns, captions, protocol, bootstrap)
             unusable = [*report.unusable, *left_out]
             report = replace(report, measured=(*report.measured, measured), unusable=tuple(unusable))
         except UserError as error:
@@ -119,6 +126,10 @@ def evaluate(
     if written is not None:
         written(report)
     return report
+
+
+def shown(video: Video, caption: str) -> Shown:
+    return Shown(None if video.path is None else str(video.path), caption)
 
 
 def _check_needs(metrics: Sequence[Metric], protocol: Protocol, *, has_real: bool, paired: bool) -> None:
@@ -184,34 +195,40 @@ def _without_partner(items: Sequence[Item]) -> list[Unusable]:
     ]
 
 
+Missing = list[tuple[str, Column]]
+"""What is still to be read off a video, each with the key that it will have."""
+
+
 @dataclass(frozen=True, eq=False)
 class Read:
-    """What went wrong with one item, or was unusual."""
+    """What went wrong with one item, or was unusual, and the caption of the video made."""
 
     unusable: list[Unusable]
     uneven: list[str]
+    captions: dict[str, str]
 
 
 def _read(
     items: Sequence[Item], columns: Mapping[tuple[str, str], Column], protocol: Protocol, store: Store, workers: int
 ) -> Iterator[Read]:
     """Rows of every item into the columns: those kept in the store, the others off videos decoded in the background."""
-    waiting: deque[tuple[Item, dict[str, Column], dict[str, Future[Taken]]]] = deque()
+    waiting: deque[tuple[Item, Missing, dict[str, Future[Taken]]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for item in items:
-            missing: dict[str, Column] = {}
-            for column in columns.values():
-                if not item.has(column.which):
-                    continue
-                key = column.key(item, protocol)
+            missing: Missing = []
+            try:
+                # A list: equal videos of one name have one key in both sets.
+                keys = [(column.key(item, protocol), column) for column in columns.values() if item.has(column.which)]
+            except UserError as error:  # a file that cannot be opened
+                yield Read([Unusable(next(iter(item.videos)), item.name, "all", str(error))], [], {})
+                continue
+            for key, column in keys:
                 if (kept := store.get(key)) is None:
-                    missing[key] = column
+                    missing.append((key, column))
                 else:
                     _keep(column, item, kept)
             wanted = [
-                which
-                for which in item.videos
-                if any(which in item.digests(column.which) for column in missing.values())
+                which for which in item.videos if any(which in item.digests(column.which) for _, column in missing)
             ]
             decoding = {which: pool.submit(item.videos[which].take, _own(which, protocol)) for which in wanted}
             waiting.append((item, missing, decoding))
@@ -223,13 +240,13 @@ def _read(
 
 def _finish(
     item: Item,
-    missing: Mapping[str, Column],
+    missing: Missing,
     decoding: Mapping[str, Future[Taken]],
     protocol: Protocol,
     store: Store,
 ) -> Read:
     decoded: dict[str, Taken] = {}
-    read = Read([], [])
+    read = Read([], [], {})
     for which, future in decoding.items():
         try:
             decoded[which] = future.result()
@@ -241,7 +258,12 @@ def _finish(
             store.put(key, torch.tensor([[decoded[which].unevenness]]))
         if (unevenness := store.get(key)) is not None and unevenness.item() > UNEVEN:
             read.uneven.append(item.name)
-    for key, column in missing.items():
+    if MADE in decoded:
+        read.captions[item.name] = decoded[MADE].caption
+    elif MADE in item.videos and MADE not in decoding:
+        with suppress(UserError):  # of a pair without a partner, which nothing reads
+            read.captions[item.name] = item.videos[MADE].caption
+    for key, column in missing:
         if not set(item.digests(column.which)) <= set(decoded):
             continue
         try:
@@ -258,8 +280,11 @@ def _finish(
 def _rows(column: Column, decoded: Mapping[str, Taken]) -> Float[Tensor, "n d"]:
     try:
         if column.which == PAIR:
-            clips = zip(decoded[MADE].clips, decoded[REAL].clips, strict=False)
-            rows = torch.cat([column.reader(one, other) for one, other in clips])  # type: ignore[call-arg,arg-type]
+            ones, others = decoded[MADE].clips, decoded[REAL].clips
+            if len(ones) != len(others):
+                raise UserError(f"its pair is not as long: {len(ones)} clips and {len(others)}; cut one to the other")
+            pairs = zip(ones, others, strict=True)
+            rows = torch.cat([column.reader(one, other) for one, other in pairs])  # type: ignore[call-arg,arg-type]
         else:
             rows = column.reader(decoded[column.which].clips)  # type: ignore[call-arg,arg-type]
     except RuntimeError as error:  # torch's, of a network that cannot take such a clip
@@ -277,7 +302,11 @@ def _keep(column: Column, item: Item, rows: Float[Tensor, "n d"]) -> None:
 
 
 def _measure(
-    metric: Metric, columns: Mapping[tuple[str, str], Column], protocol: Protocol, bootstrap: Bootstrap
+    metric: Metric,
+    columns: Mapping[tuple[str, str], Column],
+    captions: Mapping[str, str],
+    protocol: Protocol,
+    bootstrap: Bootstrap,
 ) -> tuple[Measured, list[Unusable]]:
     """The number, and the videos that it leaves out for want of a caption."""
     features: dict[str, Features] = {}
@@ -286,13 +315,13 @@ def _measure(
         column = columns[which, key_of(reader=metric.reader.identity)]
         names = sorted(column.rows)
         if isinstance(metric, VideoMetric) and metric.needs_caption:
-            mute = [name for name in names if not column.videos[name].caption.strip()]
+            mute = [name for name in names if not captions[name].strip()]
             left_out = [Unusable(which, name, metric.name, f"'{name}' has no caption") for name in mute]
             names = [name for name in names if name not in set(mute)]
         if not names:
             what = {MADE: "video made", REAL: "real video", PAIR: "pair"}[which]
             raise UserError(f"no {what} could be used" + (": none has a caption; give --captions" if left_out else ""))
-        features[which] = column.features(names)
+        features[which] = column.features(names, captions)
     if isinstance(metric, SetMetric):
         return metric.measure(features[MADE], features[REAL], protocol, bootstrap), left_out
     (one,) = features.values()
