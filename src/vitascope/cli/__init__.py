@@ -87,6 +87,7 @@ for command in (
     app.command()(command)
 evaluate.app.command("videos")(videos.videos)
 evaluate.app.command("compare")(videos.compare)
+evaluate.app.command("report")(evaluate.report)
 evaluate.app.command()(leaderboard.leaderboard)
 evaluate.app.command()(leaderboard.vbench)
 evaluate.app.command()(judged.compbench)

@@ -50,6 +50,7 @@ def videos(
     from vitascope.evaluate.catalogue import PAIRED, WITHOUT_FILES, Networks, metrics_named, print_catalogue
     from vitascope.evaluate.metrics.metric import Bootstrap
     from vitascope.evaluate.protocol import protocol_named
+    from vitascope.evaluate.report.reading import unfinished
     from vitascope.evaluate.run import evaluate
     from vitascope.evaluate.store import Store
     from vitascope.evaluate.videos import find_videos, read_captions
@@ -62,7 +63,7 @@ def videos(
     if resamples < 0:
         raise UserError(f"--resamples must be 0 or more, got {resamples}")
     if out is not None:
-        media.check_free(out, force=force)
+        unfinished(out, force=force)  # a stopped one goes on from what it kept
     wanted = protocol_named(protocol)
     for change in changes or ():
         name, equals, text = change.partition("=")
@@ -95,7 +96,7 @@ def videos(
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(help="A report of `evaluate videos`.")],
+    first: Annotated[Path, typer.Argument(help="What --out of an `evaluate` command wrote.")],
     second: Annotated[Path, typer.Argument(help="Another.")],
     metrics: Annotated[list[str] | None, typer.Option("--metric", help="Only these.")] = None,
 ) -> None:
@@ -104,9 +105,9 @@ def compare(
 
     from vitascope.evaluate.compare import compare as differences_of
     from vitascope.evaluate.compare import print_differences
-    from vitascope.evaluate.measured import read_report
+    from vitascope.evaluate.report.reading import read_one
 
-    one, other = read_report(first), read_report(second)
+    one, other = read_one(first), read_one(second)
     print_differences(differences_of(one, other, metrics or ()), (str(first), str(second)), Console())
 
 
