@@ -146,7 +146,7 @@ def _radars(names: Sequence[str], reports: Sequence[Report]) -> str:
 
 def _numbers(names: Sequence[str], reports: Sequence[Report]) -> str:
     several = len(reports) > 1
-    head = ["metric", *(["run"] if several else []), "", "value", "95 % interval", "n", "beside"]
+    head = ["metric", *(["run"] if several else []), "value", "95 % interval", "n", "", "beside"]
     head += ["against the first"] if several else []
     rows = [f"<thead><tr>{''.join(f'<th>{one}' for one in head)}</thead>"]
     for metric in _metrics(reports):
@@ -161,9 +161,9 @@ def _numbers(names: Sequence[str], reports: Sequence[Report]) -> str:
             beside = ", ".join(f"{name} {_short(value)}" for name, value in one.beside.items() if _is_plain(value))
             departs = "".join(f"<br>departs: {escape(departure)}" for departure in one.departures)
             rows.append(
-                f"<tr>{first}{f'<td>{dot}{escape(names[at])}' if several else ''}<td>{drawing}"
+                f"<tr>{first}{f'<td>{dot}{escape(names[at])}' if several else ''}"
                 f"<td class=number>{one.value:.4g}<td class=number>{low_high}<td class=number>{one.n or ''}"
-                f"<td class=beside>{escape(beside)}{departs}"
+                f"<td>{drawing}<td class=beside>{escape(beside)}{departs}"
                 + (f"<td class=against>{_against(known[0][1], one) if place else ''}" if several else "")
             )
         rows.append("</tbody>")
