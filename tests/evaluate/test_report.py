@@ -12,6 +12,8 @@ import torch
 
 from browser import browser_here, opened
 from vitascope import media, toyland
+from vitascope.evaluate.arena.results import summed_up
+from vitascope.evaluate.arena.votes import Vote
 from vitascope.evaluate.compare import compare
 from vitascope.evaluate.measured import Measured, Report, Shown, Unusable
 from vitascope.evaluate.metrics.metric import Bootstrap, mean_of
@@ -84,20 +86,18 @@ def test_every_form_is_read_as_one(toy: Path, tmp_path: Path):
 
     suite = SuiteReport(
         suite="dsg", model="mine", protocol={"judge": "m", "skipped": ["a.mp4: torn"]},
-        dimensions={"dsg": over_videos([1.0, 0.5, 0.0], [1, 1, 1], ("frames",), ["a", "b", "c"])},
+        dimensions={"dsg": over_videos([1.0, 0.5, 0.0], [1, 1, 1], ("frames",), ["v/a.mp4", "v/b.mp4", "v/c.mp4"])},
     )  # fmt: skip
     (tmp_path / "dsg.json").write_text(suite.model_dump_json())
     dsg = read_one(tmp_path / "dsg.json")
     assert dsg.measured[0].videos == {"a": 1.0, "b": 0.5, "c": 0.0} and dsg.measured[0].departures == ("frames",)
+    assert dsg.clips["b"].path == "v/b.mp4" and dsg.measured[0].protocol["departures"] == ["frames"]
     assert "skipped: ['a.mp4: torn']" in dsg.notes and dsg.measured[0].protocol["judge"] == "m"
 
 
 def test_what_people_said_is_one_report_for_each_folder(tmp_path: Path):
-    from vitascope.evaluate.arena.results import summed_up
-    from vitascope.evaluate.arena.votes import Vote
-
     votes = [
-        Vote("ann", str(number), "one", "two", "first" if number % 2 else "second", choice, "now", "a", "b")
+        Vote("ann", str(number), "one", "two", "one" if number % 2 else "two", choice, "now", "a", "b")
         for number, choice in enumerate(["left", "right", "left", "same"])
     ]
     (tmp_path / "people.json").write_text(summed_up(votes, times=20).to_json())
@@ -117,6 +117,29 @@ def test_reports_of_toyland_compare_scene_by_scene(toy: Path, tmp_path: Path):
     (tmp_path / "other.json").write_text(other.to_json())
     with pytest.raises(UserError, match="captions both and canonical"):
         compare(read_one(toy), read_one(tmp_path / "other.json"))
+
+
+def test_people_and_the_oracle_are_held_against_each_other(toy: Path, tmp_path: Path):
+    """People who always prefer what the oracle passes agree with it in full."""
+    worse = evaluate(lambda some: [replace(clip, pixels=0 * clip.pixels) for clip in half_right(some)], num=6)
+    (tmp_path / "worse.json").write_text(worse.to_json())
+    votes = [
+        Vote(
+            "ann",
+            str(number),
+            "mine_clips",
+            "worse_clips",
+            "mine_clips",
+            "left" if number % 2 else "same",
+            "",
+            "a",
+            "b",
+        )
+        for number in range(6)
+    ]
+    results = summed_up(votes, [read_one(toy), read_one(tmp_path / "worse.json")], times=20)
+    found = {one.metric: one.videos for one in results.correlations}
+    assert found["all"] is not None and found["all"].value == pytest.approx(1) and found["all"].n == 6
 
 
 def test_only_a_stopped_report_is_gone_on_with(toy: Path, tmp_path: Path):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -124,19 +125,32 @@ def _asked(protocol: Mapping[str, Any]) -> dict[str, Any]:
 
 def of_suite(suite: suites.SuiteReport) -> Report:
     """Dimensions of a suite that were measured here, by a judge, or by the official package."""
-    protocol = {"suite": suite.suite, **{name: suite.protocol[name] for name in JUDGED if name in suite.protocol}}
-    measured = tuple(
-        Measured(
-            name, one.value, one.n, protocol, videos=one.videos, departures=one.departures, stated=one.interval,
-            replicates=_replicates(one.videos),
-        )
-        for name, one in suite.dimensions.items()
-    )  # fmt: skip
-    clips = {place: Shown(place) for one in measured for place in one.videos}
+    shared = {"suite": suite.suite, **{name: suite.protocol[name] for name in JUDGED if name in suite.protocol}}
+    names = _names({place for one in suite.dimensions.values() for place in one.videos})
+    measured = []
+    for dimension, one in suite.dimensions.items():
+        protocol = {**shared, "departures": list(one.departures)} if one.departures else shared
+        videos = {names[place]: one.videos[place] for place in sorted(one.videos)}
+        measured.append(
+            Measured(
+                dimension, one.value, one.n, protocol, _replicates(videos), videos=videos, stated=one.interval,
+                departures=one.departures,
+            )
+        )  # fmt: skip
     told = {name: value for name, value in suite.protocol.items() if name not in JUDGED and value}
-    notes = tuple(f"{name.replace('_', ' ')}: {value}" for name, value in told.items())
-    version = str(suite.protocol.get("version", "not told"))
-    return Report(suite.model, None, version, measured, notes=notes, complete=True, clips=clips, kind=suite.suite)
+    return Report(
+        suite.model, None, str(suite.protocol.get("version", "not told")), tuple(measured), complete=True,
+        notes=tuple(f"{name.replace('_', ' ')}: {value}" for name, value in told.items()),
+        clips={name: Shown(place) for place, name in names.items()}, kind=suite.suite,
+    )  # fmt: skip
+
+
+def _names(places: Collection[str]) -> dict[str, str]:
+    """Of videos by their paths: what `evaluate videos` and the arena call them, their path in the folder of all."""
+    if not places:
+        return {}
+    root = os.path.commonpath([Path(place).parent for place in places])
+    return {place: Path(place).relative_to(root).with_suffix("").as_posix() for place in sorted(places)}
 
 
 JUDGED = ("judge", "frames", "seeds", "dependencies", "networks", "version")
