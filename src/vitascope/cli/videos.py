@@ -13,6 +13,8 @@ from vitascope.errors import UserError, first_line
 if TYPE_CHECKING:
     import torch
 
+    from vitascope.evaluate.measured import Report
+
 
 def videos(
     made: Annotated[Path, typer.Argument(help="Folder of the videos to measure, or one video.")],
@@ -75,7 +77,13 @@ def videos(
     chosen = metrics_named(
         metrics or [*usual, *(PAIRED if paired else ())], Networks(paths, wanted, device_named(device))
     )
-    given = read_captions(captions) if captions else None
+    given, numbers = read_captions(captions) if captions else None, tracker("measuring")
+
+    def written(report: Report) -> None:
+        if out is not None:
+            media.replace_file(out, report.to_json().encode())
+        numbers(len(report.measured) + len(report.missing), len(chosen))
+
     report = evaluate(
         find_videos(made, given),
         None if real is None else find_videos(real),
@@ -86,7 +94,7 @@ def videos(
         bootstrap=Bootstrap(resamples, wanted.seed),
         labels=(str(made), None if real is None else str(real)),
         progress=tracker("reading videos"),
-        written=None if out is None else lambda report: media.replace_file(out, report.to_json().encode()),
+        written=written,
     )
     report.print(Console())
     if out is not None:
