@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -27,11 +28,10 @@ def page_of(reports: Sequence[tuple[Path, Report]], num: int = 4, progress: Prog
     """`num`: how many of the best and of the worst clips are shown by each metric."""
     if not reports:
         raise UserError("a page needs a report at least; give what --out of an `evaluate` command wrote")
-    names = _names(reports)
-    told = [report for _, report in reports]
+    names, told = _names(reports), _told_apart([report for _, report in reports])
     data = {
         "metrics": _metrics(told),
-        "runs": [_data(name, path, one, num) for name, (path, one) in zip(names, reports, strict=True)],
+        "runs": [_data(name, one, num) for name, one in zip(names, told, strict=True)],
     }
     _fetch_films(data["runs"], reports, progress)
     parts = {
@@ -65,6 +65,19 @@ def _names(reports: Sequence[tuple[Path, Report]]) -> list[str]:
     return names
 
 
+def _told_apart(reports: Sequence[Report]) -> list[Report]:
+    """Numbers that have one name in several kinds of report, and are not the same thing, get the kind beside it."""
+    kinds: dict[str, set[str]] = {}
+    for report in reports:
+        for one in report.measured:
+            kinds.setdefault(one.metric, set()).add(report.kind)
+
+    def called(one: Measured, kind: str) -> Measured:
+        return one if len(kinds[one.metric]) == 1 else replace(one, metric=f"{one.metric} ({kind})")
+
+    return [replace(report, measured=tuple(called(one, report.kind) for one in report.measured)) for report in reports]
+
+
 def _metrics(reports: Sequence[Report]) -> list[str]:
     return list(dict.fromkeys(one.metric for report in reports for one in report.measured))
 
@@ -72,7 +85,7 @@ def _metrics(reports: Sequence[Report]) -> list[str]:
 # What the script draws.
 
 
-def _data(name: str, path: Path, report: Report, num: int) -> dict[str, Any]:
+def _data(name: str, report: Report, num: int) -> dict[str, Any]:
     clips = sorted({clip for one in report.measured for clip in one.videos})
     place = {clip: at for at, clip in enumerate(clips)}
     chosen = picks(report.measured, num) if num else {}
