@@ -26,8 +26,8 @@ def strip(runs: Sequence[tuple[str, Measured]], at: int, *, is_share: bool) -> s
     colour, one = runs[at]
     middle, parts = HEIGHT / 2, [f"<line class=axis x1={EDGE} x2={WIDTH - EDGE} y1={HEIGHT - 2} y2={HEIGHT - 2} />"]
     if is_share:
-        bar = place(one.value) - place(0)
-        parts.append(f"<rect x={place(0)} y=3 width={bar:.1f} height={HEIGHT - 6} fill='{colour}' opacity=.28 />")
+        bar = place(one.value) - place(0.0)
+        parts.append(f"<rect x={place(0.0)} y=3 width={bar:.1f} height={HEIGHT - 6} fill='{colour}' opacity=.28 />")
     for name, value in _marks(one):
         kind = "good" if name in CEILINGS else "bad"
         parts.append(
