@@ -79,7 +79,9 @@ def _told_apart(reports: Sequence[Report]) -> list[Report]:
 
 
 def _metrics(reports: Sequence[Report]) -> list[str]:
-    return list(dict.fromkeys(one.metric for report in reports for one in report.measured))
+    """All of them, what sums up others first."""
+    names = dict.fromkeys(one.metric for report in reports for one in report.measured)
+    return sorted(names, key=lambda name: name not in TOTALS)
 
 
 # What the script draws.
@@ -167,18 +169,19 @@ def _numbers(names: Sequence[str], reports: Sequence[Report]) -> str:
         is_share = all(reports[at].kind in SHARES for at, _ in known)
         rows.append("<tbody class=metric>")
         for place, (at, one) in enumerate(known):
-            first = f"<td class=name rowspan={len(known)}>{escape(_words(metric))}" if place == 0 else ""
-            dot = f"<span class=dot style='background:{_colour(at)}'></span>"
             drawing = strip([(_colour(number), other) for number, other in known], at=place, is_share=is_share)
             low_high = "" if one.interval is None else f"{one.interval[0]:.4g} .. {one.interval[1]:.4g}"
             beside = ", ".join(f"{name} {_short(value)}" for name, value in one.beside.items() if _is_plain(value))
             departs = "".join(f"<br>departs: {escape(departure)}" for departure in one.departures)
-            rows.append(
-                f"<tr>{first}{f'<td>{dot}{escape(names[at])}' if several else ''}"
-                f"<td class=number>{one.value:.4g}<td class=number>{low_high}<td class=number>{one.n or ''}"
-                f"<td>{drawing}<td class=beside>{escape(beside)}{departs}"
-                + (f"<td class=against>{_against(known[0][1], one) if place else ''}" if several else "")
+            dot = f"<span class=dot style='background:{_colour(at)}'></span>"
+            cells = [f"<td class=name rowspan={len(known)}>{escape(_words(metric))}"] if place == 0 else []
+            cells += (
+                [f"<td class=run title='{escape(names[at])}'>{dot}<span>{escape(names[at])}</span>"] if several else []
             )
+            cells += [f"<td class=number>{told}" for told in (f"{one.value:.4g}", low_high, str(one.n or ""))]
+            cells += [f"<td>{drawing}", f"<td class=beside>{escape(beside)}{departs}"]
+            cells += [f"<td class=against>{_against(known[0][1], one) if place else ''}"] if several else []
+            rows.append(f"<tr>{''.join(cells)}")
         rows.append("</tbody>")
     return "".join(rows)
 
@@ -186,7 +189,8 @@ def _numbers(names: Sequence[str], reports: Sequence[Report]) -> str:
 def _against(first: Measured, other: Measured) -> str:
     """What `evaluate compare` says of the two."""
     if differences := unlike(first, other):
-        return f"<span class=bad>not comparable</span>: {escape('; '.join(differences))}"
+        told = f"<summary class=bad>not comparable: {len(differences)} differences</summary>"
+        return f"<details>{told}{escape('; '.join(differences))}</details>"
     found = difference(first, other)
     if found.interval is None:
         return f"{found.value:+.3g}, how sure is not known"
