@@ -153,10 +153,17 @@ def _radars(names: Sequence[str], reports: Sequence[Report]) -> str:
             drawing = radar([_words(name) for name in spokes], [
                 (_colour(at), names[at], [values[at].get(name) for name in spokes]) for at, _ in runs
             ])  # fmt: skip
-            figures.append(f"<figure>{drawing}<figcaption>{escape(_words(kind))}, 0 to 1</figcaption></figure>")
+            alike = not any(_differ(runs[0][1], other) for _, other in runs[1:])
+            told = f"{_words(kind)}, 0 to 1" + ("" if alike else "; not all measured alike, as the numbers below say")
+            figures.append(f"<figure>{drawing}<figcaption>{escape(told)}</figcaption></figure>")
     return f"<section id=dimensions><h2>By dimension</h2><div class=radars>{''.join(figures)}</div></section>" * bool(
         figures
     )
+
+
+def _differ(first: Report, other: Report) -> bool:
+    known = {one.metric: one for one in first.measured}
+    return any(unlike(known[one.metric], one) for one in other.measured if one.metric in known)
 
 
 def _numbers(names: Sequence[str], reports: Sequence[Report]) -> str:
