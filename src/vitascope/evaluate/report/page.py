@@ -29,11 +29,8 @@ def page_of(reports: Sequence[tuple[Path, Report]], num: int = 4, progress: Prog
     if not reports:
         raise UserError("a page needs a report at least; give what --out of an `evaluate` command wrote")
     names, told = _names(reports), _told_apart([report for _, report in reports])
-    data = {
-        "metrics": _metrics(told),
-        "runs": [_data(name, one, num) for name, one in zip(names, told, strict=True)],
-    }
-    _fetch_films(data["runs"], reports, progress)
+    runs = [_data(name, one, num) for name, one in zip(names, told, strict=True)]
+    _fetch_films(runs, reports, progress)
     parts = {
         "<!--RUNS-->": "".join(_run(at, name, one) for at, (name, one) in enumerate(zip(names, told, strict=True))),
         "<!--RADARS-->": _radars(names, told),
@@ -41,7 +38,7 @@ def page_of(reports: Sequence[tuple[Path, Report]], num: int = 4, progress: Prog
         "<!--LEGEND-->": _legend(told),
         "<!--LEFT-OUT-->": _left_out(names, told),
         "<!--PROTOCOL-->": _protocol(names, told),
-        "/*DATA*/": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
+        "/*DATA*/": json.dumps({"metrics": _metrics(told), "runs": runs}, allow_nan=False).replace("<", "\\u003c"),
     }
     page = resources.files("vitascope.evaluate.report").joinpath("page.html").read_text(encoding="utf-8")
     return _filled(page, parts)
