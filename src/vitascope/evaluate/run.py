@@ -49,10 +49,10 @@ def evaluate(
         if progress is not None:
             progress(done, len(items))
     unread = {(bad.set, bad.name) for bad in unusable if bad.metric == "all"}
-    sets = (MADE, made), (REAL, real or ())
-    readable = [[video for video in videos if (which, video.name) not in unread] for which, videos in sets]
+    made_read = [video for video in made if (MADE, video.name) not in unread]
+    real_read = [video for video in real or () if (REAL, video.name) not in unread]
     clips = {video.name: shown(video, captions[video.name]) for video in made if video.name in captions}
-    report = replace(report, unusable=tuple(unusable), notes=_notes(*readable, uneven), clips=clips)
+    report = replace(report, unusable=tuple(unusable), notes=_notes(made_read, real_read, uneven), clips=clips)
     for metric in metrics:
         try:
             measured, left_out = _measure(metric, columns, captions, protocol, bootstrap)
