@@ -12,7 +12,7 @@ CEILINGS = ("ceiling", "truth", "coded")
 FLOORS = ("floor", "noise", "still", "shuffled", "wrong caption")
 """What of that which stands beside a number lies on the same scale: what is perfect, and what is worthless."""
 WIDTH, HEIGHT, EDGE = 220, 18, 6
-RADIUS, MARGIN_X, MARGIN_Y = 130, 150, 34
+RADIUS, MARGIN_X, MARGIN_Y = 150, 125, 30
 
 
 def strip(runs: Sequence[tuple[str, Measured]], at: int, *, is_share: bool) -> str:

@@ -174,13 +174,15 @@ def _numbers(names: Sequence[str], reports: Sequence[Report]) -> str:
         rows.append("<tbody class=metric>")
         for place, (at, one) in enumerate(known):
             drawing = strip([(_colour(number), other) for number, other in known], at=place, is_share=is_share)
-            low_high = "" if one.interval is None else f"{one.interval[0]:.4g} .. {one.interval[1]:.4g}"
+            low_high = "" if one.interval is None else f"{one.interval[0]:.3g} .. {one.interval[1]:.3g}"
             beside = ", ".join(f"{name} {_short(value)}" for name, value in one.beside.items() if _is_plain(value))
             departs = "".join(f"<br>departs: {escape(departure)}" for departure in one.departures)
             dot = f"<span class=dot style='background:{_colour(at)}'></span>"
             cells = [f"<td class=name rowspan={len(known)}>{escape(_words(metric))}"] if place == 0 else []
             cells += (
-                [f"<td class=run title='{escape(names[at])}'>{dot}<span>{escape(names[at])}</span>"] if several else []
+                [f"<td class=which title='{escape(names[at])}'>{dot}<span>{escape(names[at])}</span>"]
+                if several
+                else []
             )
             cells += [f"<td class=number>{told}" for told in (f"{one.value:.4g}", low_high, str(one.n or ""))]
             cells += [f"<td>{drawing}", f"<td class=beside>{escape(beside)}{departs}"]
