@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from arenas import served
 from browser import browser_here, opened
 from vitascope import media
 from vitascope.evaluate.arena.server import ArenaServer
-from vitascope.evaluate.arena.votes import Votes, open_arena
 from vitascope.types import Clip, generator_for
 
 pytestmark = pytest.mark.skipif(browser_here() is None, reason="no Chromium here")
@@ -29,14 +28,8 @@ def server(tmp_path: Path) -> Iterator[ArenaServer]:
         for number in range(3):
             pixels = torch.rand(4, 3, 32, 32, generator=generator_for(number, folder))
             media.write(Clip(pixels, caption=f"text {number}"), tmp_path / folder / f"{number}.mp4")
-    votes = Votes(tmp_path / "votes.sqlite")
-    with ArenaServer(open_arena([tmp_path / name for name in FOLDERS]), votes) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with served([tmp_path / name for name in FOLDERS], tmp_path / "votes.sqlite") as server:
         yield server
-        server.shutdown()
-        thread.join()
-    votes.close()
 
 
 def test_a_person_votes_with_keys_and_touch_stops_and_goes_on(server: ArenaServer, tmp_path: Path):
