@@ -144,7 +144,8 @@ def find_videos(place: Path, captions: dict[str, str] | None = None) -> list[Vid
         return [VideoFile(place, place.stem, (captions or {}).get(place.stem))]
     if not place.is_dir():
         raise UserError(f"'{place}' must be a folder of videos, or a video; there is nothing of that name")
-    paths = sorted(path for path in place.rglob("*") if path.suffix.lower() in ENDINGS and not path.is_dir())
+    # A link to nothing is a video, too: it is told that it cannot be opened.
+    paths = sorted(path for path in place.rglob("*") if path.suffix.lower() in ENDINGS and _is_file(path))
     if not paths:
         others = sum(path.is_file() for path in place.rglob("*"))
         raise UserError(f"'{place}' holds no video ({others} other files); videos end in {', '.join(ENDINGS)}")
@@ -152,6 +153,10 @@ def find_videos(place: Path, captions: dict[str, str] | None = None) -> list[Vid
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise UserError(f"'{place}' holds two videos named '{twice[0]}' with different endings; rename one of them")
     return [VideoFile(path, name, (captions or {}).get(name)) for name, path in zip(names, paths, strict=True)]
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def read_captions(path: Path) -> dict[str, str]:
