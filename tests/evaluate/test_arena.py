@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import pytest
 import torch
 
+from arenas import served
 from vitascope import media
 from vitascope.evaluate.arena.server import ArenaServer
 from vitascope.evaluate.arena.votes import Arena, Votes, check_unchanged, open_arena
@@ -44,14 +45,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def server(place: Path) -> Iterator[ArenaServer]:
-    votes = Votes(place / "votes.sqlite")
-    with ArenaServer(open_arena([place / name for name in FOLDERS]), votes) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with served([place / name for name in FOLDERS], place / "votes.sqlite") as server:
         yield server
-        server.shutdown()
-        thread.join()
-    votes.close()
 
 
 def ask(

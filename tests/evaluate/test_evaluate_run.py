@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import shutil
+import struct
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -28,6 +30,9 @@ from vitascope.evaluate.videos import MadeVideo, VideoFile, find_videos, read_ca
 from vitascope.types import Clip, Request, UserError, generator_for
 
 PROTOCOL = Protocol(frames=4)
+ONE = 1 << 16
+MATRIX, QUARTER = (ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30), (0, ONE, 0, -ONE, 0, 0, 0, 0, 1 << 30)
+"""Of an mp4: as it lies, and turned by a quarter."""
 SETS = ["frechet-random", "kernel-random", "flicker"]
 PAIRS = ["psnr", "psnr-clip", "ssim"]
 DERIVED = Path(__file__).parents[3] / "shared" / "data" / "videos" / "derived"
@@ -122,6 +127,13 @@ def test_shards_that_share_what_they_keep_are_one_run(made: Path, real: Path, tm
     assert run(find_videos(made), real, store=Store(tmp_path / "features.sqlite")) == run(find_videos(made), real)
 
 
+def test_a_report_says_where_its_clips_lie_and_what_they_were_asked_for(made: Path, real: Path, tmp_path: Path):
+    store = Store(tmp_path / "features.sqlite")
+    report = run(find_videos(made), real, store=store)
+    assert report.clips["03"].caption == "waves number 3" and report.clips["03"].path == str(made / "03.webp")
+    assert run(find_videos(made), real, store=store).clips == report.clips
+
+
 def test_numbers_are_written_as_they_come(made: Path, real: Path):
     written: list[Report] = []
     last = run(find_videos(made), real, written=written.append)
@@ -202,6 +214,50 @@ def test_what_cannot_be_used_is_listed_with_its_reason_and_the_rest_goes_on(real
     assert any("8 videos are in both sets" in note for note in report.notes)
 
 
+def test_a_video_of_no_frame_and_one_that_cannot_be_opened_are_told(real: Path, tmp_path: Path):
+    place = shutil.copytree(real, tmp_path / "bad")
+    (place / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    whole = io.BytesIO()
+    with av.open(whole, "w", format="mpegts") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+        packets = stream.encode(frame.reformat(format="yuv420p")) + stream.encode(None)
+        container.mux(packets)
+    (place / "no_frame.ts").write_bytes(whole.getvalue()[: 3 * 188])  # the tables of its streams, and nothing of them
+    report = run(find_videos(place), real)
+    reasons = {bad.name: bad.reason for bad in report.unusable}
+    assert reasons.keys() == {"gone", "no_frame"} and "cannot be opened" in reasons["gone"]
+    assert report.measured[0].n == 8
+
+
+def test_a_turned_video_is_measured_upright(tmp_path: Path):
+    lying = torch.zeros(5, 3, 16, 24)
+    lying[..., :8, :] = torch.linspace(0.2, 1.0, 5).view(5, 1, 1, 1)  # bright above
+    media.write(Clip(lying), tmp_path / "lying.mp4")
+    content = (tmp_path / "lying.mp4").read_bytes()
+    upright, quarter = (struct.pack(">9i", *matrix) for matrix in (MATRIX, QUARTER))
+    at = content.index(upright, content.index(b"tkhd"))
+    (tmp_path / "turned.mp4").write_bytes(content[:at] + quarter + content[at + len(quarter) :])
+    (clip,) = VideoFile(tmp_path / "turned.mp4", "turned").take(PROTOCOL).clips
+    assert clip.shape == (4, 3, 24, 16)
+    left, right = clip[..., :8].float().mean(), clip[..., 8:].float().mean()
+    assert abs(left - right) > 100
+
+
+def test_pairs_of_unequal_length_and_equal_pairs_are_not_mixed_up(real: Path, tmp_path: Path):
+    place = shutil.copytree(real, tmp_path / "made")
+    (place / "00.webp").unlink()
+    media.write(clip_of(0, 9), place / "00.webp")  # two clips of four, where the real one has one
+    report = run(find_videos(place), real, [*PAIRS, *SETS], Protocol(frames=4, clip="all"), paired=True)
+    assert {bad.name for bad in report.unusable} == {"00"}
+    assert "not as long: 2 clips and 1" in report.unusable[0].reason
+    sets = {one.metric: one for one in report.measured}
+    # Seven videos are the same in both sets: each of them counts in either.
+    assert sets["frechet-random"].n == sets["frechet-random"].protocol["num_real"] == 8
+    assert sets["psnr"].n == 7 and sets["psnr"].value == 100
+
+
 def test_features_that_are_no_numbers_are_left_out_and_told(made: Path, real: Path):
     (metric,) = metrics_named(["frechet-random"], Networks({}, PROTOCOL))
     network = metric.reader.network  # type: ignore[union-attr]
@@ -260,7 +316,7 @@ def test_clips_are_taken_as_the_protocol_says(tmp_path: Path):
     assert len({row[0] for row in drawn}) > 2
     assert all(row == list(range(row[0], row[0] + 3)) for row in drawn)
     assert drawn[0] == taken(frames=3, clip="random", seed=0)[0]
-    assert video.caption == ""
+    assert video.caption == "" == video.take(PROTOCOL).caption
     assert video.take(Protocol(frames=3, resolution=4)).clips[0].shape == (3, 3, 4, 4)
 
 
@@ -278,9 +334,10 @@ def test_folders_of_something_else_say_what_they_hold(tmp_path: Path):
 
 def test_captions_come_from_a_file_or_from_the_videos(tmp_path: Path):
     media.write(clip_of(7), tmp_path / "a.mp4")
-    assert find_videos(tmp_path)[0].caption == "waves number 7"
+    assert find_videos(tmp_path)[0].caption == "waves number 7" == find_videos(tmp_path)[0].take(PROTOCOL).caption
     (tmp_path / "said.tsv").write_text("a.mp4\ta calm sea\n")
-    assert find_videos(tmp_path, read_captions(tmp_path / "said.tsv"))[0].caption == "a calm sea"
+    (said,) = find_videos(tmp_path, read_captions(tmp_path / "said.tsv"))
+    assert said.caption == "a calm sea" == said.take(PROTOCOL).caption
     (tmp_path / "said.tsv").write_text("a.mp4 a calm sea\n")
     with pytest.raises(UserError, match="line 1"):
         read_captions(tmp_path / "said.tsv")

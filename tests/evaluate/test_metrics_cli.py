@@ -51,6 +51,23 @@ def test_two_folders_are_measured_and_compared(
     assert code == 2 and "frames 4 and 2" in err and not out
 
 
+def test_a_stopped_report_goes_on_without_being_forced_and_becomes_a_page(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    line = "videos one --real real --set frames=4 --resamples 20 --out one.json"
+    assert said(capsys, monkeypatch, line)[0] == 0
+    whole = (place / "one.json").read_text()
+    code, _, err = said(capsys, monkeypatch, line)
+    assert code == 2 and "--force" in err
+    (place / "one.json").write_text(json.dumps({**json.loads(whole), "complete": False, "measured": []}))
+    assert said(capsys, monkeypatch, line)[0] == 0 and (place / "one.json").read_text() == whole
+    code, _, err = said(capsys, monkeypatch, "report one.json --out page")
+    assert code == 0 and "open it in a browser" in err, err
+    assert "flicker" in (place / "page" / "index.html").read_text()
+    assert said(capsys, monkeypatch, "report one.json --out page")[0] == 2
+    assert said(capsys, monkeypatch, "report one.json --out page --force --num 0")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("text", "part"),
     [
@@ -68,6 +85,9 @@ def test_two_folders_are_measured_and_compared(
         ("videos one --resamples -1", "--resamples"),
         ("videos one --out one", "is a folder"),
         ("compare absent.json absent.json", "absent.json"),
+        ("report absent.json --out page", "absent.json"),
+        ("report real/0.webp --out page", "0.webp"),
+        ("report absent.json --out page --num -1", "--num"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(

@@ -62,6 +62,33 @@ def test_shards_are_one_run_and_batches_do_not_matter():
         evaluate(truthful("seen", "two"), shard=(3, 3))
 
 
+def test_a_stopped_run_goes_on_where_it_was_and_asks_nothing_twice():
+    whole = evaluate(truthful("seen", "one"), num=6, batch=2, encode_decode=lambda clip: clip, made_with={"k": (1, 2)})
+    written: list[str] = []
+    asked_for: list[int] = []
+
+    def generate(requests: Sequence[Request]) -> list[Clip]:
+        asked_for.extend(request.seed for request in requests)
+        if len(asked_for) == 6:
+            raise KeyboardInterrupt
+        return [toyland.render(scene_of("seen", "one", request.seed)) for request in requests]
+
+    options = {"num": 6, "batch": 2, "encode_decode": lambda clip: clip, "made_with": {"k": (1, 2)}}
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(generate, **options, written=lambda report: written.append(report.to_json()))
+    assert [json.loads(text)["complete"] for text in written] == [False, False]
+    before, asked_for = Report.from_json(written[-1]), []
+    kept: list[int] = []
+    again = evaluate(
+        truthful("seen", "one"), **options, before=before, keep=lambda number, clip: kept.append(number),
+        progress=lambda done, total: asked_for.append(done),
+    )  # fmt: skip
+    assert again == whole and kept == [4, 5] and asked_for == [6]
+    assert json.loads(again.to_json())["complete"] and Report.from_json(again.to_json()).to_json() == again.to_json()
+    with pytest.raises(UserError, match="made otherwise \\(seed\\)"):
+        evaluate(truthful("seen", "one"), **options, seed=1, before=before)
+
+
 def test_each_seed_has_scenes_of_its_own_however_many_are_judged():
     def scenes(seed: int, num: int) -> frozenset[int]:
         return evaluate(truthful("seen", "one"), seed=seed, num=num).scenes

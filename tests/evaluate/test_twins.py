@@ -77,6 +77,18 @@ def test_shards_are_one_run(report: TwinReport):
         parts[0].merge(parts[0])
 
 
+def test_a_stopped_run_goes_on(report: TwinReport):
+    part = evaluate_suites(truthful, num=NUM, captions="canonical", shard=(0, 2))
+    told = part.to_json()
+    assert json.loads(told)["complete"] is False
+    kept: list[int] = []
+    again = evaluate_suites(
+        truthful, num=NUM, captions="canonical", before=TwinReport.from_json(told),
+        keep=lambda number, clip: kept.append(number),
+    )  # fmt: skip
+    assert again == report and not set(kept) & part.scenes and json.loads(again.to_json())["complete"]
+
+
 def test_the_report_says_what_it_is_and_is_not(report: TwinReport, tmp_path: Path):
     told = json.loads(report.to_json())
     assert told["suite"] == "toyland_vbench" and told["protocol"]["num"] == NUM

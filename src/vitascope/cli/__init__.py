@@ -105,6 +105,7 @@ evaluate.app.command("videos")(videos.videos)
 evaluate.app.command("compare")(videos.compare)
 for measure in (extensions.views, extensions.classes, extensions.long):
     evaluate.app.command()(measure)
+evaluate.app.command("report")(evaluate.report)
 evaluate.app.command()(leaderboard.leaderboard)
 evaluate.app.command()(leaderboard.vbench)
 evaluate.app.command()(judged.compbench)

@@ -45,7 +45,7 @@ def arena(
 def arena_results(
     votes: Annotated[Path, typer.Argument(help="The file of votes that `evaluate arena` keeps.")],
     reports: Annotated[
-        list[Path] | None, typer.Option("--report", help="Of `evaluate videos`, on one of the folders. Repeatable.")
+        list[Path] | None, typer.Option("--report", help="Of an `evaluate` command, on one of the folders. Repeatable.")
     ] = None,
     resamples: Annotated[int, typer.Option(help="For the intervals; 0 for none.")] = 500,
     seed: Annotated[int, typer.Option(help="Of the resamples.")] = 0,
@@ -59,7 +59,7 @@ def arena_results(
     from vitascope import media
     from vitascope.evaluate.arena.results import summed_up, votes_as
     from vitascope.evaluate.arena.votes import Votes
-    from vitascope.evaluate.measured import read_report
+    from vitascope.evaluate.report.reading import read_one
 
     if not votes.is_file():
         raise UserError(f"'{votes}' does not exist; `vitascope evaluate arena` makes it")
@@ -74,7 +74,7 @@ def arena_results(
     if export is not None:
         media.replace_file(export, votes_as(told, export.suffix.lower()))
         say(f"{export}: {len(told)} votes")
-    results = summed_up(told, [read_report(path) for path in reports or ()], times=resamples, seed=seed)
+    results = summed_up(told, [read_one(path) for path in reports or ()], times=resamples, seed=seed)
     results.print(Console())
     if out is not None:
         media.replace_file(out, results.to_json().encode())

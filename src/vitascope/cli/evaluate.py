@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,8 +17,12 @@ from vitascope.cli.common import (
     RevisionOption,
     RulesOption,
     parse_rules,
+    say,
     tracker,
 )
+
+if TYPE_CHECKING:
+    from vitascope.types import Clip
 
 app = typer.Typer(help="Measure a model.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -56,29 +61,80 @@ def toyland(
     out: Annotated[Path | None, typer.Option(help="Write the report here as JSON.")] = None,
     force: ForceOption = False,
 ) -> None:
-    """Ask for Toyland's test scenes and let the exact oracle judge the clips."""
+    """Ask for Toyland's test scenes and let the exact oracle judge the clips.
+
+    With --out, the report and the clips beside it (NAME_clips) are written as they come; a stopped one goes on.
+    """
     from rich.console import Console
 
     from vitascope import media
     from vitascope.errors import UserError
-    from vitascope.evaluate.toyland import evaluate
-    from vitascope.evaluate.vbench.twins import evaluate_suites
+    from vitascope.evaluate import toyland as one_kind
+    from vitascope.evaluate.report.reading import clips_folder, unfinished
+    from vitascope.evaluate.vbench import twins
     from vitascope.recipes.judged import Judged
     from vitascope.sample.model import load
 
     if suites and kind is not None:
         raise UserError("--suites asks for every kind and --kind for one; leave one of them out")
-    if out is not None:
-        media.check_free(out, force=force)
+    stopped = None if out is None else unfinished(out, force=force)
     loaded = load(model, revision=revision, dtype=dtype, offload=offload, loras=lora or ())
     judged = Judged(loaded, steps, guidance, solver, parse_rules(rules))
-    which: dict[str, Any] = (
-        {"num": 32 if num is None else num} if suites else {"num": 256 if num is None else num, "kind": kind or "one"}
-    )
-    report = (evaluate_suites if suites else evaluate)(
-        judged.generate, **which, split=split, seed=seed, captions=captions, task=task, batch=batch,
-        encode_decode=judged.encode_decode, made_with=judged.made_with, progress=tracker("judging"),
-    )  # fmt: skip
+    told: dict[str, Any] = {
+        "split": split, "seed": seed, "captions": captions, "task": task, "batch": batch,
+        "encode_decode": judged.encode_decode, "made_with": judged.made_with, "progress": tracker("judging"),
+    }  # fmt: skip
+
+    def write(report: one_kind.Report | twins.TwinReport) -> None:
+        if out is not None:
+            media.replace_file(out, report.to_json().encode())
+
+    def keep(number: int, clip: Clip) -> None:
+        if out is not None:
+            media.make_folder(clips_folder(out))
+            media.write(clip, clips_folder(out) / f"{number}.mp4", force=True)
+
+    report: one_kind.Report | twins.TwinReport
+    if suites:
+        told |= {"num": 32 if num is None else num, "before": _went_on(twins.TwinReport.from_json, stopped, out)}
+        report = twins.evaluate_suites(judged.generate, **told, written=write, keep=keep)
+    else:
+        told |= {"num": 256 if num is None else num, "before": _went_on(one_kind.Report.from_json, stopped, out)}
+        report = one_kind.evaluate(judged.generate, kind=kind or "one", **told, written=write, keep=keep)
     report.print(Console())
     if out is not None:
-        media.replace_file(out, report.to_json().encode())
+        say(f"{out}: the report; see it: vitascope evaluate report {out} --out page")
+
+
+def _went_on(read: Callable[[str], Any], stopped: str | None, out: Path | None) -> Any:
+    """The report of this command that was stopped."""
+    from vitascope.errors import UserError
+
+    try:
+        return None if stopped is None else read(stopped)
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"'{out}' is a stopped report of another command; pass --force to replace it") from None
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="What --out of `evaluate` commands wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder for the page, index.html.")],
+    num: Annotated[int, typer.Option(help="Best and worst clips of each metric.")] = 4,
+    force: ForceOption = False,
+) -> None:
+    """One page of one or more evaluations that needs no network: intervals, plots, best and worst clips, protocols."""
+    from vitascope import media
+    from vitascope.errors import UserError
+    from vitascope.evaluate.report.page import page_of
+    from vitascope.evaluate.report.reading import read_reports
+
+    if num < 0:
+        raise UserError(f"--num must be 0 or more, got {num}")
+    if out.is_file():
+        raise UserError(f"'{out}' is a file; --out names a folder for the page")
+    media.make_folder(out)
+    page = out / "index.html"
+    media.check_free(page, force=force)
+    reports = [(path, report) for path in runs for report in read_reports(path)]
+    media.replace_file(page, page_of(reports, num, tracker("cutting clips")).encode())
+    say(f"{page}: {page.stat().st_size / 1e6:.1f} MB; open it in a browser")

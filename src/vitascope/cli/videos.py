@@ -13,6 +13,8 @@ from vitascope.errors import UserError, first_line
 if TYPE_CHECKING:
     import torch
 
+    from vitascope.evaluate.measured import Report
+
 
 def videos(
     made: Annotated[Path, typer.Argument(help="Folder of the videos to measure, or one video.")],
@@ -50,6 +52,7 @@ def videos(
     from vitascope.evaluate.catalogue import PAIRED, WITHOUT_FILES, Networks, metrics_named, print_catalogue
     from vitascope.evaluate.metrics.metric import Bootstrap
     from vitascope.evaluate.protocol import protocol_named
+    from vitascope.evaluate.report.reading import unfinished
     from vitascope.evaluate.run import evaluate
     from vitascope.evaluate.store import Store
     from vitascope.evaluate.videos import find_videos, read_captions
@@ -62,7 +65,7 @@ def videos(
     if resamples < 0:
         raise UserError(f"--resamples must be 0 or more, got {resamples}")
     if out is not None:
-        media.check_free(out, force=force)
+        unfinished(out, force=force)  # a stopped one goes on from what it kept
     wanted = protocol_named(protocol)
     for change in changes or ():
         name, equals, text = change.partition("=")
@@ -74,7 +77,13 @@ def videos(
     chosen = metrics_named(
         metrics or [*usual, *(PAIRED if paired else ())], Networks(paths, wanted, device_named(device))
     )
-    given = read_captions(captions) if captions else None
+    given, numbers = read_captions(captions) if captions else None, tracker("measuring")
+
+    def written(report: Report) -> None:
+        if out is not None:
+            media.replace_file(out, report.to_json().encode())
+        numbers(len(report.measured) + len(report.missing), len(chosen))
+
     report = evaluate(
         find_videos(made, given),
         None if real is None else find_videos(real),
@@ -85,7 +94,7 @@ def videos(
         bootstrap=Bootstrap(resamples, wanted.seed),
         labels=(str(made), None if real is None else str(real)),
         progress=tracker("reading videos"),
-        written=None if out is None else lambda report: media.replace_file(out, report.to_json().encode()),
+        written=written,
     )
     report.print(Console())
     if out is not None:
@@ -95,7 +104,7 @@ def videos(
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(help="A report of `evaluate videos`.")],
+    first: Annotated[Path, typer.Argument(help="What --out of an `evaluate` command wrote.")],
     second: Annotated[Path, typer.Argument(help="Another.")],
     metrics: Annotated[list[str] | None, typer.Option("--metric", help="Only these.")] = None,
 ) -> None:
@@ -104,9 +113,9 @@ def compare(
 
     from vitascope.evaluate.compare import compare as differences_of
     from vitascope.evaluate.compare import print_differences
-    from vitascope.evaluate.measured import read_report
+    from vitascope.evaluate.report.reading import read_one
 
-    one, other = read_report(first), read_report(second)
+    one, other = read_one(first), read_one(second)
     print_differences(differences_of(one, other, metrics or ()), (str(first), str(second)), Console())
 
 

@@ -42,7 +42,8 @@ class Measured:
     """One number. `n` counts videos. `replicates` are its values on resampled sets: what a comparison is made of.
 
     `beside` holds what belongs to the number but is not it: a floor, an extrapolation, another convention's value;
-    `least` is what no such number can fall below.
+    `least` is what no such number can fall below; `stated` is the interval where it follows from another rule than the
+    replicates; `departures` say in words what differs from the official measurement.
     """
 
     metric: str
@@ -53,9 +54,14 @@ class Measured:
     beside: Mapping[str, Any] = field(default_factory=dict)
     videos: Mapping[str, float] = field(default_factory=dict)
     least: float | None = None
+    stated: tuple[float, float] | None = None
+    lower_is_better: bool = False
+    departures: tuple[str, ...] = ()
 
     @property
     def interval(self) -> tuple[float, float] | None:
+        if self.stated is not None:
+            return self.stated
         interval = bootstrap_interval(self.value, self.replicates)
         if interval is None or self.least is None:
             return interval
@@ -76,8 +82,19 @@ class Unusable:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """Where a video lies, for a page that shows it, and what it was asked to show. No path: it was not kept."""
+
+    path: str | None
+    caption: str = ""
+
+
+@dataclass(frozen=True)
 class Report:
-    """All numbers of one evaluation. `missing` names metrics that gave none, with the reason."""
+    """All numbers of one evaluation. `missing` names metrics that gave none, with the reason.
+
+    What every command that evaluates gives: some write it as it is, of others it is read off their own form.
+    """
 
     made: str
     real: str | None
@@ -87,6 +104,8 @@ class Report:
     notes: tuple[str, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
     complete: bool = False
+    clips: Mapping[str, Shown] = field(default_factory=dict)
+    kind: str = "videos"
 
     def to_json(self) -> str:
         told = {**asdict(self), "vitascope": self.version, "measured": [one.told() for one in self.measured]}
@@ -120,21 +139,35 @@ def _short(value: Any) -> str:
 def read_report(path: Path) -> Report:
     """A report that was written by `to_json`."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        measured = tuple(
-            Measured(**{key: value for key, value in one.items() if key != "interval"}) for one in data["measured"]
-        )
-        unusable = tuple(Unusable(**one) for one in data["unusable"])
-        report = Report(
-            data["made"], data["real"], data["version"], measured, unusable, tuple(data["notes"]), data["missing"],
-            data["complete"],
-        )  # fmt: skip
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"the report '{path}' cannot be read ({error.strerror}); check the path") from None
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
+        content = None
+    return report_of(content, path)
+
+
+def report_of(content: Any, path: Path) -> Report:
+    """The content of a file that `to_json` wrote."""
+    try:
+        measured = tuple(_measured_of(one) for one in content["measured"])
+        report = Report(
+            content["made"], content["real"], content["version"], measured,
+            tuple(Unusable(**one) for one in content["unusable"]), tuple(content["notes"]), content["missing"],
+            content["complete"],
+            {name: Shown(**one) for name, one in content.get("clips", {}).items()}, content.get("kind", "videos"),
+        )  # fmt: skip
+    except (KeyError, TypeError, AttributeError):
         raise UserError(
             f"'{path}' is no report of `vitascope evaluate videos`; give the file that its --out named"
         ) from None
     if not all(math.isfinite(one.value) for one in report.measured):
         raise UserError(f"'{path}' holds a value that is no number; evaluate again")
     return report
+
+
+def _measured_of(told: Mapping[str, Any]) -> Measured:
+    told = {key: value for key, value in told.items() if key != "interval"}
+    if told.get("stated"):
+        told["stated"] = tuple(told["stated"])
+    return Measured(**{**told, "departures": tuple(told.get("departures", ()))})

@@ -83,5 +83,5 @@ PROTOCOLS = {
     "videogpt": Protocol(name="videogpt", prepare=Prepare(resize="cut")),
     "tats": Protocol(name="tats"),
     "tfhub": Protocol(name="tfhub", prepare=Prepare(filter="tf1")),
-    "cd": Protocol(name="cd", clip="random", resolution=128, divisor="n", prepare=Prepare(range=(0.0, 1.0))),
+    "cd": Protocol(name="cd", clip="random", resolution=128, divisor="n"),
 }

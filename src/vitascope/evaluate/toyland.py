@@ -6,7 +6,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Literal, TypeVar, get_args
 
@@ -50,8 +50,19 @@ NUM_SEEDS = TRAIN_SEEDS // SCENES_PER_SEED
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a clip was asked to show, and which dimensions it passed."""
+
+    caption: str
+    passed: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Report:
-    """Pass rates by dimension, with the protocol under which they may be compared."""
+    """Pass rates by dimension, with the protocol under which they may be compared. `answers`: by number of the scene.
+
+    It is also the state of a run: what `from_json` gives back goes on as if it had never been stopped.
+    """
 
     protocol: Mapping[str, Any]
     made: Mapping[str, Rate]
@@ -60,7 +71,11 @@ class Report:
     returned_best: SquaredError = field(default_factory=SquaredError)  # the same through the tokenizer alone
     made_up: SquaredError = field(default_factory=SquaredError)  # the others, where some were given
     tokenizer: SquaredError = field(default_factory=SquaredError)  # all frames of the true clips through it
-    scenes: frozenset[int] = frozenset()
+    answers: Mapping[int, Answer] = field(default_factory=dict)
+
+    @property
+    def scenes(self) -> frozenset[int]:
+        return frozenset(self.answers)
 
     def merge(self, other: Report) -> Report:
         """The report of both runs together; they must have the same protocol and no scene in common."""
@@ -73,7 +88,7 @@ class Report:
             self.returned_best + other.returned_best,
             self.made_up + other.made_up,
             self.tokenizer + other.tokenizer,
-            self.scenes | other.scenes,
+            {**self.answers, **other.answers},
         )
 
     def rates(self) -> dict[str, float]:
@@ -86,14 +101,27 @@ class Report:
                 for name, rate in rates.items()
             }
 
-        content = {"protocol": self.protocol, "dimensions": told(self.made), "ceiling": told(self.ceiling)}
+        complete = len(self.answers) >= self.protocol["num"]
+        content = {
+            "complete": complete, "protocol": self.protocol,
+            "dimensions": told(self.made), "ceiling": told(self.ceiling),
+        }  # fmt: skip
         psnr = {
             "given_frames_psnr": self.returned.psnr,
             "given_frames_psnr_of_the_tokenizer": self.returned_best.psnr,
             "other_frames_psnr": self.made_up.psnr,
             "tokenizer_psnr": self.tokenizer.psnr,
         }
-        return json.dumps({**content, **psnr}, indent=1)
+        errors = {name: asdict(getattr(self, name)) for name in ERRORS}
+        answers = {number: asdict(answer) for number, answer in self.answers.items()}
+        return json.dumps({**content, **psnr, "errors": errors, "answers": answers}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        told = json.loads(text)
+        made, ceiling = (rates_of(told[name]) for name in ("dimensions", "ceiling"))
+        errors = {name: SquaredError(**told["errors"][name]) for name in ERRORS}
+        return cls(told["protocol"], made, ceiling, **errors, answers=answers_of(told["answers"]))
 
     def print(self, console: Console) -> None:
         wanted = self.protocol
@@ -113,6 +141,17 @@ class Report:
         if self.tokenizer.psnr is not None:
             how = "PSNR of the mean squared error"
             console.print(f"true clips through the tokenizer: {self.tokenizer.psnr:.1f} dB ({how})")
+
+
+ERRORS = ("returned", "returned_best", "made_up", "tokenizer")
+
+
+def rates_of(told: Mapping[str, Any]) -> dict[str, Rate]:
+    return {name: Rate(one["passed"], one["n"]) for name, one in told.items()}
+
+
+def answers_of(told: Mapping[str, Any]) -> dict[int, Answer]:
+    return {int(number): Answer(**answer) for number, answer in told.items()}
 
 
 def refuse_to_merge(one: Mapping[str, Any], other: Mapping[str, Any], twice: frozenset[int]) -> None:
@@ -148,6 +187,9 @@ def evaluate(
     encode_decode: Callable[[Clip], Clip] | None = None,
     made_with: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    before: Report | None = None,
+    written: Callable[[Report], None] | None = None,
+    keep: Callable[[int, Clip], None] | None = None,
 ) -> Report:
     """Ask `generate` for `num` test scenes of one kind and judge what it makes.
 
@@ -156,6 +198,9 @@ def evaluate(
     with others the frames of `GIVEN`; "picture" asks for one frame.
     `shard` (k, n) judges every nth scene from the kth; the reports of all shards merge to that of one run. `made_with`
     says what generates and how, for the protocol: reports of different makers do not merge.
+
+    `before` is the report of a run that was stopped: its scenes are not asked for again. `written` is handed the report
+    after every batch, and `keep` every clip with the number of its scene.
     """
     wanted_split, wanted_kind = one_of("split", split, SPLITS), one_of("kind", kind, KINDS)
     wording = one_of("captions", captions, CAPTIONS)
@@ -167,19 +212,26 @@ def evaluate(
         "suite": "toyland", "version": version("vitascope"), "split": split, "kind": kind, "num": num, "seed": seed,
         "captions": captions, "task": task, "num_frames": length_of(wanted_task), "size": list(SIZE), "fps": FPS,
     }  # fmt: skip
-    report, own = Report(protocol, {}), range(num)[shard[0] :: shard[1]]
+    report = Report(protocol, {})
+    if before is not None:
+        check_same(before.protocol, protocol)
+        report = replace(before, protocol=protocol)
+    every = [seed * SCENES_PER_SEED + number for number in range(num)[shard[0] :: shard[1]]]
+    own = [number for number in every if number not in report.answers]
     for first in range(0, len(own), batch):
-        numbers = [seed * SCENES_PER_SEED + number for number in own[first : first + batch]]
+        numbers = own[first : first + batch]
         questions = [question(wanted_split, wanted_kind, number, wording, wanted_task) for number in numbers]
         for clip, one in zip(generate([q.request for q in questions]), questions, strict=True):
             wanted, truth = one.wanted, one.truth
             refuse_another_size(clip, truth.num_frames)
+            made = counted(clip, wanted)
+            answer = Answer(one.request.prompt, {name: rate.value for name, rate in made.items()})
             part = Report(
                 protocol,
-                counted(clip, wanted),
+                made,
                 returned=squared_error(clip.pixels[given], truth.pixels[given]),
                 made_up=squared_error(clip.pixels[rest], truth.pixels[rest]) if given else SquaredError(),
-                scenes=frozenset({one.number}),
+                answers={one.number: answer},
             )
             if encode_decode is not None:
                 best = encode_decode(truth)
@@ -190,9 +242,21 @@ def evaluate(
                     tokenizer=squared_error(best.pixels, truth.pixels),
                 )
             report = report.merge(part)
+            if keep is not None:
+                keep(one.number, clip)
+        if written is not None:
+            written(report)
         if progress is not None:
-            progress(first + len(numbers), len(own))
+            progress(len(every) - len(own) + first + len(numbers), len(every))
     return report
+
+
+def check_same(before: Mapping[str, Any], protocol: Mapping[str, Any]) -> None:
+    """Whether a stopped report was asked the same of the same model, so that this run can go on with it."""
+    once = json.loads(json.dumps(protocol))  # as it comes back from a file
+    if before != once:
+        differ = [name for name in {**before, **once} if before.get(name) != once.get(name)]
+        raise UserError(f"the stopped report was made otherwise ({', '.join(differ)}); pass --force to begin anew")
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from jaxtyping import UInt8
@@ -27,10 +28,14 @@ ENDINGS = (
 
 @dataclass(frozen=True, eq=False)
 class Taken:
-    """What the protocol takes of a video. `unevenness`: its longest frame by its usual one, 1 at a steady rate."""
+    """What the protocol takes of a video. `unevenness`: its longest frame by its usual one, 1 at a steady rate.
+
+    `caption`: what the file says of itself, met while it is decoded.
+    """
 
     clips: list[UInt8[Tensor, "_t 3 _h _w"]]
     unevenness: float = 1.0
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,11 @@ class VideoFile:
 
     @cached_property
     def digest(self) -> str:
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
+        try:
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
+        except OSError as error:
+            raise UserError(f"'{self.path}' cannot be opened ({error.strerror}); check its permissions") from None
 
     @cached_property
     def caption(self) -> str:
@@ -74,10 +82,11 @@ class VideoFile:
         windows: list[UInt8[Tensor, "_t 3 _h _w"]] = []
         frames: list[UInt8[Tensor, "3 _h _w"]] = []
         times: list[float] = []
-        num_read, span = 0, protocol.span
+        num_read, span, caption = 0, protocol.span, self.given_caption
         stop = None if protocol.clip == "all" else start + span
         for frame in islice(media.read_frames(self.path), stop):
             place = num_read - start
+            caption = str(frame.note.get("caption", "")) if caption is None else caption
             if place >= 0 and place % span % protocol.stride == 0:
                 frames.append(frame.pixels())
             if place >= 0 and frame.seconds is not None:
@@ -86,7 +95,7 @@ class VideoFile:
             if len(frames) == protocol.frames:
                 windows.append(_stacked(frames, protocol, self.name))
                 frames = []
-        return Taken(windows, _unevenness(times)), num_read
+        return Taken(windows, _unevenness(times), caption or ""), num_read
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +105,7 @@ class MadeVideo:
     request: Request
     generate: Callable[[Sequence[Request]], Sequence[Clip]]
     maker: str
+    path: ClassVar[None] = None  # it is nowhere kept
 
     @property
     def name(self) -> str:
@@ -121,7 +131,8 @@ class MadeVideo:
             starts = list(range(0, num - span + 1, span))
         else:
             starts = [_start(num, protocol, self.digest)]
-        return Taken([_stacked(list(frames[at : at + span : protocol.stride]), protocol, self.name) for at in starts])
+        clips = [_stacked(list(frames[at : at + span : protocol.stride]), protocol, self.name) for at in starts]
+        return Taken(clips, caption=self.caption)
 
 
 Video = VideoFile | MadeVideo
@@ -133,7 +144,8 @@ def find_videos(place: Path, captions: dict[str, str] | None = None) -> list[Vid
         return [VideoFile(place, place.stem, (captions or {}).get(place.stem))]
     if not place.is_dir():
         raise UserError(f"'{place}' must be a folder of videos, or a video; there is nothing of that name")
-    paths = sorted(path for path in place.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
+    # A link to nothing is a video, too: it is told that it cannot be opened.
+    paths = sorted(path for path in place.rglob("*") if path.suffix.lower() in ENDINGS and _is_file(path))
     if not paths:
         others = sum(path.is_file() for path in place.rglob("*"))
         raise UserError(f"'{place}' holds no video ({others} other files); videos end in {', '.join(ENDINGS)}")
@@ -141,6 +153,10 @@ def find_videos(place: Path, captions: dict[str, str] | None = None) -> list[Vid
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise UserError(f"'{place}' holds two videos named '{twice[0]}' with different endings; rename one of them")
     return [VideoFile(path, name, (captions or {}).get(name)) for name, path in zip(names, paths, strict=True)]
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def read_captions(path: Path) -> dict[str, str]:

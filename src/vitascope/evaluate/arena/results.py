@@ -130,11 +130,12 @@ def summed_up(votes: Sequence[Vote], reports: Sequence[Report] = (), *, times: i
 
 
 def _by_metric(labels: Sequence[str], reports: Sequence[Report]) -> dict[str, dict[str, Measured]]:
-    """The folder of a report is known by what was measured: its path, or the name of it."""
+    """The folder of a report is known by what was measured: its path, or the name of it; or the clips beside it."""
     measured: dict[str, dict[str, Measured]] = {}
     for report in reports:
-        label = report.made if report.made in labels else Path(report.made).resolve().name
-        if label not in labels:
+        called = report.made, Path(report.made).resolve().name, f"{report.made}_clips"
+        label = next((one for one in called if one in labels), None)
+        if label is None:
             raise UserError(f"a report is of '{report.made}', and the votes are on {', '.join(labels)}; leave it out")
         for one in report.measured:
             if label in measured.setdefault(one.metric, {}):

@@ -32,7 +32,7 @@ def judge_compbench(
     dimensions, skipped, done = {}, [], 0
     total = sum(map(len, records.values()))
     for name, some in records.items():
-        scores = []
+        scores, paths = [], []
         for number, record in enumerate(some, 1):
             path = folder / name / f"{number:04d}.mp4"
             try:
@@ -41,6 +41,7 @@ def judge_compbench(
                     skipped.append(f"{path}: no answer that could be understood")
                 else:
                     scores.append(score)
+                    paths.append(str(path))
             except UserError as error:
                 if not is_about(error, path):
                     raise
@@ -48,7 +49,7 @@ def judge_compbench(
             done += 1
             progress(done, total)
         if scores:
-            dimensions[name] = over_videos(scores, [1] * len(scores), CATEGORIES[name].departures)
+            dimensions[name] = over_videos(scores, [1] * len(scores), CATEGORIES[name].departures, paths)
     protocol = {"judge": ask.judge.name, "frames": NUM_FRAMES, "seeds": list(SEEDS), "prompts": total}
     return finished("t2v_compbench_v2", model, dimensions, protocol, ask, skipped, folder)
 
@@ -63,12 +64,13 @@ def judge_dsg(
     progress: Progress,
 ) -> Judged:
     """Videos named by their item, ITEM.mp4."""
-    scores, skipped = [], []
+    scores, paths, skipped = [], [], []
     for number, (name, item) in enumerate(items.items(), 1):
         path = folder / f"{name}.mp4"
         try:
             told = dsg.answered(item, dsg.frames_of(media.read_video(path)), ask)
             scores.append(dsg.score(told, dependencies=dependencies))
+            paths.append(str(path))
         except UserError as error:
             if not is_about(error, path):
                 raise
@@ -76,7 +78,7 @@ def judge_dsg(
         progress(number, len(items))
     protocol = {"judge": ask.judge.name, "frames": dsg.NUM_FRAMES, "dependencies": dependencies, "prompts": len(items)}
     departures = ("frames of a video instead of a picture",)
-    dimensions = {"dsg": over_videos(scores, [1] * len(scores), departures)} if scores else {}
+    dimensions = {"dsg": over_videos(scores, [1] * len(scores), departures, paths)} if scores else {}
     return finished("dsg", model, dimensions, protocol, ask, skipped, folder)
 
 

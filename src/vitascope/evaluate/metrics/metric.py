@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any, ClassVar
 
@@ -61,7 +61,10 @@ class SetMetric:
             "real": real.digest, "num_real": len(real.names), "num_made": len(made.names),
             "rows_real": len(real.rows), "rows_made": len(made.rows),
         }  # fmt: skip
-        return Measured(self.name, value, len(made.names), record, replicates, beside, least=self.distance.least)
+        return Measured(
+            self.name, value, len(made.names), record, replicates, beside, least=self.distance.least,
+            lower_is_better=True,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,8 @@ class PairMetric:
         worst = self.reader.worst(made.rows[:, 1])
         record = record_of(protocol, self.reader.identity, {})
         beside = {"worst frame": worst, "worst frame of": made.names[int(made.video[made.rows[:, 1] == worst][0])]}
-        return mean_of(self.name, made.names, scores, {**record, "real": made.digest}, bootstrap, beside)
+        measured = mean_of(self.name, made.names, scores, {**record, "real": made.digest}, bootstrap, beside)
+        return replace(measured, lower_is_better=not self.reader.higher_is_better)
 
 
 def mean_of(

@@ -26,16 +26,20 @@ class Measured(Config):
     n: CountOrZero = 0  # videos; 0: not known
     interval: tuple[float, float] | None = None
     departures: tuple[str, ...] = ()
+    videos: dict[str, float] = pydantic.Field(default_factory=dict)  # of each, by its path
 
 
-def over_videos(totals: Sequence[float], counts: Sequence[int], departures: tuple[str, ...] = ()) -> Measured:
+def over_videos(
+    totals: Sequence[float], counts: Sequence[int], departures: tuple[str, ...] = (), names: Sequence[str] = ()
+) -> Measured:
     """The ratio of sums over videos, each with a total and a count, with the interval of resampled videos."""
     value, interval = sum(totals) / sum(counts), None
     if len(totals) > 1:
         drawn = resamples(len(totals), RESAMPLES, 0, "videos").double()
         ratios = drawn @ torch.tensor(totals).double() / (drawn @ torch.tensor(counts).double())
         interval = bootstrap_interval(value, ratios.tolist())
-    return Measured(value=value, n=len(totals), interval=interval, departures=departures)
+    each = {name: total / count for name, total, count in zip(names, totals, counts, strict=False)}
+    return Measured(value=value, n=len(totals), interval=interval, departures=departures, videos=each)
 
 
 class SuiteReport(Config):

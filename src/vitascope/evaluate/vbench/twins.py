@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -28,9 +28,12 @@ from vitascope.evaluate.toyland import (
     SCENES_PER_SEED,
     SIZE,
     SPLITS,
+    Answer,
     Question,
     Task,
     added,
+    answers_of,
+    check_same,
     one_of,
     question,
     refuse_another_size,
@@ -71,13 +74,17 @@ class TwinReport:
 
     protocol: Mapping[str, Any]
     columns: Mapping[str, Rates] = field(default_factory=dict)
-    scenes: frozenset[int] = frozenset()
+    answers: Mapping[int, Answer] = field(default_factory=dict)
+
+    @property
+    def scenes(self) -> frozenset[int]:
+        return frozenset(self.answers)
 
     def merge(self, other: TwinReport) -> TwinReport:
         refuse_to_merge(self.protocol, other.protocol, self.scenes & other.scenes)
         names = dict.fromkeys([*self.columns, *other.columns])
         columns = {name: added(self.columns.get(name, {}), other.columns.get(name, {})) for name in names}
-        return TwinReport(self.protocol, columns, self.scenes | other.scenes)
+        return TwinReport(self.protocol, columns, {**self.answers, **other.answers})
 
     def scores(self, column: str) -> Scores:
         """Quality, Semantic and Total of one column."""
@@ -93,12 +100,15 @@ class TwinReport:
         def told(names: Sequence[str]) -> dict[str, Any]:
             return {
                 name: {
-                    column: {"rate": rates[name].value, "interval": rates[name].interval, "n": rates[name].count}
+                    column: {
+                        "rate": rates[name].value if rates[name].count else None, "interval": rates[name].interval,
+                        "passed": rates[name].passed, "n": rates[name].count,
+                    }
                     for column, rates in self.columns.items()
                 }
                 for name in names
-                if self.columns["made"][name].count
-            }
+                if any(rates[name].count for rates in self.columns.values())
+            }  # fmt: skip
 
         scored = {}
         for column in self.columns:
@@ -106,12 +116,25 @@ class TwinReport:
             scored[column] = {**scores.groups, "total": scores.total}
         content = {
             "suite": TWIN.name,
+            "complete": len(self.answers) >= self.protocol["num"] * len(KINDS),
             "protocol": self.protocol,
             "dimensions": told(TWIN.dimensions),
             "compbench": told(tuple(CATEGORIES)),
             "scored": scored,
+            "answers": {number: asdict(answer) for number, answer in self.answers.items()},
         }
         return json.dumps(content, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> TwinReport:
+        told = json.loads(text)
+        columns: dict[str, dict[str, Rate]] = {}
+        for name, by_column in {**told["dimensions"], **told["compbench"]}.items():
+            for column, rate in by_column.items():
+                columns.setdefault(column, {})[name] = Rate(rate["passed"], rate["n"])
+        every = (*DIMENSIONS, *CATEGORIES)
+        filled = {column: {name: rates.get(name, Rate()) for name in every} for column, rates in columns.items()}
+        return cls(told["protocol"], filled, answers_of(told["answers"]))
 
     def print(self, console: Console) -> None:
         title = "{split}, {captions} captions, {num} scenes of each kind, seed {seed}".format(**self.protocol)
@@ -161,11 +184,15 @@ def evaluate_suites(
     encode_decode: Callable[[Clip], Clip] | None = None,
     made_with: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    before: TwinReport | None = None,
+    written: Callable[[TwinReport], None] | None = None,
+    keep: Callable[[int, Clip], None] | None = None,
 ) -> TwinReport:
     """Ask for `num` scenes of every kind, and judge beside each clip what is perfect and what is worthless.
 
     The columns: the truth, and that coded by the tokenizer if there is one (ceilings); smooth noise (a random model),
-    the true first frame held, the true frames in another order, and true clips of other captions (floors).
+    the true first frame held, the true frames in another order, and true clips of other captions (floors). `before`,
+    `written` and `keep` are as in `evaluate` of one kind; here each kind numbers its scenes apart.
     """
     wanted_split, wording = one_of("split", split, SPLITS), one_of("captions", captions, CAPTIONS)
     wanted_task = one_of("task", task, TASKS)
@@ -176,8 +203,11 @@ def evaluate_suites(
         "captions": captions, "task": task, "num_frames": NUM_FRAMES, "size": list(SIZE), "fps": FPS,
     }  # fmt: skip
     everything = [(kind, seed * SCENES_PER_SEED + number) for number in range(num) for kind in KINDS]
-    own = everything[shard[0] :: shard[1]]
-    report = TwinReport(protocol)
+    every, report = everything[shard[0] :: shard[1]], TwinReport(protocol)
+    if before is not None:
+        check_same(before.protocol, protocol)
+        report = replace(before, protocol=protocol)
+    own = [(kind, number) for kind, number in every if scene_number(kind, number) not in report.answers]
     for first in range(0, len(own), batch):
         some = own[first : first + batch]
         questions = [question(wanted_split, kind, number, wording, wanted_task) for kind, number in some]
@@ -190,10 +220,21 @@ def evaluate_suites(
             other = question(wanted_split, kind, other_than(number), wording, "text")
             answers |= {name: spoil(one, other) for name, spoil in FLOORS.items()}
             columns = {name: judged_by_all(answer, one.wanted) for name, answer in answers.items()}
-            report = report.merge(TwinReport(protocol, columns, frozenset({number * len(KINDS) + KINDS.index(kind)})))
+            passed_by = {name: rate.value for name, rate in columns["made"].items() if rate.count}
+            scene = scene_number(kind, number)
+            report = report.merge(TwinReport(protocol, columns, {scene: Answer(one.request.prompt, passed_by)}))
+            if keep is not None:
+                keep(scene, clip)
+        if written is not None:
+            written(report)
         if progress is not None:
-            progress(first + len(some), len(own))
+            progress(len(every) - len(own) + first + len(some), len(every))
     return report
+
+
+def scene_number(kind: Kind, number: int) -> int:
+    """One for each scene of each kind."""
+    return number * len(KINDS) + KINDS.index(kind)
 
 
 def other_than(number: int) -> int:

@@ -1,0 +1,203 @@
+"""Whatever a command that evaluates wrote, read as reports of one kind, so that it can be shown and compared."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from vitascope import media
+from vitascope.evaluate.measured import Measured, Report, Shown, report_of
+from vitascope.evaluate.metrics.metric import Bootstrap, mean_of
+from vitascope.evaluate.vbench import report as suites
+from vitascope.types import UserError
+
+ASKED = ("suite", "version", "split", "kind", "seed", "captions", "task", "num_frames", "size", "fps")
+"""What of Toyland's protocol says how was measured; the rest of it says what was, and is free to differ."""
+
+
+def read_reports(path: Path) -> list[Report]:
+    """One report of any command; of the arena, one for each folder that people judged."""
+    content = suites.read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"'{path}' is no report; give the file that the --out of a command of `evaluate` named")
+    try:
+        for is_one, read in FORMS:
+            if is_one(content):
+                return read(content, path)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"'{path}' begins like a report and is none ({type(error).__name__}: {error}); evaluate again"
+        ) from None
+    return [of_suite(suites.read_report(path))]
+
+
+def read_one(path: Path) -> Report:
+    """For what compares two: the report of one model."""
+    reports = read_reports(path)
+    if len(reports) > 1:
+        raise UserError(f"'{path}' holds {', '.join(one.made for one in reports)}; give a file that is of one")
+    return reports[0]
+
+
+def unfinished(out: Path, *, force: bool) -> str | None:
+    """What a stopped evaluation left at `out`, to go on with; a finished report there is kept, unless `force`."""
+    if out.is_file() and not force:
+        text = out.read_text(encoding="utf-8", errors="replace")
+        try:
+            content = json.loads(text)
+        except ValueError:
+            content = None
+        if isinstance(content, dict) and content.get("complete") is False:
+            return text
+    media.check_free(out, force=force)
+    return None
+
+
+def clips_folder(out: Path) -> Path:
+    """Where the clips of a report lie that a command made itself."""
+    return out.with_name(f"{out.stem}_clips")
+
+
+# One function for each form.
+
+
+def of_videos(content: Mapping[str, Any], path: Path) -> list[Report]:
+    return [report_of(content, path)]
+
+
+def of_toyland(content: Mapping[str, Any], path: Path) -> list[Report]:
+    """Pass rates of one kind, with the tokenizer's ceiling beside."""
+    rates = {
+        name: {"made": one, "ceiling": content["ceiling"].get(name)} for name, one in content["dimensions"].items()
+    }
+    return [_of_rates(content, path, rates, "toyland")]
+
+
+def of_twins(content: Mapping[str, Any], path: Path) -> list[Report]:
+    """Dimensions of VBench and categories of CompBench, with what is perfect and what is worthless beside."""
+    report = _of_rates(content, path, {**content["dimensions"], **content["compbench"]}, "suites")
+    scored = content["scored"]
+    totals = [
+        Measured(
+            name, value, max((one.n for one in report.measured), default=0), _asked(content["protocol"]),
+            beside={column: scored[column][name] for column in scored if column != "made"},
+        )
+        for name, value in scored["made"].items()
+        if value is not None
+    ]  # fmt: skip
+    return [Report(**{**vars(report), "measured": (*totals, *report.measured)})]
+
+
+def _of_rates(content: Mapping[str, Any], path: Path, rates: Mapping[str, Mapping[str, Any]], kind: str) -> Report:
+    """`rates`: by dimension, then by column, of which "made" is the model's."""
+    protocol, told = content["protocol"], content.get("answers", {})
+    answers = {number: told[number] for number in sorted(told, key=int)}  # as in every report: resamples are shared
+    measured = []
+    for name, columns in rates.items():
+        made = columns["made"]
+        if not made["n"]:
+            continue
+        beside = {column: one["rate"] for column, one in columns.items() if column != "made" and one and one["n"]}
+        passed = {number: one["passed"][name] for number, one in answers.items() if name in one["passed"]}
+        interval = (made["interval"][0], made["interval"][1])
+        one = Measured(
+            name, made["rate"], made["n"], _asked(protocol), _replicates(passed), beside, passed, stated=interval
+        )
+        measured.append(one)
+    folder = clips_folder(path)
+    clips = {
+        number: Shown(str(file) if (file := folder / f"{number}.mp4").is_file() else None, answer["caption"])
+        for number, answer in answers.items()
+    }
+    made_with = ", ".join(f"{name} {value}" for name, value in protocol.items() if name not in (*ASKED, "num"))
+    return Report(
+        path.stem, None, protocol["version"], tuple(measured), clips=clips, kind=kind,
+        notes=(f"made with {made_with}",) if made_with else (), complete=content.get("complete", True),
+    )  # fmt: skip
+
+
+def _asked(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: protocol[name] for name in ASKED if name in protocol}
+
+
+def of_suite(suite: suites.SuiteReport) -> Report:
+    """Dimensions of a suite that were measured here, by a judge, or by the official package."""
+    shared = {"suite": suite.suite, **{name: suite.protocol[name] for name in JUDGED if name in suite.protocol}}
+    names = _names({place for one in suite.dimensions.values() for place in one.videos})
+    measured = []
+    for dimension, one in suite.dimensions.items():
+        protocol = {**shared, "departures": list(one.departures)} if one.departures else shared
+        videos = {names[place]: one.videos[place] for place in sorted(one.videos)}
+        measured.append(
+            Measured(
+                dimension, one.value, one.n, protocol, _replicates(videos), videos=videos, stated=one.interval,
+                departures=one.departures,
+            )
+        )  # fmt: skip
+    told = {name: value for name, value in suite.protocol.items() if name not in JUDGED and value}
+    return Report(
+        suite.model, None, str(suite.protocol.get("version", "not told")), tuple(measured), complete=True,
+        notes=tuple(f"{name.replace('_', ' ')}: {value}" for name, value in told.items()),
+        clips={name: Shown(place) for place, name in names.items()}, kind=suite.suite,
+    )  # fmt: skip
+
+
+def _names(places: Collection[str]) -> dict[str, str]:
+    """Of videos by their paths: what `evaluate videos` and the arena call them, their path in the folder of all."""
+    if not places:
+        return {}
+    root = os.path.commonpath([Path(place).parent for place in places])
+    return {place: Path(place).relative_to(root).with_suffix("").as_posix() for place in sorted(places)}
+
+
+JUDGED = ("judge", "frames", "seeds", "dependencies", "networks", "version")
+"""What of a suite's protocol must be shared by numbers that are compared."""
+
+
+def _replicates(values: Mapping[str, float]) -> list[float]:
+    """Means of resampled videos."""
+    return [*mean_of("", tuple(values), [*values.values()], {}, Bootstrap(), {}).replicates] if values else []
+
+
+def of_arena(content: Mapping[str, Any], path: Path) -> list[Report]:
+    """What people said, folder by folder; how far metrics agree with them is told beside each."""
+    notes = [f"{content['num_votes']} votes of {len(content['raters'])} people, {content['num_skipped']} skipped"]
+    if content["agreement"] is not None:
+        notes.append(f"raters agree in {content['agreement']['raw']:.0%} of meetings")
+    for one in content["correlations"]:
+        for what in ("models", "videos"):
+            if one[what] is not None and one[what]["value"] is not None:
+                notes.append(f"{one['metric']} against people, over {what}: Spearman {one[what]['value']:+.2f}")
+    reports = []
+    for standing in content["standings"]:
+        rate, strength = standing["win_rate"], standing["strength"]
+        measured = (
+            Measured("win rate (people)", rate["value"], int(rate["n"]), {}, stated=tuple(rate["interval"])),
+            Measured("strength (people)", strength["value"], strength["n"], {}, stated=_pair(strength["interval"])),
+        )
+        reports.append(Report(standing["label"], None, "", measured, notes=tuple(notes), complete=True, kind="arena"))
+    return reports
+
+
+def _pair(interval: list[float] | None) -> tuple[float, float] | None:
+    return None if interval is None else (interval[0], interval[1])
+
+
+FORMS: tuple[tuple[Callable[[Mapping[str, Any]], bool], Callable[[Mapping[str, Any], Path], list[Report]]], ...] = (
+    (lambda content: "measured" in content and "unusable" in content, of_videos),
+    (lambda content: "standings" in content, of_arena),
+    (lambda content: "compbench" in content and "scored" in content, of_twins),
+    (lambda content: "ceiling" in content and "dimensions" in content, of_toyland),
+    (
+        lambda content: content.get("suite") in ("t2v_compbench_v2", "dsg"),
+        lambda content, _: [of_suite(judged(content))],
+    ),
+)
+"""By what each form is known; what is none of them is a suite's, or the official package's."""
+
+
+def judged(content: Mapping[str, Any]) -> suites.SuiteReport:
+    return suites.SuiteReport.model_validate_json(json.dumps(content))
