@@ -1,6 +1,6 @@
 """What each metric notices: seven kinds of damage and wrong captions, five amounts of each, as one picture.
 
-python benchmarks/corruptions.py --out DIR [--real VIDEOS] [--clips 48]
+python benchmarks/corruptions.py --out DIR [--real VIDEOS] [--clips 24]
 
 Three parts, each written to DIR as it is done and not measured again: `toyland.json` and `real.json` (damage against
 metrics) and `bias.json` (a Fréchet distance by the number of clips). Then `corruptions.png`, and the tables. `--only
@@ -48,11 +48,11 @@ from vitascope.toyland.scene import Scene
 from vitascope.types import Clip, UserError, generator_for
 
 FPS = 8.0
-RESAMPLES = 50
+RESAMPLES = 40
 LONGEST = 300
 """Frames of a real video: of longer ones most of the time would go into decoding what is not taken."""
 
-CLIPS_OF_ONE = 8
+CLIPS_OF_ONE = 4
 """Of one real video: more are too much alike."""
 
 NETWORKS = Networks({}, Protocol())
@@ -343,8 +343,8 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--out", type=Path, required=True, help="a folder; what is in it is not measured again")
     options.add_argument("--real", type=Path, help="a folder of real videos")
-    options.add_argument("--clips", type=int, default=48, help="of Toyland, in either set")
-    options.add_argument("--bias-clips", type=int, default=512, help="in either of two sets alike")
+    options.add_argument("--clips", type=int, default=24, help="of Toyland, in either set")
+    options.add_argument("--bias-clips", type=int, default=256, help="in either of two sets alike")
     options.add_argument("--only", choices=("toyland", "real", "bias"), help="measure this part alone")
     chosen = options.parse_args()
     torch.set_num_threads(1)

@@ -48,7 +48,7 @@ def test_it_is_as_often_right_as_its_record_says() -> None:
     right = recipe.accuracies(NETWORK, "seen", 64)
     assert right.keys() == told["right"]["seen"].keys() == {*ONE_OF, *ANY_OF}
     for question, share in told["right"]["seen"].items():
-        # The first 64 of the 256 scenes of the record: four standard errors of their mean.
+        # The first 64 of the 128 scenes of the record: four standard errors of their mean.
         assert right[question] == pytest.approx(share, abs=max(0.05, 4 * (share * (1 - share) / 64) ** 0.5))
 
 

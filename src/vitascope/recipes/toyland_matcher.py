@@ -57,11 +57,11 @@ class Matcher(nn.Module):
 
 
 def kept_or_trained(path: Path, tell: Callable[[int, float], None] | None = None) -> Matcher:
-    """The matcher of a file; where there is none, it is trained (a core minute or two) and written there."""
+    """The matcher of a file; where there is none, it is trained (a core minute) and written there."""
     if not path.exists():
         network, about = load_toyland()
         read = ClipReader(network, about, HOW)
-        save_file(trained(read, num_clips=1536, steps=300, seed=0, tell=tell).state_dict(), path)
+        save_file(trained(read, num_clips=768, steps=160, seed=0, tell=tell).state_dict(), path)
     matcher = Matcher()
     matcher.load_state_dict(load_file(path))
     return matcher.eval().requires_grad_(False)
@@ -72,7 +72,7 @@ def trained(
     num_clips: int,
     steps: int,
     seed: int,
-    batch: int = 128,
+    batch: int = 96,
     tell: Callable[[int, float], None] | None = None,
 ) -> Matcher:
     """On scenes of the network's own, each said in new words whenever it comes up."""

@@ -33,8 +33,10 @@ from vitascope.types import generator_for
 FPS, FRAMES, PIXELS, CELLS = 8.0, 16, 64, 8
 FIRST_SCENE = 800_000_000
 """Training scenes from this number on: no model of the recipes has seen them."""
-RATE = 4e-3
-HELD_OUT = 256
+RATE, SCHEDULE, LANDING = 4e-3, 800, 120
+"""The learning rate follows a schedule of so many steps, and falls to nothing in a line over the last steps asked for."""
+
+HELD_OUT = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +152,8 @@ def train(num_scenes: int, steps: int, batch: int, seed: int) -> ToylandNetwork:
     initialise(student, seed)
     student.to(memory_format=torch.channels_last_3d)
     optimizer = torch.optim.AdamW(student.parameters(), RATE, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.15)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, SCHEDULE, pct_start=0.15)
+    landing = min(LANDING, steps)
     begun, recent = time.monotonic(), 0.0
     for step, given in zip(range(1, steps + 1), lessons(num_scenes, batch, seed), strict=False):
         optimizer.zero_grad()
@@ -158,7 +161,10 @@ def train(num_scenes: int, steps: int, batch: int, seed: int) -> ToylandNetwork:
         loss.backward()
         nn.utils.clip_grad_norm_(student.parameters(), 5.0)
         optimizer.step()
-        schedule.step()
+        if step <= steps - landing:
+            schedule.step()
+        else:
+            optimizer.param_groups[0]["lr"] = schedule.get_last_lr()[0] * (steps - step) / landing
         recent = loss.item() if step == 1 else 0.95 * recent + 0.05 * loss.item()
         if step % 10 == 0 or step == steps:
             print(f"step {step}/{steps}, loss {recent:.3f}, {time.monotonic() - begun:.0f} s", flush=True)
@@ -201,6 +207,8 @@ def main() -> None:
     chosen = options.parse_args()
     if chosen.out.suffix != ".safetensors" or min(chosen.scenes, chosen.steps, chosen.batch) < 2:
         options.error("--out must end in .safetensors, --scenes, --steps and --batch must be at least 2")
+    if chosen.steps > SCHEDULE:
+        options.error(f"--steps must be at most {SCHEDULE}")
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)  # the same numbers on every machine
     begun = time.process_time()
