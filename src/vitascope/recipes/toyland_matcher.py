@@ -6,7 +6,6 @@ sees the clip through the features of the Toyland network, which stay as they ar
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from vitascope import toyland
 from vitascope.evaluate.networks.features import ClipReader, Reader
 from vitascope.evaluate.networks.toyland import HOW, NUM_FEATURES, load_toyland
+from vitascope.objectives.contrast import ContrastConfig
 from vitascope.recipes.toyland_network import FIRST_SCENE, drawn
 from vitascope.text.tiny import TinyTextConfig
 from vitascope.train.initialise import seeded
@@ -34,26 +34,16 @@ class Matcher(nn.Module):
         self.video = nn.Sequential(nn.Linear(NUM_FEATURES, 4 * WIDTH), nn.GELU(), nn.Linear(4 * WIDTH, WIDTH))
         self.words = TinyTextConfig(width=WIDTH, depth=2, heads=2).build()
         self.text = nn.Linear(WIDTH, WIDTH)
-        self.sharpness = nn.Parameter(torch.tensor(math.log(10.0)))
-
-    def of_clips(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b w"]:
-        return nn.functional.normalize(self.video(features), dim=-1)
 
     def of_captions(self, captions: Sequence[str]) -> Float[Tensor, "b w"]:
         read = self.words(captions)
         mean = (read.tokens * read.mask[..., None]).sum(1) / read.mask.sum(1, keepdim=True)
-        return nn.functional.normalize(self.text(mean), dim=-1)
-
-    def loss(self, features: Float[Tensor, "b d"], captions: Sequence[str]) -> Float[Tensor, ""]:
-        """Each clip picks its caption of the batch, and each caption its clip."""
-        logits = self.sharpness.exp().clamp_max(100) * self.of_clips(features) @ self.of_captions(captions).T
-        own = torch.arange(len(logits))
-        return (nn.functional.cross_entropy(logits, own) + nn.functional.cross_entropy(logits.T, own)) / 2
+        return self.text(mean)
 
     @torch.inference_mode()
     def cosines(self, features: Float[Tensor, "b d"], captions: Sequence[str]) -> Float[Tensor, "b"]:
         """Of each clip with the caption at its place."""
-        return (self.of_clips(features) * self.of_captions(captions)).sum(1)
+        return nn.functional.cosine_similarity(self.video(features), self.of_captions(captions))
 
 
 def kept_or_trained(path: Path, tell: Callable[[int, float], None] | None = None) -> Matcher:
@@ -83,16 +73,18 @@ def trained(
     features = torch.cat([read([drawn(scene)]) for scene in scenes])
     with seeded(seed, "matcher"):
         matcher = Matcher()
+    contrast = ContrastConfig().build()
     optimizer = torch.optim.AdamW(matcher.parameters(), RATE, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.1)
     for step in range(1, steps + 1):
         chosen = torch.randperm(num_clips, generator=generator_for(seed, "batch", step))[:batch]
         wording = random.Random(f"{seed} {step}")
-        loss = matcher.loss(features[chosen], [toyland.caption(scenes[number], wording) for number in chosen.tolist()])
+        captions = [toyland.caption(scenes[number], wording) for number in chosen.tolist()]
+        loss = contrast.loss(matcher.video(features[chosen]), matcher.of_captions(captions))
         optimizer.zero_grad()
-        loss.backward()
+        loss.total.backward()
         optimizer.step()
         schedule.step()
         if tell is not None and (step % 20 == 0 or step == steps):
-            tell(step, loss.item())
+            tell(step, loss.total.item())
     return matcher.eval().requires_grad_(False)

@@ -91,15 +91,17 @@ class ToylandNetwork(nn.Module):
             *layer(middle, last, (3, 3, 3), (2, 2, 2)),
             *layer(last, last, (3, 3, 3), (2, 2, 2)),
         )
-        self.summary = nn.Sequential(nn.Linear(2 * last, NUM_FEATURES), nn.BatchNorm1d(NUM_FEATURES, affine=False))
+        self.summary = nn.Sequential(
+            nn.Linear(2 * (middle + last), NUM_FEATURES), nn.BatchNorm1d(NUM_FEATURES, affine=False)
+        )
         self.answers = nn.Linear(NUM_FEATURES, sum(map(len, (*ONE_OF.values(), *ANY_OF.values()))))
 
     def forward(self, clips: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b d"]:
         return self.summarise(self.places(channels_first(clips)))
 
     def summarise(self, places: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b d"]:
-        seen = self.whole(places).flatten(2)
-        return self.summary(torch.cat([seen.mean(2), seen.amax(2)], 1))
+        seen = [places.flatten(2), self.whole(places).flatten(2)]
+        return self.summary(torch.cat([pooled for each in seen for pooled in (each.mean(2), each.amax(2))], 1))
 
     def answer(self, features: Float[Tensor, "b d"]) -> dict[str, Float[Tensor, "b _n"]]:
         """To every question, the logits of its answers."""
