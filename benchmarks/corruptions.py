@@ -104,11 +104,16 @@ class Reading:
 
         return self.kept({"oracle": ORACLE, "scenes": repr(scenes)}, clips, judged)
 
-    def of_sight(self, clips: Clips, true: Clips) -> Rows:
+    def of_sets(self, clips: Clips) -> Rows:
         return {
             "Fréchet, random network": self.features(NETWORKS.random, clips),
             "Fréchet, Toyland features": self.features(NETWORKS.toyland, clips),
             "Fréchet, the same on single frames": self.features(NETWORKS.toyland, stills(clips)),
+        }
+
+    def of_sight(self, clips: Clips, true: Clips) -> Rows:
+        return {
+            **self.of_sets(clips),
             "PSNR": self.pairs(PSNR, clips, true),
             "SSIM": self.pairs(SSIM, clips, true),
             "flickering": FlickerReader()(clips),
@@ -176,7 +181,7 @@ def damaged(clips: Clips, kind: str, amount: float) -> list[Tensor]:
 def study(
     reading: Reading, made: Clips, others: Clips, words: Callable[[Clips], Rows] | None, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    reference, clean = reading.of_sight(others, others), reading.of_sight(made, made)
+    reference, clean = reading.of_sets(others), reading.of_sight(made, made)
     if words is not None:
         clean |= words(made)
     found: dict[str, list[dict[str, dict[str, float]]]] = {}
@@ -280,15 +285,8 @@ def picture(parts: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         for y, row in enumerate(cells.tolist()):
             for x, value in enumerate(row):
                 if abs(value) >= 2:
-                    axes.text(
-                        x,
-                        y,
-                        f"{value:.0f}",
-                        ha="center",
-                        va="center",
-                        fontsize=7,
-                        color="white" if abs(value) > 16 else "black",
-                    )
+                    ink = "white" if abs(value) > 16 else "black"
+                    axes.text(x, y, f"{value:.0f}", ha="center", va="center", fontsize=7, color=ink)
         axes.set_yticks(range(len(metrics)), metrics, fontsize=8)
         axes.set_xticks([5 * number + 2 for number in range(len(kinds))], kinds, fontsize=9)
         axes.xaxis.tick_top()

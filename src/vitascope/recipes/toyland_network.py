@@ -2,9 +2,9 @@
 
     python -m vitascope.recipes.toyland_network --out toyland.safetensors
 
-It learns from what is true of a scene, which the world knows, in two parts. First all of it, above all to name shape
-and colour at each place: asked only about whole clips it would need many times as long to see a shape. Then, with the
-places as they are, the questions of `ONE_OF` and `ANY_OF`.
+It learns from what is true of a scene, which the world knows, in three parts, each on top of the last. First all of it,
+above all to name shape and colour at each place: asked only about whole clips it would need far longer to see a thing.
+Then, with the places as they are, what to make of them; then the features and the answers alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -123,7 +123,7 @@ class Student(nn.Module):
 
     def loss(self, given: Lesson) -> Float[Tensor, ""]:
         places = self.network.places(channels_first(given.pictures))
-        total = loss_of_answers(self.network, places, given)
+        total = loss_of_answers(self.network, self.network.pooled(places), given)
         parts = self.maps(places).split([1 + len(known) for known in MAPPED.values()], 1)
         for part, wanted in zip(parts, given.maps.unbind(1), strict=True):
             rare = torch.tensor([0.15] + [1.0] * (part.shape[1] - 1))  # most cells hold nothing
@@ -131,8 +131,8 @@ class Student(nn.Module):
         return total
 
 
-def loss_of_answers(network: ToylandNetwork, places: Float[Tensor, "b c t h w"], given: Lesson) -> Float[Tensor, ""]:
-    answers = network.answer(network.summarise(places))
+def loss_of_answers(network: ToylandNetwork, pooled: Float[Tensor, "b n"], given: Lesson) -> Float[Tensor, ""]:
+    answers = network.answer(network.summary(pooled))
     total = torch.stack([nn.functional.cross_entropy(answers[name], given.one_of[name]) for name in ONE_OF]).sum()
     for name, known in ANY_OF.items():
         apart = nn.functional.binary_cross_entropy_with_logits(answers[name], given.any_of[name])
@@ -151,22 +151,43 @@ def learn_places(student: Student, book: Lesson, steps: int, batch: int, seed: i
     descend("places", student.parameters(), loss, len(book.clips), steps, batch, generator_for(seed, "places"))
 
 
-def learn_answers(network: ToylandNetwork, book: Lesson, steps: int, batch: int, seed: int) -> None:
-    """What is made of the places, which are read once and stay: a step costs a fifth, so there can be many more."""
+@torch.no_grad()
+def read_places(network: ToylandNetwork, book: Lesson) -> Float[Tensor, "n c t h w"]:
     network.eval()
-    with torch.inference_mode():
-        parts = book.clips.split(8)
-        read = [network.places(channels_first(part.float() / 127.5 - 1)).half() for part in parts]
-    places = torch.cat(read).clone()
+    parts = [part.float() / 127.5 - 1 for part in book.clips.split(8)]
+    return torch.cat([network.places(channels_first(part)).half() for part in parts])
+
+
+def learn_whole(
+    network: ToylandNetwork, places: Float[Tensor, "n c t h w"], book: Lesson, steps: int, batch: int, seed: int
+) -> None:
+    """What is made of the places, which were read once and stay: a step costs a fifth."""
     network.whole.train()
     network.summary.train()
 
     def loss(which: Int[Tensor, "b"], step: int) -> Float[Tensor, ""]:
         del step
-        return loss_of_answers(network, places[which].float(), book.of(which))
+        return loss_of_answers(network, network.pooled(places[which].float()), book.of(which))
 
     learning = [*network.whole.parameters(), *network.summary.parameters(), *network.answers.parameters()]
-    descend("answers", learning, loss, len(book.clips), steps, batch, generator_for(seed, "answers"))
+    descend("whole", learning, loss, len(places), steps, batch, generator_for(seed, "whole"))
+
+
+def learn_answers(
+    network: ToylandNetwork, places: Float[Tensor, "n c t h w"], book: Lesson, steps: int, batch: int, seed: int
+) -> None:
+    """The features themselves, and the answers from them: a step costs next to nothing."""
+    network.eval()
+    with torch.no_grad():
+        pooled = torch.cat([network.pooled(part.float()) for part in places.split(8)])
+    network.summary.train()
+
+    def loss(which: Int[Tensor, "b"], step: int) -> Float[Tensor, ""]:
+        del step
+        return loss_of_answers(network, pooled[which], book.of(which))
+
+    learning = [*network.summary.parameters(), *network.answers.parameters()]
+    descend("answers", learning, loss, len(pooled), steps, batch, generator_for(seed, "answers"))
 
 
 def descend(
@@ -198,14 +219,16 @@ def descend(
             print(f"{name}, step {step}/{steps}, loss {recent:.3f}, {time.monotonic() - begun:.0f} s", flush=True)
 
 
-def train(num_scenes: int, steps: tuple[int, int], batch: tuple[int, int], seed: int) -> ToylandNetwork:
+def train(num_scenes: int, steps: Sequence[int], batch: Sequence[int], seed: int) -> ToylandNetwork:
     numbers = range(FIRST_SCENE, FIRST_SCENE + num_scenes)
     book = lesson([toyland.sample(random.Random(toyland.train_seed(number)), None, "seen") for number in numbers])
     network = ToylandNetwork()
     student = Student(network)
     initialise(student, seed)
     learn_places(student, book, steps[0], batch[0], seed)
-    learn_answers(network, book, steps[1], batch[1], seed)
+    places = read_places(network, book)
+    learn_whole(network, places, book, steps[1], batch[1], seed)
+    learn_answers(network, places, book, steps[2], batch[2], seed)
     return network.eval()
 
 
@@ -239,8 +262,8 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--out", type=Path, required=True, help="a .safetensors file; how it was trained goes beside")
     options.add_argument("--scenes", type=int, default=2048)
-    options.add_argument("--steps", type=int, nargs=2, default=(360, 400), help="of learning places, and answers")
-    options.add_argument("--batch", type=int, nargs=2, default=(8, 16), help="scenes a step, likewise")
+    options.add_argument("--steps", type=int, nargs=3, default=(360, 300, 1200), help="of each part")
+    options.add_argument("--batch", type=int, nargs=3, default=(8, 16, 128), help="scenes a step, likewise")
     options.add_argument("--seed", type=int, default=0)
     chosen = options.parse_args()
     if chosen.out.suffix != ".safetensors" or min(chosen.scenes, *chosen.steps, *chosen.batch) < 2:
@@ -250,7 +273,7 @@ def main() -> None:
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)  # the same numbers on every machine
     begun = time.process_time()
-    network = train(chosen.scenes, tuple(chosen.steps), tuple(chosen.batch), chosen.seed)
+    network = train(chosen.scenes, chosen.steps, chosen.batch, chosen.seed)
     seconds = round(time.process_time() - begun)
     kept = {name: value.half() for name, value in network.state_dict().items() if value.is_floating_point()}
     save_file({name: value.contiguous() for name, value in kept.items()}, chosen.out)

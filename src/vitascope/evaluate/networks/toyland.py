@@ -92,16 +92,18 @@ class ToylandNetwork(nn.Module):
             *layer(last, last, (3, 3, 3), (2, 2, 2)),
         )
         self.summary = nn.Sequential(
-            nn.Linear(2 * (middle + last), NUM_FEATURES), nn.BatchNorm1d(NUM_FEATURES, affine=False)
+            nn.BatchNorm1d(2 * (middle + last), affine=False),
+            nn.Linear(2 * (middle + last), NUM_FEATURES),
+            nn.BatchNorm1d(NUM_FEATURES, affine=False),
         )
         self.answers = nn.Linear(NUM_FEATURES, sum(map(len, (*ONE_OF.values(), *ANY_OF.values()))))
 
     def forward(self, clips: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b d"]:
-        return self.summarise(self.places(channels_first(clips)))
+        return self.summary(self.pooled(self.places(channels_first(clips))))
 
-    def summarise(self, places: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b d"]:
+    def pooled(self, places: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b n"]:
         seen = [places.flatten(2), self.whole(places).flatten(2)]
-        return self.summary(torch.cat([pooled for each in seen for pooled in (each.mean(2), each.amax(2))], 1))
+        return torch.cat([pooled for each in seen for pooled in (each.mean(2), each.amax(2))], 1)
 
     def answer(self, features: Float[Tensor, "b d"]) -> dict[str, Float[Tensor, "b _n"]]:
         """To every question, the logits of its answers."""
