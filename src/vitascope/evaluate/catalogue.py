@@ -42,6 +42,8 @@ from vitascope.evaluate.networks.i3d import I3d
 from vitascope.evaluate.networks.inception_v3 import InceptionV3
 from vitascope.evaluate.networks.lpips import Lpips
 from vitascope.evaluate.networks.pretrained import ClipNetwork, DinoNetwork, VideoMaeNetwork
+from vitascope.evaluate.networks.toyland import HOW as HOW_TOYLAND
+from vitascope.evaluate.networks.toyland import load_toyland
 from vitascope.evaluate.protocol import Prepare, Protocol
 from vitascope.types import UserError
 
@@ -97,7 +99,8 @@ class Networks:
 
     @cached_property
     def toyland(self) -> Reader:
-        return self._scripted("toyland", Prepare(resize="none"))
+        network, about = load_toyland(self.paths.get("toyland"))
+        return self._clips(network.to(self.device), about, HOW_TOYLAND)
 
     @cached_property
     def c3d(self) -> Reader:
@@ -218,5 +221,5 @@ METRICS: dict[str, Callable[[str, Networks], Metric]] = {
 }
 """`NAME-random` and `NAME-toyland` are no FVD or KVD: their networks are not the field's."""
 
-WITHOUT_FILES = ("frechet-random", "kernel-random", "flicker")
+WITHOUT_FILES = ("frechet-random", "kernel-random", "frechet-toyland", "flicker")
 PAIRED = ("psnr", "ssim")

@@ -274,7 +274,7 @@ SOURCES: dict[str, Source] = {
         "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
     ),
     "toyland": Source(
-        "a network trained on Toyland, as TorchScript from 'b 3 t h w' in [-1, 1] to features", "your own training",
-        "yours", "train one and save it with torch.jit.save",
+        "toyland.safetensors, which comes with the package: give none, or another that you trained", "this package",
+        "Apache-2.0", "python -m vitascope.recipes.toyland_network --out toyland.safetensors",
     ),
 }  # fmt: skip
