@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from vitascope.cli import arena, curate, data, evaluate, judged, leaderboard, make, shelf, train, videos
+from vitascope.cli import arena, curate, data, evaluate, judged, leaderboard, make, shelf, train, vbench, videos
 from vitascope.cli.common import say
 from vitascope.errors import UserError, is_out_of_memory
 from vitascope.train.stop import Stopped
@@ -88,9 +88,12 @@ for command in (
 evaluate.app.command("videos")(videos.videos)
 evaluate.app.command("compare")(videos.compare)
 evaluate.app.command()(leaderboard.leaderboard)
-evaluate.app.command()(leaderboard.vbench)
+evaluate.app.command()(vbench.vbench)
+evaluate.app.command("vbench-export")(vbench.vbench_export)
 evaluate.app.command()(judged.compbench)
 evaluate.app.command()(judged.dsg)
+evaluate.app.command("dsg-questions")(judged.dsg_questions)
+evaluate.app.command("dsg-answers")(judged.dsg_answers)
 evaluate.app.command("arena")(arena.arena)
 evaluate.app.command("arena-results")(arena.arena_results)
 app.add_typer(evaluate.app, name="evaluate")

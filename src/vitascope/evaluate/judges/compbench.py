@@ -219,9 +219,9 @@ def interactions(record: Record, frames: Frames, ask: Asking) -> float | None:
 
 def spatial_relations(record: Record, frames: Frames, ask: Asking) -> float | None:
     """Frame by frame: nothing there 0, one thing 0.2, a wrong relation 0.4, the right one 1."""
-    one, other = record["object_1"], record["object_2"]
+    one, other, where = record["object_1"], record["object_2"], record["spatial"].strip()
     question = choose(
-        f"Look for {one} and {other}.", f"both are there, and {one} is {record['spatial']} {other}",
+        f"Look for {one} and {other}.", f"both are there, and {one} is {SIDES.get(where, where)} {other}",
         "both are there, but not so", "only one of them is there", "neither is there",
     )  # fmt: skip
     letters = [understood(ask, ask([frame], [question]), "ABCD") for frame in frames]
@@ -268,6 +268,9 @@ def understood(ask: Asking, text: str | None, letters: str) -> str | None:
         ask.unanswered += 1
     return letter
 
+
+SIDES = {"left": "to the left of", "right": "to the right of"}
+"""Relations that the benchmark's records give as half a phrase."""
 
 CATEGORIES: dict[str, Category] = {
     "consistent_attribute_binding": Category(("phrases",), consistent_attributes),
