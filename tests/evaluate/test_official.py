@@ -104,7 +104,7 @@ def test_what_works_is_read_and_what_fails_is_listed(tmp_path: Path, package: tu
         assert re.search(told, failed[name], re.DOTALL), failed[name]
     part = report.protocol["parts"]["imaging_quality"]
     assert part["version"] == "0.1.5" and part["missing_videos"] == 3 and part["videos_found"] == 2
-    with pytest.raises(UserError, match=r"measured nothing; .*no weights"):
+    with pytest.raises(UserError, match=r"(?s)measured nothing; .*no weights"):
         measure_official(bridge, ["scene"], progress=nothing)
 
 

@@ -88,10 +88,10 @@ def graph_of(prompt: str, ask: Asking) -> list[Fact]:
     """Each try is another seed, so that it is another answer."""
     for seed in range(TRIES):
         try:
-            tuples = told(ask, 0, prompt, (), seed)
-            parents = told(ask, 1, prompt, (tuples,), seed)
-            questions = told(ask, 2, prompt, (tuples,), seed)
-            return checked(lines_of(tuples), lines_of(parents), lines_of(questions))
+            facts = lines_of(told(ask, 0, prompt, "", seed))
+            given = "\n".join(f"{name} | {said}" for name, said in facts.items())
+            parents, questions = (lines_of(told(ask, step, prompt, given, seed)) for step in (1, 2))
+            return checked(facts, parents, questions)
         except Unclear:
             if seed + 1 == TRIES:
                 raise
@@ -114,16 +114,16 @@ def told(ask: Asking, step: int, prompt: str, given: tuple[str, ...], seed: int)
 
 
 def lines_of(text: str) -> dict[str, str]:
-    """By id; lines that are none are talk around the answer."""
-    found = re.findall(r"^[\s\-*`]*(\d+)\s*\|\s*(\S.*?)\s*$", text, re.MULTILINE)
+    """By id; lines of another form are talk around the answer."""
+    found = re.findall(r"^[\s\-*`]*(\d+)\s*\|\s*(\S.*?)[\s`]*$", text, re.MULTILINE)
+    if not found:
+        raise Unclear(f"no line of the form 'id | ...' in {text[:40]!r}")
     if len({name for name, _ in found}) < len(found):
         raise Unclear("two lines have one id")
     return dict(found)
 
 
 def checked(tuples: Mapping[str, str], parents: Mapping[str, str], questions: Mapping[str, str]) -> list[Fact]:
-    if not tuples:
-        raise Unclear("no line of the form 'id | kind - detail (words)'")
     for what, lines in (("dependency", parents), ("question", questions)):
         if lacking := [name for name in tuples if name not in lines]:
             raise Unclear(f"fact {lacking[0]} has no {what}")

@@ -90,6 +90,8 @@ def measure(
     Scores of single videos are written to `kept` as they come, and one that is there already is not measured again.
     """
     table = DIMENSIONS[suite.name]
+    if not table:
+        raise UserError(f"nothing of {suite.name} is measured here; use --official, which runs its package")
     for name in wanted:
         if name not in table:
             raise UserError(f"'{name}' is not measured here; {nearest(name, list(table))}; else use --official")
