@@ -220,6 +220,9 @@ def test_vbench_with_networks_of_ones_own(networks: dict[str, Path], tmp_path: P
     run("vbench", tmp_path, "--prompts", info, *options, "--force")
     assert kept.read_text() == before and json.loads(out.read_text())["dimensions"] == told["dimensions"]
     assert len(before.splitlines()) == 4
+    (tmp_path / "scene.json").write_text('{"scene": 0.5, "human_action": [0.75, []]}')
+    run("vbench", tmp_path, "--prompts", info, *options, "--force", "--join", tmp_path / "scene.json")
+    assert set(json.loads(out.read_text())["dimensions"]) == {*names, "human_action"}
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
@@ -253,6 +256,8 @@ def test_captions_give_the_official_names(tmp_path: Path):
         (["vbench", ".", "--prompts", "info.json", "--suite", "vbench_i2"], "did you mean 'vbench_i2v'"),
         (["vbench", ".", "--prompts", "info.json", "--timeout", "5"], "--timeout needs --official"),
         (["vbench", ".", "--prompts", "info.json", "--official", "./nothing"], "no program that can be started"),
+        (["vbench", ".", "--prompts", "info.json", "--official", "'a"], "must be a command, .*No closing quotation"),
+        (["vbench", ".", "--prompts", "info.json", "--official", " "], "it is empty"),
         (["vbench", ".", "--prompts", "info.json", "--quirk", "several"], "--quirk needs name=true"),
         (["vbench", ".", "--prompts", "info.json", "--quirk", "severals=true"], "has no setting 'severals'"),
         (["vbench", ".", "--prompts", "info.json", "--suite", "vbench_2.0"], "must name dimensions of vbench_2.0"),

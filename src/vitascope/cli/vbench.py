@@ -50,22 +50,25 @@ def vbench(
         str | None, typer.Option(help="The official package's command, such as '/envs/vbench/bin/vbench evaluate'.")
     ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds that --official may take for a dimension.")] = None,
+    join: Annotated[
+        list[Path] | None, typer.Option(help="A report of the same model on other dimensions, to put into this one.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="What to call the model; the folder's name if absent.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the report here as JSON, for leaderboard --add.")] = None,
     force: ForceOption = False,
     list_all: Annotated[bool, typer.Option("--list", help="Say how each dimension is measured, and stop.")] = False,
 ) -> None:
     """The dimensions of VBench and its relatives: here, or with --official by the official package."""
-    import shlex
-
     from rich.console import Console
 
     from vitascope import media
     from vitascope.evaluate.networks.features import sha256_of
+    from vitascope.evaluate.vbench.aggregate import official_name
     from vitascope.evaluate.vbench.files import read_prompts
     from vitascope.evaluate.vbench.long import read_slow
     from vitascope.evaluate.vbench.networks import Files, load_networks
     from vitascope.evaluate.vbench.official import Bridge, measure_official
+    from vitascope.evaluate.vbench.report import merged, read_report
     from vitascope.evaluate.vbench.run import Given, measure
     from vitascope.evaluate.vbench.shown import print_report, print_ways
 
@@ -78,7 +81,9 @@ def vbench(
         raise UserError(f"--timeout needs --official and a time above 0 s, got {timeout:g}")
     if out is not None:
         media.check_free(out, force=force)
-    which, model, wanted = suite_named(suite), name or videos.resolve().name, dimension or ()
+    which, model = suite_named(suite), name or videos.resolve().name
+    wanted = [official_name(one) for one in dimension or ()]
+    others = [read_report(path, model, which.name) for path in join or ()]
     records = read_prompts(prompts, which)
     progress = tracker("measuring")
     if official is None:
@@ -90,14 +95,14 @@ def vbench(
         )  # fmt: skip
     else:
         place = Path(f"{videos.resolve()}_{which.name}")
-        command = shlex.split(official) or [""]
-        report = measure_official(
-            Bridge(command, videos, prompts, place, which, model, timeout), wanted, progress=progress
-        )
+        bridge = Bridge(words_of(official), videos, prompts, place, which, model, timeout)
+        report = measure_official(bridge, wanted, progress=progress)
+    say_the_rest(report)
+    if others:
+        report = merged([report, *others])
     told = {"prompts": {"file": prompts.name, "sha256": sha256_of(prompts)}, "rewritten": rewritten}
     report = report.model_copy(update={"protocol": {**report.protocol, **told}})
     print_report(report, Console())
-    say_the_rest(report)
     if out is not None:
         media.replace_file(out, report.model_dump_json(indent=1).encode())
 
@@ -125,6 +130,18 @@ def vbench_export(
         if some:
             shown = ", ".join(f"'{one}'" for one in some[:FEW])
             say(f"{len(some)} {what}: {shown}{' ...' if len(some) > FEW else ''}")
+
+
+def words_of(command: str) -> list[str]:
+    import shlex
+
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UserError(f"--official must be a command, such as '/envs/vbench/bin/vbench evaluate' ({error})") from None
+    if not words:
+        raise UserError("--official must be a command, such as '/envs/vbench/bin/vbench evaluate'; it is empty")
+    return words
 
 
 def suite_named(name: str) -> Suite:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vitascope import media
 from vitascope.errors import UserError
 from vitascope.evaluate.networks.features import sha256_of
 from vitascope.evaluate.vbench.aggregate import VBENCH_2, VBENCH_LONG, Suite, official_name
@@ -82,15 +83,22 @@ def one_dimension(bridge: Bridge, dimension: str, prompts: Sequence[Prompt]) -> 
         "missing_videos": len(missing),
     }
     kept = folder / "report.json"
-    if kept.is_file():
-        told = SuiteReport.model_validate_json(kept.read_text(encoding="utf-8"))
-        if all(told.protocol.get(key) == value for key, value in protocol.items()) and told.suite == bridge.suite.name:
-            return told.model_copy(update={"model": bridge.model})
+    told = read_kept(kept)
+    if told is not None and all(told.protocol.get(key) == value for key, value in protocol.items()):
+        return told.model_copy(update={"model": bridge.model})
     content, path, said = run(protocol["command"], dimension, folder, bridge.timeout_seconds)
     report = from_official({dimension: value_of(content, dimension, path)}, path, bridge.model, bridge.suite.name)
     report = report.model_copy(update={"protocol": {**report.protocol, **protocol, "version": version_told(said)}})
-    kept.write_text(report.model_dump_json(indent=1), encoding="utf-8")
+    media.replace_file(kept, report.model_dump_json(indent=1).encode())
     return report
+
+
+def read_kept(path: Path) -> SuiteReport | None:
+    """What an earlier run left, unless it is of another version."""
+    try:
+        return SuiteReport.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
 
 
 def words_for(bridge: Bridge, dimension: str, prompt: Prompt, folder: Path) -> list[str]:
