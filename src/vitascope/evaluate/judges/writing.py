@@ -56,7 +56,7 @@ class Fact:
     """One line of a graph: what is said, of what kind, on what it depends, and how it is asked for."""
 
     proposition: Proposition
-    tuple: str
+    said: str
     kinds: tuple[str, str]
 
 
@@ -98,15 +98,12 @@ def graph_of(prompt: str, ask: Asking) -> list[Fact]:
     raise Unclear("nothing was asked")
 
 
-def told(ask: Asking, step: int, prompt: str, given: tuple[str, ...], seed: int) -> str:
+def told(ask: Asking, step: int, prompt: str, given: str, seed: int) -> str:
+    """The answer of one step; all but the first are given the facts."""
     parts = [TASKS[step]]
-    for example in EXAMPLES:
-        parts += [
-            f"Prompt: {example[0]}",
-            *([f"Facts:\n{example[1]}"] if given else []),
-            f"Answer:\n{example[1 + step]}",
-        ]
-    parts += [f"Prompt: {prompt}", *(f"Facts:\n{one}" for one in given), "Answer:"]
+    for text, *steps in EXAMPLES:
+        parts += [f"Prompt: {text}", *([f"Facts:\n{steps[0]}"] if given else []), f"Answer:\n{steps[step]}"]
+    parts += [f"Prompt: {prompt}", *([f"Facts:\n{given}"] if given else []), "Answer:"]
     answer = ask((), ["\n\n".join(parts)], seed)
     if answer is None:
         raise Unclear("no answer")
@@ -167,7 +164,7 @@ def to_csv(graphs: Mapping[str, list[Fact]], prompts: Mapping[str, str]) -> str:
         for fact in facts:
             one = fact.proposition
             depends = ", ".join(one.parents) or ROOT
-            rows.writerow([item, prompts[item], one.id, depends, *fact.kinds, fact.tuple, one.question])
+            rows.writerow([item, prompts[item], one.id, depends, *fact.kinds, fact.said, one.question])
     return text.getvalue()
 
 
