@@ -15,7 +15,15 @@ from vitascope.evaluate.vbench import dimensions
 from vitascope.evaluate.vbench.aggregate import SUITES, VBENCH, VBENCH_2, VBENCH_I2V, slow_fast
 from vitascope.evaluate.vbench.camera import camera_moves
 from vitascope.evaluate.vbench.dimensions import Sum, dis_flow, halfway
-from vitascope.evaluate.vbench.files import Prompt, export, find_videos, numbers_by_dimension, read_prompts
+from vitascope.evaluate.vbench.files import (
+    PROMPTS,
+    Prompt,
+    export,
+    find_videos,
+    incomplete,
+    numbers_by_dimension,
+    read_prompts,
+)
 from vitascope.evaluate.vbench.long import read_knots
 from vitascope.evaluate.vbench.networks import Files, Networks, for_clip, for_dino, load_networks, read_head
 from vitascope.evaluate.vbench.report import over_videos
@@ -172,9 +180,12 @@ def test_the_official_prompts_are_read():
     prompts = read_prompts(SHARED / "prompts" / "vbench" / "VBench_full_info.json")
     assert len(prompts) == 946
     numbers = numbers_by_dimension(prompts)
-    assert set(numbers) == set(VBENCH.dimensions) and numbers["human_action"] == 100 and numbers["scene"] == 86
-    assert len(read_prompts(SHARED / "prompts" / "vbench_i2v" / "vbench2_i2v_full_info.json", VBENCH_I2V)) == 1118
-    assert len(read_prompts(SHARED / "prompts" / "vbench2" / "VBench2_full_info.json", VBENCH_2)) == 1230
+    assert set(numbers) == set(VBENCH.dimensions) and numbers == PROMPTS["vbench"]
+    of_image = read_prompts(SHARED / "prompts" / "vbench_i2v" / "vbench2_i2v_full_info.json", VBENCH_I2V)
+    assert len(of_image) == 1118 and numbers_by_dimension(of_image) == PROMPTS["vbench_i2v"]
+    second = read_prompts(SHARED / "prompts" / "vbench2" / "VBench2_full_info.json", VBENCH_2)
+    assert len(second) == 1230 and numbers_by_dimension(second) == PROMPTS["vbench_2.0"]
+    assert sum(prompt.samples for prompt in second) == 1220 * 3 + 10 * 20
 
 
 @needs_shared
@@ -242,6 +253,15 @@ def test_videos_are_found_by_their_names(tmp_path: Path):
         export({**given, "a cow": [tmp_path / "cow.webm"]}, [CAT], tmp_path / "other")
 
 
+def test_a_part_of_a_suite_is_marked_and_the_whole_is_not():
+    prompts = [Prompt(str(number), ("scene",), {}) for number in range(86)]
+    found = {Path(prompt.file(index)): prompt for prompt in prompts for index in range(5)}
+    assert incomplete("scene", VBENCH, prompts, found) == ()
+    del found[Path("7-3.mp4")]
+    assert incomplete("scene", VBENCH, prompts, found) == ("429 videos of 430",)
+    assert incomplete("scene", VBENCH, prompts[:5], found) == ("5 prompts of 86",)
+
+
 def test_a_folder_is_measured_with_what_there_is(tmp_path: Path):
     still = Clip(moving().pixels[:1].repeat(9, 1, 1, 1))
     folder = videos(tmp_path / "made", [moving(), still])
@@ -253,7 +273,7 @@ def test_a_folder_is_measured_with_what_there_is(tmp_path: Path):
     report = measure(folder, [CAT], Given(Networks(dino=embed)), model="m", progress=lambda done, total: None)
     assert report.dimensions["dynamic_degree"].value == 0.5 and report.dimensions["dynamic_degree"].n == 2
     assert report.dimensions["temporal_flickering"].n == 1  # the moving one is no test of flickering
-    assert report.dimensions["subject_consistency"].departures == ()
+    assert report.dimensions["subject_consistency"].departures == ("1 prompts of 72", "3 videos of 25")
     assert "DIS" in report.dimensions["motion_smoothness"].departures[0]
     assert (
         "a cat-2.mp4" in report.protocol["skipped"][0]

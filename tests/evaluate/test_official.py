@@ -96,7 +96,8 @@ def test_what_works_is_read_and_what_fails_is_listed(tmp_path: Path, package: tu
     assert set(report.dimensions) == set(good)
     for name in good:
         measured = report.dimensions[name]
-        assert measured.value == 0.5 and measured.n == 2 and not measured.departures
+        assert measured.value == 0.5 and measured.n == 2
+        assert measured.departures == ("1 prompts of 93", "2 videos of 5")
         assert measured.interval is not None and measured.interval[0] < 0.5 < measured.interval[1]
     failed = report.protocol["failed"]
     assert set(failed) == set(bad)

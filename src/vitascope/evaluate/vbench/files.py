@@ -105,6 +105,15 @@ def find_videos(folder: Path, prompts: Sequence[Prompt]) -> tuple[dict[Path, Pro
     return found, missing
 
 
+def incomplete(name: str, suite: Suite, prompts: Sequence[Prompt], found: Mapping[Path, Prompt]) -> tuple[str, ...]:
+    """What of the official prompts and videos of a dimension is not there, in words: a part is another test."""
+    official, given = PROMPTS[suite.name].get(name, 0), numbers_by_dimension(prompts).get(name, 0)
+    wanted = sum(prompt.samples for prompt in prompts if name in prompt.dimensions)
+    there = sum(name in prompt.dimensions for prompt in found.values())
+    fewer_prompts = (f"{given} prompts of {official}",) if given != official else ()
+    return (*fewer_prompts, *((f"{there} videos of {wanted}",) if there < wanted else ()))
+
+
 def merged_records(one: Prompt, other: Prompt) -> Prompt:
     """Both records of one sentence: the dimensions of both, and what both tell of it."""
     about = {**one.about, **other.about} if isinstance(one.about, dict) and isinstance(other.about, dict) else one.about
@@ -154,3 +163,27 @@ LAYOUTS = {
     VBENCH_LONG.name: Layout(),
     VBENCH_2.name: Layout(samples=3, more={"diversity": 20}, letters=180, by_dimension=True),
 }
+
+OF_VBENCH = {
+    "subject_consistency": 72, "background_consistency": 86, "temporal_flickering": 75, "motion_smoothness": 72,
+    "dynamic_degree": 72, "aesthetic_quality": 93, "imaging_quality": 93, "object_class": 79, "multiple_objects": 82,
+    "human_action": 100, "color": 85, "spatial_relationship": 84, "scene": 86, "appearance_style": 90,
+    "temporal_style": 100, "overall_consistency": 93,
+}  # fmt: skip
+PROMPTS: dict[str, dict[str, int]] = {
+    VBENCH.name: OF_VBENCH,
+    VBENCH_LONG.name: OF_VBENCH,
+    VBENCH_I2V.name: {
+        "i2v_subject": 246, "i2v_background": 109, "camera_motion": 763, "subject_consistency": 246,
+        "background_consistency": 109, "motion_smoothness": 246, "dynamic_degree": 246, "aesthetic_quality": 355,
+        "imaging_quality": 355, "temporal_flickering": 355,
+    },
+    VBENCH_2.name: {
+        "composition": 53, "diversity": 10, "instance_preservation": 57, "motion_rationality": 58,
+        "camera_motion": 108, "complex_landscape": 30, "complex_plot": 60, "dynamic_attribute": 91,
+        "dynamic_spatial_relationship": 69, "human_interaction": 100, "motion_order_understanding": 99,
+        "human_anatomy": 120, "human_clothes": 75, "human_identity": 46, "mechanics": 57, "material": 50,
+        "thermotics": 50, "multi_view_consistency": 97,
+    },
+}  # fmt: skip
+"""How many prompts the official files have for each dimension."""

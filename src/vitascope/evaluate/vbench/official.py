@@ -23,7 +23,7 @@ from vitascope import media
 from vitascope.errors import UserError
 from vitascope.evaluate.networks.features import sha256_of
 from vitascope.evaluate.vbench.aggregate import VBENCH_2, VBENCH_LONG, Suite, official_name
-from vitascope.evaluate.vbench.files import LAYOUTS, Prompt, find_videos, read_prompts
+from vitascope.evaluate.vbench.files import LAYOUTS, Prompt, find_videos, incomplete, read_prompts
 from vitascope.evaluate.vbench.report import SuiteReport, from_official, merged, read_json
 
 ENOUGH_TAIL = 2000  # characters of what a failing program said
@@ -88,7 +88,10 @@ def one_dimension(bridge: Bridge, dimension: str, prompts: Sequence[Prompt]) -> 
         return told.model_copy(update={"model": bridge.model})
     content, path, said = run(protocol["command"], dimension, folder, bridge.timeout_seconds)
     report = from_official({dimension: value_of(content, dimension, path)}, path, bridge.model, bridge.suite.name)
-    report = report.model_copy(update={"protocol": {**report.protocol, **protocol, "version": version_told(said)}})
+    part = incomplete(dimension, bridge.suite, prompts, found)
+    measured = {dimension: report.dimensions[dimension].model_copy(update={"departures": part})}
+    whole = {**report.protocol, **protocol, "version": version_told(said)}
+    report = report.model_copy(update={"dimensions": measured, "protocol": whole})
     media.replace_file(kept, report.model_dump_json(indent=1).encode())
     return report
 

@@ -19,7 +19,7 @@ from vitascope.errors import UserError
 from vitascope.evaluate.vbench import camera, dimensions
 from vitascope.evaluate.vbench.aggregate import VBENCH, VBENCH_2, VBENCH_I2V, VBENCH_LONG, Suite
 from vitascope.evaluate.vbench.dimensions import FLOW, INTERPOLATION, Sum, dis_flow, halfway
-from vitascope.evaluate.vbench.files import SAMPLES, Prompt, find_videos
+from vitascope.evaluate.vbench.files import SAMPLES, Prompt, find_videos, incomplete
 from vitascope.evaluate.vbench.long import NOT_REENCODED, Slow, fused, over_clips, split
 from vitascope.evaluate.vbench.networks import Networks
 from vitascope.evaluate.vbench.report import SuiteReport, over_videos
@@ -115,7 +115,7 @@ def measure(
     for name, values in sums.items():
         units = values if counts_frames(name, suite, given.quirks) else [Sum(one.value, 1) for one in values]
         if units:
-            departures = table[name].departs(name, suite, given.quirks)
+            departures = (*table[name].departs(name, suite, given.quirks), *incomplete(name, suite, prompts, found))
             measured[name] = over_videos([one.total for one in units], [one.count for one in units], departures)
     if not measured:
         why = skipped or [f"{name} needs {', '.join(lacking)}" for name, lacking in left_out.items()]
