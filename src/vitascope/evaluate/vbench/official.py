@@ -75,7 +75,7 @@ def one_dimension(bridge: Bridge, dimension: str, prompts: Sequence[Prompt]) -> 
     found, missing = find_videos(bridge.videos, prompts)
     folder = bridge.out / dimension
     folder.mkdir(parents=True, exist_ok=True)
-    protocol = {
+    protocol: dict[str, Any] = {
         "command": words_for(bridge, dimension, prompts[0], folder),
         "prompts": {"file": bridge.prompts.name, "sha256": sha256_of(bridge.prompts)},
         "content": digest_of(sorted(found)),

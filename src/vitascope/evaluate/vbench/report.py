@@ -35,7 +35,8 @@ def over_videos(totals: Sequence[float], counts: Sequence[int], departures: tupl
     if len(totals) > 1:
         drawn = resamples(len(totals), RESAMPLES, 0, "videos").double()
         ratios = drawn @ torch.tensor(totals).double() / (drawn @ torch.tensor(counts).double())
-        interval = bootstrap_interval(value, ratios.tolist())
+        low, high = bootstrap_interval(value, ratios.tolist()) or (value, value)
+        interval = max(low, 0.0), min(high, 1.0)
     return Measured(value=value, n=len(totals), interval=interval, departures=departures)
 
 
