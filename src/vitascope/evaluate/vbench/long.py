@@ -90,5 +90,7 @@ def read_table(path: Path) -> dict[str, float]:
         lines = [line.split("#")[0] for line in path.read_text(encoding="utf-8").splitlines()]
         pairs = [line.split(":") for line in lines if line.strip()]
         return {name.strip(): float(value) for name, value in pairs}
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read ({error.strerror}); give the configs of VBench-Long") from None
+    except ValueError as error:
         raise UserError(f"'{path}' must be a table with a line 'knot: value' for each knot ({error})") from None
