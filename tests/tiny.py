@@ -91,3 +91,22 @@ def save_tiny(folder: Path, seed: int = 0, **defaults: Any) -> Path:
             parameter.add_(torch.randn(parameter.shape, generator=rng), alpha=0.05)
     save_model(config, model.state_dict(), folder, {"made for": "tests"})
     return folder
+
+
+def save_tiny_clip(folder: Path, *, image_size: int = 8, patch_size: int = 4) -> None:
+    """A random CLIP as transformers keeps it, that reads letters, 12 tokens at most."""
+    import transformers
+
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    names = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    tokenizer = transformers.CLIPTokenizer(vocab={name: k for k, name in enumerate(names)}, merges=[])
+    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    config = transformers.CLIPConfig(
+        text_config={**small, **ends, "vocab_size": len(names), "max_position_embeddings": 12},
+        vision_config={**small, "image_size": image_size, "patch_size": patch_size},
+        projection_dim=8,
+    )
+    torch.manual_seed(0)
+    transformers.CLIPModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from tiny import save_tiny_clip
 from vitascope import media
 from vitascope.evaluate.catalogue import Networks, metrics_named
 from vitascope.evaluate.metrics.alignment import frame_consistency
@@ -22,7 +23,6 @@ from vitascope.evaluate.videos import find_videos
 from vitascope.types import Clip, UserError, generator_for
 
 transformers = pytest.importorskip("transformers")
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
 PROTOCOL = Protocol(frames=3)
 
 
@@ -30,18 +30,7 @@ PROTOCOL = Protocol(frames=3)
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CLIP as transformers keeps it, of 8 pixels and 12 tokens."""
     place = tmp_path_factory.mktemp("clip")
-    names = [*LETTERS, *(f"{c}</w>" for c in LETTERS), "<|startoftext|>", "<|endoftext|>"]
-    tokenizer = transformers.CLIPTokenizer(vocab={name: k for k, name in enumerate(names)}, merges=[])
-    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    config = transformers.CLIPConfig(
-        text_config={**small, **ends, "vocab_size": len(names), "max_position_embeddings": 12},
-        vision_config={**small, "image_size": 8, "patch_size": 4},
-        projection_dim=8,
-    )
-    torch.manual_seed(0)
-    transformers.CLIPModel(config).save_pretrained(place)
-    tokenizer.save_pretrained(place)
+    save_tiny_clip(place)
     return place
 
 

@@ -1,9 +1,8 @@
-"""VBench's own dimensions: laws of each rule, known answers, and the official package as a program."""
+"""VBench's own dimensions: laws of each rule, known answers, and files with their names."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +12,22 @@ import torch
 from vitascope import media
 from vitascope.errors import UserError
 from vitascope.evaluate.vbench import dimensions
-from vitascope.evaluate.vbench.aggregate import VBENCH, VBENCH_2, VBENCH_I2V, slow_fast
+from vitascope.evaluate.vbench.aggregate import SUITES, VBENCH, VBENCH_2, VBENCH_I2V, slow_fast
+from vitascope.evaluate.vbench.camera import camera_moves
 from vitascope.evaluate.vbench.dimensions import Sum, dis_flow, halfway
 from vitascope.evaluate.vbench.files import (
+    PROMPTS,
     Prompt,
     export,
     find_videos,
+    incomplete,
     numbers_by_dimension,
-    read_knots,
     read_prompts,
-    run_official,
 )
+from vitascope.evaluate.vbench.long import read_knots
+from vitascope.evaluate.vbench.networks import Files, Networks, for_clip, for_dino, load_networks, read_head
 from vitascope.evaluate.vbench.report import over_videos
-from vitascope.evaluate.vbench.run import DIMENSIONS, Networks, for_clip, for_dino, load_networks, measure, read_head
+from vitascope.evaluate.vbench.run import DIMENSIONS, Given, measure
 from vitascope.toyland import Scene, Thing, render
 from vitascope.types import Clip, generator_for
 
@@ -88,7 +90,10 @@ def test_the_threshold_of_motion_is_six_pixels_of_256(speed: float, dynamic: flo
 
 def test_two_frames_are_always_dynamic_as_in_the_official_code():
     assert dimensions.dynamic_degree(Clip(torch.zeros(2, 3, 64, 64)), steady(0.0)).value == 1
-    assert dimensions.dynamic_degree(Clip(torch.zeros(8, 3, 64, 64), fps=32.0), steady(0.0)).value == 1
+    sparse = Clip(torch.zeros(8, 3, 64, 64), fps=32.0)
+    assert dimensions.dynamic_degree(sparse, steady(0.0)).value == 1
+    assert dimensions.dynamic_degree(sparse, steady(0.0), few_frames_are_dynamic=False).value == 0
+    assert dimensions.dynamic_degree(sparse, steady(9.0), few_frames_are_dynamic=False).value == 1
 
 
 def test_static_videos_are_found():
@@ -151,10 +156,12 @@ def test_the_first_frame_alone_earns_four_tenths():
         ([(0, 9), (0, -9), (9, 0), (-9, 0)], {"zoom_out"}),
         ([(0, 0.1), (0, 0), (0.1, 0), (0, 0)], {"static"}),
         ([(-9, 0), (-9, 0), (0, 9), (0, 9)], {"pan_right", "tilt_up"}),
+        ([(-9, 9), (-9, 9), (-9, 9), (-9, 9)], {"pan_right", "tilt_up"}),  # slanting: both of its parts
+        ([(-9, 0), (9, 0), (0, 9), (0, -9)], set()),  # turning is none of the moves, and not standing still either
     ],
 )  # fmt: skip
 def test_camera_moves_are_told_from_the_edges(edges: list[tuple[float, float]], move: set[str]):
-    assert dimensions.camera_moves(torch.tensor(edges, dtype=torch.float32), 256) == move
+    assert camera_moves(torch.tensor(edges, dtype=torch.float32), 256) == move
 
 
 def test_pictures_are_prepared_as_the_official_code_does():
@@ -173,9 +180,12 @@ def test_the_official_prompts_are_read():
     prompts = read_prompts(SHARED / "prompts" / "vbench" / "VBench_full_info.json")
     assert len(prompts) == 946
     numbers = numbers_by_dimension(prompts)
-    assert set(numbers) == set(VBENCH.dimensions) and numbers["human_action"] == 100 and numbers["scene"] == 86
-    assert len(read_prompts(SHARED / "prompts" / "vbench_i2v" / "vbench2_i2v_full_info.json", VBENCH_I2V)) == 1118
-    assert len(read_prompts(SHARED / "prompts" / "vbench2" / "VBench2_full_info.json", VBENCH_2)) == 1230
+    assert set(numbers) == set(VBENCH.dimensions) and numbers == PROMPTS["vbench"]
+    of_image = read_prompts(SHARED / "prompts" / "vbench_i2v" / "vbench2_i2v_full_info.json", VBENCH_I2V)
+    assert len(of_image) == 1118 and numbers_by_dimension(of_image) == PROMPTS["vbench_i2v"]
+    second = read_prompts(SHARED / "prompts" / "vbench2" / "VBench2_full_info.json", VBENCH_2)
+    assert len(second) == 1230 and numbers_by_dimension(second) == PROMPTS["vbench_2.0"]
+    assert sum(prompt.samples for prompt in second) == 1220 * 3 + 10 * 20
 
 
 @needs_shared
@@ -200,6 +210,9 @@ def test_other_tables_are_refused(tmp_path: Path):
         ({}, "list of prompts"),
         ([{"prompt_en": ""}], "record 1 has no sentence"),
         ([{"prompt_en": "a cat", "dimension": ["colour"]}], "dimensions of vbench, got colour"),
+        ([{"prompt_en": "a cat", "dimension": "color"}], "dimensions of vbench, got 'color'"),
+        ([{"prompt_en": "a cat", "dimension": []}], r"dimensions of vbench, got \[\]"),
+        ([{"prompt_en": "a cat/dog", "dimension": ["color"]}], "cannot be a file's name"),
         ([{"prompt_en": "a cat", "dimension": ["color"]}] * 2, "record 2 repeats 'a cat' for color"),
     ],
 )
@@ -210,7 +223,9 @@ def test_other_lists_are_refused(tmp_path: Path, content: object, told: str):
         read_prompts(path)
 
 
-CAT = Prompt("a cat", ("subject_consistency", "temporal_flickering", "dynamic_degree", "motion_smoothness"), {})
+CAT = Prompt(
+    "a cat", ("subject_consistency", "temporal_flickering", "dynamic_degree", "motion_smoothness"), {}, samples=25
+)
 
 
 def videos(folder: Path, clips: list[Clip]) -> Path:
@@ -222,14 +237,29 @@ def videos(folder: Path, clips: list[Clip]) -> Path:
 
 def test_videos_are_found_by_their_names(tmp_path: Path):
     source = videos(tmp_path / "made", [moving(num_frames=4)] * 2)
-    linked = export({"a cat": sorted(source.iterdir())}, tmp_path / "named")
-    assert [path.name for path in linked] == ["a cat-0.mp4", "a cat-1.mp4"]
+    given = {"a cat": sorted(source.iterdir()), "a bat": [tmp_path / "bat.mp4"]}
+    done = export(given, [CAT, Prompt("a cow", ("color",), {})], tmp_path / "named")
+    assert [path.name for path in done.made] == ["a cat-0.mp4", "a cat-1.mp4"]
+    assert len(done.missing) == 23 + 5 and done.missing[-1] == "a cow-4.mp4" and done.strange == (tmp_path / "bat.mp4",)
     found, missing = find_videos(tmp_path / "named", [CAT])
     assert len(found) == 2 and len(missing) == 23  # flickering wants 25
     with pytest.raises(UserError, match=r"name them like 'a dog-0\.mp4'"):
         find_videos(source, [Prompt("a dog", ("color",), {})])
     with pytest.raises(UserError, match="empty folder"):
-        export({"a cat": sorted(source.iterdir())}, tmp_path / "named")
+        export(given, [CAT], tmp_path / "named")
+    with pytest.raises(UserError, match=r"no video has a prompt for its caption; .*'a cow'"):
+        export(given, [Prompt("a cow", ("color",), {})], tmp_path / "other")
+    with pytest.raises(UserError, match=r"one ending for all"):
+        export({**given, "a cow": [tmp_path / "cow.webm"]}, [CAT], tmp_path / "other")
+
+
+def test_a_part_of_a_suite_is_marked_and_the_whole_is_not():
+    prompts = [Prompt(str(number), ("scene",), {}) for number in range(86)]
+    found = {Path(prompt.file(index)): prompt for prompt in prompts for index in range(5)}
+    assert incomplete("scene", VBENCH, prompts, found) == ()
+    del found[Path("7-3.mp4")]
+    assert incomplete("scene", VBENCH, prompts, found) == ("429 videos of 430",)
+    assert incomplete("scene", VBENCH, prompts[:5], found) == ("5 prompts of 86",)
 
 
 def test_a_folder_is_measured_with_what_there_is(tmp_path: Path):
@@ -240,10 +270,10 @@ def test_a_folder_is_measured_with_what_there_is(tmp_path: Path):
     def embed(frames: torch.Tensor) -> torch.Tensor:
         return frames.flatten(1)[:, ::97]
 
-    report = measure(folder, [CAT], Networks(dino=embed), model="m", progress=lambda done, total: None)
+    report = measure(folder, [CAT], Given(Networks(dino=embed)), model="m", progress=lambda done, total: None)
     assert report.dimensions["dynamic_degree"].value == 0.5 and report.dimensions["dynamic_degree"].n == 2
     assert report.dimensions["temporal_flickering"].n == 1  # the moving one is no test of flickering
-    assert report.dimensions["subject_consistency"].departures == ()
+    assert report.dimensions["subject_consistency"].departures == ("1 prompts of 72", "3 videos of 25")
     assert "DIS" in report.dimensions["motion_smoothness"].departures[0]
     assert (
         "a cat-2.mp4" in report.protocol["skipped"][0]
@@ -252,8 +282,9 @@ def test_a_folder_is_measured_with_what_there_is(tmp_path: Path):
     low, high = report.dimensions["dynamic_degree"].interval
     assert low <= 0.5 <= high
     with pytest.raises(UserError, match="did you mean 'dynamic_degree'"):
-        measure(folder, [CAT], Networks(), model="m", wanted=["dynamic_degre"], progress=lambda done, total: None)
-    assert set(DIMENSIONS) <= set(VBENCH.dimensions)
+        measure(folder, [CAT], Given(), model="m", wanted=["dynamic_degre"], progress=lambda done, total: None)
+    for suite in SUITES.values():
+        assert set(DIMENSIONS[suite.name]) <= set(suite.dimensions)
 
 
 def test_networks_come_from_folders(tmp_path: Path):
@@ -261,44 +292,11 @@ def test_networks_come_from_folders(tmp_path: Path):
 
     tiny = ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, patch_size=56)
     ViTModel(tiny).save_pretrained(tmp_path / "dino")
-    networks = load_networks(dino=tmp_path / "dino")
-    assert networks.dino is not None and networks.names == {"dino": "dino"}
+    networks = load_networks(Files(dino=tmp_path / "dino"))
+    assert networks.dino is not None and networks.names["dino"]["file"] == "dino"
     assert networks.dino(torch.rand(3, 3, 60, 100)).shape == (3, 16)
     with pytest.raises(UserError, match="is no vit"):
-        load_networks(dino=tmp_path)
+        load_networks(Files(dino=tmp_path))
     (tmp_path / "head.pth").write_bytes(b"no weights")
     with pytest.raises(UserError, match="no linear head"):
-        load_networks(head=tmp_path / "head.pth")
-
-
-PACKAGE = """
-import json, pathlib, sys
-told = dict(zip(sys.argv[1::2], sys.argv[2::2]))
-if told["--dimension"] == "scene":
-    sys.exit("no weights for scene")
-if told["--dimension"] == "color":
-    sys.exit(0)
-videos = [{"video_path": str(path), "video_results": 0.5} for path in pathlib.Path(told["--videos_path"]).iterdir()]
-out = pathlib.Path(told["--output_path"]) / "results_1_eval_results.json"
-out.write_text(json.dumps({told["--dimension"]: [0.5, videos]}))
-print("VBench 0.1.5")
-"""
-
-
-def test_the_official_package_runs_beside_us(tmp_path: Path):
-    """A stand-in for the package, which takes the same words and writes the same file."""
-    (tmp_path / "vbench.py").write_text(PACKAGE)
-    folder, command = videos(tmp_path / "made", [moving(num_frames=3)]), (sys.executable, str(tmp_path / "vbench.py"))
-
-    def run(dimension: str, words: tuple[str, ...] = command) -> object:
-        return run_official(words, folder, dimension, tmp_path / "out", tmp_path / "info.json")
-
-    report = run("object_class")
-    assert report.dimensions["object_class"].value == 0.5 and report.dimensions["object_class"].departures == ()
-    assert report.protocol["version"] == "0.1.5" and report.protocol["videos"] == 1
-    with pytest.raises(UserError, match="ended with 1 at scene: no weights"):
-        run("scene")
-    with pytest.raises(UserError, match="wrote no"):
-        run("color")
-    with pytest.raises(UserError, match="cannot be started"):
-        run("color", (str(tmp_path / "nothing"),))
+        load_networks(Files(head=tmp_path / "head.pth"))

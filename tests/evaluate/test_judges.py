@@ -15,7 +15,7 @@ from vitascope.endpoint import Endpoint, Kept, Picture, Unanswered
 from vitascope.errors import UserError
 from vitascope.evaluate.judges import dsg
 from vitascope.evaluate.judges.asking import Asking, LocalJudge
-from vitascope.evaluate.judges.compbench import CATEGORIES, PHRASE_SCORES, letter_of, read_records, spread
+from vitascope.evaluate.judges.compbench import CATEGORIES, PHRASE_SCORES, letter_of, number_in, read_records, spread
 from vitascope.evaluate.judges.run import judge_compbench, judge_dsg
 from vitascope.types import Clip
 
@@ -213,6 +213,13 @@ def test_grades_are_those_of_the_rubric():
     assert score("object_interactions", lambda q: "A") == 1
     assert score("object_interactions", lambda q: "D") == 0
     assert score("generative_numeracy", lambda q: "2" if "cat" in q else "four, or 4") == 0.5
+    assert score("generative_numeracy", lambda q: "There are two." if "cat" in q else "Three dogs.") == 1
+    assert [number_in(text) for text in ("None.", "zero", "one", "12 or so", "many", "someone")] == [
+        0, 0, 1, 12, None, None,
+    ]  # fmt: skip
+    sides = {**RECORDS["spatial_relationships"], "spatial": "left"}
+    answer = Scripted(lambda q: "A" if "cat is to the left of dog" in q else "D")
+    assert CATEGORIES["spatial_relationships"].score(sides, FRAMES, Asking(answer)) == 1
 
 
 def test_a_change_needs_both_ends_and_most_of_the_middle():
@@ -259,6 +266,12 @@ def test_records_are_checked():
         assert read_records(json.dumps([record]), category, "a.json") == [record]
     with pytest.raises(UserError, match=r"record 1 of motion_binding lacks object_1, d_1"):
         read_records('[{"prompt": "p"}]', "motion_binding", "a.json")
+    odd = {**RECORDS["motion_binding"], "d_2": "sideways"}, {**RECORDS["action_binding"], "phrase_1": "a dog?"}
+    for record, category, told in zip(odd, ("motion_binding", "action_binding"), ("d_2 must", "phrase_1"), strict=True):
+        with pytest.raises(UserError, match=f"record 1 of {category}: {told}"):
+            read_records(json.dumps([record]), category, "a.json")
+    with pytest.raises(UserError, match="phrases must be text"):
+        read_records('[{"prompt": "p", "phrases": ["a cat"]}]', "consistent_attribute_binding", "a.json")
     with pytest.raises(UserError, match="lists of one length"):
         read_records('[{"prompt": "p", "objects": "a, b", "numbers": "1"}]', "generative_numeracy", "a.json")
     for text, told in (("nope", "is no JSON"), ("{}", "list of records")):

@@ -23,6 +23,7 @@ from vitascope.cli import (
     make,
     shelf,
     train,
+    vbench,
     videos,
 )
 from vitascope.cli.common import say
@@ -107,9 +108,12 @@ for measure in (extensions.views, extensions.classes, extensions.long):
     evaluate.app.command()(measure)
 evaluate.app.command("report")(evaluate.report)
 evaluate.app.command()(leaderboard.leaderboard)
-evaluate.app.command()(leaderboard.vbench)
+evaluate.app.command()(vbench.vbench)
+evaluate.app.command("vbench-export")(vbench.vbench_export)
 evaluate.app.command()(judged.compbench)
 evaluate.app.command()(judged.dsg)
+evaluate.app.command("dsg-questions")(judged.dsg_questions)
+evaluate.app.command("dsg-answers")(judged.dsg_answers)
 evaluate.app.command("arena")(arena.arena)
 evaluate.app.command("arena-results")(arena.arena_results)
 app.add_typer(evaluate.app, name="evaluate")

@@ -83,6 +83,48 @@ def dsg(
     tell(found, out)
 
 
+def dsg_questions(
+    prompts: Annotated[Path, typer.Argument(help="A prompt a line, or an item (the video's name), a tab, a prompt.")],
+    out: Annotated[Path, typer.Option(help="Write the table of questions here, for evaluate dsg --questions.")],
+    judge: JudgeOption = None,
+    url: UrlOption = None,
+    key: KeyOption = "",
+    answers: AnswersOption = ANSWERS,
+    force: ForceOption = False,
+) -> None:
+    """Let a language model turn prompts into scene graphs: facts, what depends on what, and questions."""
+    from vitascope import media
+    from vitascope.evaluate.judges.asking import Asking
+    from vitascope.evaluate.judges.writing import read_prompt_lines, to_csv, write_questions
+
+    media.check_free(out, force=force)
+    wanted = read_prompt_lines(prompts)
+    written = write_questions(wanted, Asking(judge_of(judge, url, key), answers), progress=tracker("asking"))
+    for line in written.skipped:
+        say(f"skipped: {line}")
+    if not written.graphs:
+        raise UserError(f"no prompt of '{prompts}' became a graph; read the raw answers in '{answers}'")
+    media.replace_file(out, to_csv(written.graphs, wanted).encode())
+    say(f"{out}: {sum(map(len, written.graphs.values()))} questions about {len(written.graphs)} prompts")
+
+
+def dsg_answers(
+    answers: Annotated[Path, typer.Argument(help="A table of answers as released with DSG-1k.")],
+    name: Annotated[str, typer.Option(help="Whose: a word of its column t2i_model.")],
+    questions: Annotated[
+        Path | None, typer.Option(help="The table of questions: items without answers count as nothing.")
+    ] = None,
+) -> None:
+    """The score of answers that were given already, with and without dependencies."""
+    from vitascope.evaluate.judges.dsg import corpus_score, read_answers, read_questions
+
+    items = {**(read_questions(questions) if questions else {}), **read_answers(answers, name)}
+    for told, dependencies in (("with dependencies", True), ("without", False)):
+        print(
+            f"{name}, {len(items)} items, {told}: {100 * corpus_score(items.values(), dependencies=dependencies):.1f}"
+        )
+
+
 def judge_of(judge: str | None, url: str | None, key: str) -> Judge:
     from vitascope.endpoint import Endpoint
     from vitascope.evaluate.judges.asking import LocalJudge

@@ -1,4 +1,4 @@
-"""Commands about VBench: measuring a folder of videos, and published results beside."""
+"""The command that shows published results, and yours beside."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitascope.cli.common import ForceOption, say, tracker
+from vitascope.cli.common import ForceOption, say
 
 
 def leaderboard(
@@ -40,56 +40,3 @@ def leaderboard(
 
 
 TABLE_WIDTH = 150  # where there is no terminal to tell how much fits
-
-
-def vbench(
-    videos: Annotated[Path, typer.Argument(help="The folder of the videos, named 'PROMPT-0.mp4'.")],
-    prompts: Annotated[Path, typer.Option(help="VBench_full_info.json.")],
-    dino: Annotated[Path | None, typer.Option(help="Folder of DINO ViT-B/16 in transformers' form.")] = None,
-    clip: Annotated[Path | None, typer.Option(help="The same of CLIP ViT-B/32.")] = None,
-    large_clip: Annotated[Path | None, typer.Option(help="The same of CLIP ViT-L/14.")] = None,
-    head: Annotated[Path | None, typer.Option(help="LAION's sa_0_4_vit_l_14_linear.pth.")] = None,
-    dimension: Annotated[
-        list[str] | None, typer.Option(help="Only this one; may be repeated. All that can be measured if absent.")
-    ] = None,
-    official: Annotated[
-        str | None, typer.Option(help="The official package's command, such as '/envs/vbench/bin/vbench evaluate'.")
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="What to call the model; the folder's name if absent.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the report here as JSON, for leaderboard --add.")] = None,
-    force: ForceOption = False,
-) -> None:
-    """VBench's dimensions of a folder of videos: here, or with --official by the official package."""
-    import shlex
-
-    from rich.console import Console
-
-    from vitascope import media
-    from vitascope.evaluate.vbench.aggregate import VBENCH
-    from vitascope.evaluate.vbench.files import read_prompts, run_official
-    from vitascope.evaluate.vbench.leaderboard import print_places, row_of
-    from vitascope.evaluate.vbench.report import merged
-    from vitascope.evaluate.vbench.run import load_networks, measure
-
-    if out is not None:
-        media.check_free(out, force=force)
-    model = name or videos.resolve().name
-    if official is None:
-        networks = load_networks(dino, clip, large_clip, head)
-        report = measure(
-            videos, read_prompts(prompts), networks, model=model, wanted=dimension or (), progress=tracker("measuring")
-        )
-    else:
-        progress, wanted = tracker("measuring"), dimension or list(VBENCH.dimensions)
-        folder = Path(f"{videos.resolve()}_vbench")
-        parts = []
-        for number, one in enumerate(wanted, 1):
-            parts.append(run_official(shlex.split(official), videos, one, folder, prompts, model))
-            progress(number, len(wanted))
-        report = merged(parts)
-    print_places(row_of(report), Console())
-    for key in ("left_out", "skipped", "missing_videos"):
-        if told := report.protocol.get(key):
-            say(f"{key.replace('_', ' ')}: {told}")
-    if out is not None:
-        media.replace_file(out, report.model_dump_json(indent=1).encode())

@@ -28,6 +28,7 @@ Frames = Float[Tensor, "n 3 h w"]
 
 NUM_FRAMES, NUM_IN_GRID, NUM_SINGLE = 16, 6, 8
 SEEDS = (0, 1, 2)
+WAYS = ("left", "right", "up", "down")
 MOST_FIT = 0.65  # of the middle frames: at or below it a change does not count
 
 WORDING = "the wording of the questions"
@@ -42,11 +43,12 @@ ONE_ACTION = {"A": 4, "B": 3, "C": 2}
 
 @dataclass(frozen=True)
 class Category:
-    """What a record must tell, how a clip is scored (None: no understandable answer), and what departs."""
+    """What a record must tell and how, how a clip is scored (None: no understandable answer), and what departs."""
 
     fields: tuple[str, ...]
     score: Callable[[Record, Frames, Asking], float | None]
     departures: tuple[str, ...] = (WORDING,)
+    check: Callable[[Record], object] = lambda record: texts(record, "prompt")
 
 
 def read_records(text: str, category: str, source: str) -> list[Record]:
@@ -64,9 +66,31 @@ def read_records(text: str, category: str, source: str) -> list[Record]:
             raise UserError(
                 f"'{source}': record {number} of {category} lacks {', '.join(missing)}; got {str(record)[:80]}"
             )
-        if category == "generative_numeracy":
-            wanted(record)
+        try:
+            one_category(category).check(record)
+        except UserError as error:
+            raise UserError(f"'{source}': record {number} of {category}: {error}") from None
     return records
+
+
+def texts(record: Record, *names: str) -> None:
+    for name in names:
+        if not isinstance(record[name], str):
+            raise UserError(f"{name} must be text, got {record[name]!r}")
+
+
+def check_motion(record: Record) -> None:
+    texts(record, "object_1", "d_1")
+    for name in ("d_1", "d_2"):
+        if record.get(name) and str(record[name]).strip().lower() not in WAYS:
+            raise UserError(f"{name} must be one of {', '.join(WAYS)}, got {record[name]!r}")
+
+
+def check_actions(record: Record) -> None:
+    for name in ("phrase_0", "phrase_1"):
+        pair = record[name]
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+            raise UserError(f"{name} must be a thing and what it does, [text, text], got {pair!r}")
 
 
 def one_category(name: str) -> Category:
@@ -219,9 +243,9 @@ def interactions(record: Record, frames: Frames, ask: Asking) -> float | None:
 
 def spatial_relations(record: Record, frames: Frames, ask: Asking) -> float | None:
     """Frame by frame: nothing there 0, one thing 0.2, a wrong relation 0.4, the right one 1."""
-    one, other = record["object_1"], record["object_2"]
+    one, other, where = record["object_1"], record["object_2"], record["spatial"].strip()
     question = choose(
-        f"Look for {one} and {other}.", f"both are there, and {one} is {record['spatial']} {other}",
+        f"Look for {one} and {other}.", f"both are there, and {one} is {SIDES.get(where, where)} {other}",
         "both are there, but not so", "only one of them is there", "neither is there",
     )  # fmt: skip
     letters = [understood(ask, ask([frame], [question]), "ABCD") for frame in frames]
@@ -230,7 +254,7 @@ def spatial_relations(record: Record, frames: Frames, ask: Asking) -> float | No
 
 def motions(record: Record, frames: Frames, ask: Asking) -> float | None:
     """Nothing detected 0; else 0.2 and 0.8 for the share of things that move the right way."""
-    ways = ("left", "right", "up", "down", "not at all, or it is not there")
+    ways = (*WAYS, "not at all, or it is not there")
     pairs = [(record[f"object_{n}"], record[f"d_{n}"]) for n in (1, 2) if record.get(f"object_{n}")]
     right: list[float | None] = []
     for thing, way in pairs:
@@ -246,11 +270,19 @@ def numeracy(record: Record, frames: Frames, ask: Asking) -> float | None:
     for frame in frames:
         for thing, number in wanted(record):
             text = ask([frame], [f"How many of these are in the picture: {thing}? Answer with a number only."])
-            counted = re.search(r"\d+", text or "")
+            counted = number_in(text or "")
             if text is not None and counted is None:
                 ask.unanswered += 1
-            scores.append(float(int(counted.group()) == number) if counted else None)
+            scores.append(None if counted is None else float(counted == number))
     return mean_of(scores)
+
+
+def number_in(text: str) -> int | None:
+    """The first number that an answer names, in digits or as a word."""
+    found = re.search(rf"\b(?:(\d+)|({'|'.join(NUMBERS)}))\b", text.lower())
+    if found is None:
+        return None
+    return int(found.group(1)) if found.group(1) else max(NUMBERS.index(found.group(2)) - 1, 0)
 
 
 def wanted(record: Record) -> list[tuple[str, int]]:
@@ -269,12 +301,26 @@ def understood(ask: Asking, text: str | None, letters: str) -> str | None:
     return letter
 
 
+NUMBERS = "none zero one two three four five six seven eight nine ten eleven twelve".split()
+
+SIDES = {"left": "to the left of", "right": "to the right of"}
+"""Relations that the benchmark's records give as half a phrase."""
+
 CATEGORIES: dict[str, Category] = {
-    "consistent_attribute_binding": Category(("phrases",), consistent_attributes),
-    "dynamic_attribute_binding": Category(("state 0", "state 1"), dynamic_attributes),
-    "spatial_relationships": Category(("spatial", "object_1", "object_2"), spatial_relations, (WORDING, DETECTED)),
-    "motion_binding": Category(("object_1", "d_1"), motions, (WORDING, DETECTED)),
-    "action_binding": Category(("phrase_0", "phrase_1"), actions),
+    "consistent_attribute_binding": Category(
+        ("phrases",), consistent_attributes, check=lambda record: texts(record, "phrases")
+    ),
+    "dynamic_attribute_binding": Category(
+        ("state 0", "state 1"), dynamic_attributes, check=lambda record: texts(record, "state 0", "state 1")
+    ),
+    "spatial_relationships": Category(
+        ("spatial", "object_1", "object_2"),
+        spatial_relations,
+        (WORDING, DETECTED),
+        lambda record: texts(record, "spatial", "object_1", "object_2"),
+    ),
+    "motion_binding": Category(("object_1", "d_1"), motions, (WORDING, DETECTED), check_motion),
+    "action_binding": Category(("phrase_0", "phrase_1"), actions, check=check_actions),
     "object_interactions": Category((), interactions),
-    "generative_numeracy": Category(("objects", "numbers"), numeracy, (WORDING, DETECTED)),
+    "generative_numeracy": Category(("objects", "numbers"), numeracy, (WORDING, DETECTED), wanted),
 }

@@ -80,15 +80,17 @@ def top_mean(flow: Float[Tensor, "2 h w"], share: float) -> float:
     return length.topk(max(1, int(length.numel() * share))).values.mean().item()
 
 
-def dynamic_degree(clip: Clip, flow: Flow) -> Sum:
+def dynamic_degree(clip: Clip, flow: Flow, *, few_frames_are_dynamic: bool = True) -> Sum:
     """1 if enough pairs of frames, sampled at about 8 a second, have fast pixels.
 
-    With so few frames that the number asked for rounds to 0, every video is dynamic, as in the official code.
+    With two frames the number asked for rounds to 0, so that every video is dynamic in the official code; without
+    `few_frames_are_dynamic` at least one pair has to be fast.
     """
     frames = clip.pixels[:: max(1, round(clip.fps / RATED_FPS))]
     limit = FAST_PIXELS * min(clip.size) / RATED_SIDE
     fast = sum(top_mean(flow(one, other), FAST_SHARE) > limit for one, other in pairs(frames))
-    return Sum(float(fast >= round(4 * len(frames) / RATED_FRAMES)), 1)
+    needed = max(round(4 * len(frames) / RATED_FRAMES), 0 if few_frames_are_dynamic else 1)
+    return Sum(float(fast >= needed), 1)
 
 
 def is_static(clip: Clip, flow: Flow) -> bool:
@@ -124,40 +126,12 @@ def appearance_style(frames: Float[Tensor, "t d"], text: Float[Tensor, "d"], *, 
 
 def image_consistency(image: Float[Tensor, "d"], features: Float[Tensor, "t d"]) -> Sum:
     """Likeness of a video to the picture that it was made from. The best frame alone earns 0.4: as a rule the first."""
+    if len(features) < 2:
+        raise UserError(f"likeness to a picture needs at least 2 frames, got {len(features)}")
     unit, given = functional.normalize(features.double(), dim=1), functional.normalize(image.double(), dim=0)
     like_image = (unit @ given).clamp(min=0)
     steady = (unit[1:] * unit[:-1]).sum(1).clamp(min=0)
     return Sum((0.4 * like_image.max() + 0.3 * steady.mean() + 0.3 * steady.min()).item(), 1)
-
-
-def camera_moves(edges: Float[Tensor, "4 2"], side: int) -> frozenset[str]:
-    """What the camera does, told from how the middles of the top, bottom, left and right edge moved (x, y in pixels).
-
-    Official trouble: what moves at an edge of the picture counts as the camera.
-    """
-    limit = 0.005 * side
-    ways = [way_of(float(x), float(y), limit) for x, y in edges]
-    found = {BY_EDGES.get((ways[0], ways[1]), ""), BY_EDGES.get((ways[2], ways[3]), "")}
-    found |= {ZOOMS_BY_ROWS.get((ways[0], ways[1]), ""), ZOOMS_BY_COLUMNS.get((ways[2], ways[3]), "")}
-    return frozenset(found - {""}) or frozenset({"static"})
-
-
-def way_of(x: float, y: float, limit: float) -> str:
-    if max(abs(x), abs(y)) <= limit:
-        return "static"
-    if abs(x) > abs(y):
-        return "right" if x > 0 else "left"
-    return "down" if y > 0 else "up"
-
-
-BY_EDGES = {
-    ("left", "left"): "pan_right",
-    ("right", "right"): "pan_left",
-    ("down", "down"): "tilt_up",
-    ("up", "up"): "tilt_down",
-}
-ZOOMS_BY_ROWS = {("up", "down"): "zoom_in", ("down", "up"): "zoom_out"}
-ZOOMS_BY_COLUMNS = {("left", "right"): "zoom_in", ("right", "left"): "zoom_out"}
 
 
 # Flow without a network. It is not the official one (RAFT, AMT-S), and reports say so.

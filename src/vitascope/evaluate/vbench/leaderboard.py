@@ -22,6 +22,8 @@ PERCENT = 100
 WIDE = 150  # columns of a terminal that hold all dimensions
 PRINTED_STEP = 0.1  # the paper prints percents with one decimal
 
+REWRITTEN = "videos of rewritten prompts, with which semantic scores rise"
+
 REMARKS = {
     "VideoCrafter": "its dimensions and its aggregates are of different versions of the model",
     "CogVideoX-5B": "the printed dynamic degree does not fit the printed quality, which needs about 71.5",
@@ -108,7 +110,7 @@ def row_of(report: SuiteReport) -> Row:
             for name, one in measured.items()
             if one.interval is not None
         },
-        departures=tuple(report.departures),
+        departures=(*report.departures, *((REWRITTEN,) if report.protocol.get("rewritten") else ())),
         doubtful=frozenset(name for name, one in measured.items() if one.departures),
     )
 

@@ -96,7 +96,8 @@ def draw_dimensions(axes: Axes, rows: Sequence[Row]) -> None:
             )  # fmt: skip
             axes.text(
                 x, y, f"{value:.1f}{'*' if doubtful else ''}", ha="center", va="center", fontsize=7.5,
-                color=OWN if row.own else INK, fontweight="bold" if row.own else None,
+                color=INK, fontweight="bold" if row.own else None,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0} if doubtful else None,
             )  # fmt: skip
     axes.axvline(len(VBENCH.groups["quality"]) - 0.5, color=INK, linewidth=1)
     heads = [name.replace("_", "\n") for name in names]

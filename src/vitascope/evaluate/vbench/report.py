@@ -16,6 +16,7 @@ from vitascope.evaluate.intervals import bootstrap_interval, resamples
 from vitascope.evaluate.vbench.aggregate import SUITES, VBENCH, VBENCH_LONG, Suite, official_name
 
 RESAMPLES = 2000
+SAME = 1e-6  # between a score and the mean of its videos, as the official files round them
 AGGREGATES = ("quality_score", "semantic_score", "total_score")
 
 
@@ -37,7 +38,8 @@ def over_videos(
     if len(totals) > 1:
         drawn = resamples(len(totals), RESAMPLES, 0, "videos").double()
         ratios = drawn @ torch.tensor(totals).double() / (drawn @ torch.tensor(counts).double())
-        interval = bootstrap_interval(value, ratios.tolist())
+        low, high = bootstrap_interval(value, ratios.tolist()) or (value, value)
+        interval = max(low, 0.0), min(high, 1.0)
     each = {name: total / count for name, total, count in zip(names, totals, counts, strict=False)}
     return Measured(value=value, n=len(totals), interval=interval, departures=departures, videos=each)
 
@@ -107,19 +109,35 @@ def from_official(
     for name, value in content.items():
         if official_name(name) in AGGREGATES:
             continue  # computed anew
-        videos = value[1] if isinstance(value, list) and len(value) == 2 and isinstance(value[1], list) else []
-        score = value[0] if isinstance(value, list) and value else value
+        score, *more = value if isinstance(value, list) and value else [value]
         if not isinstance(score, int | float) or isinstance(score, bool):
             raise UserError(f"'{path}': '{name}' must be a number or [number, videos], got {str(value)[:60]!r}")
         if not 0 <= score <= 1:
             raise UserError(f"'{path}': '{name}' must be a raw value from 0 to 1, got {score}; divide percents by 100")
-        measured[official_name(name)] = Measured(value=float(score), n=len(videos))
+        measured[official_name(name)] = with_videos(float(score), more)
     return SuiteReport(
         suite=one_suite(suite) if suite else suite_of(list(measured), path).name,
         model=model or path.stem.removesuffix("_eval_results"),
         dimensions=measured,
         protocol={"source": f"official package, {path.name}"},
     )
+
+
+def with_videos(score: float, more: Sequence[Any]) -> Measured:
+    """The last list after a score is of its videos. Where their mean is the score, they give an interval too.
+
+    Some dimensions average frames, or leave videos out; imaging quality lists its videos in percent.
+    """
+    listed = next((part for part in reversed(more) if isinstance(part, list)), [])
+    videos = [one for one in listed if not (isinstance(one, dict) and "long_video_cnt" in one)]
+    values = [one.get("video_results") for one in videos if isinstance(one, dict)]
+    numbers = [float(one) for one in values if isinstance(one, int | float)]
+    if len(numbers) == len(videos) > 1:
+        for unit in (1.0, 100.0):
+            whole = over_videos([one / unit for one in numbers], [1] * len(numbers))
+            if abs(whole.value - score) < SAME:
+                return whole.model_copy(update={"value": score})
+    return Measured(value=score, n=len(videos))
 
 
 def one_suite(name: str) -> str:

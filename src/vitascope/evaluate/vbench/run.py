@@ -1,217 +1,283 @@
-"""VBench's dimensions measured here, over a folder of videos, with networks from folders of the user's."""
+"""The dimensions of VBench, VBench-I2V and VBench-Long that are measured here, over a folder of videos."""
 
 from __future__ import annotations
 
-import pickle
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from vitascope import media
-from vitascope.config import nearest
+from vitascope.config import Config, nearest
+from vitascope.endpoint import Kept
 from vitascope.errors import UserError
-from vitascope.evaluate.networks.pretrained import ClipNetwork, load_pretrained
-from vitascope.evaluate.vbench import dimensions
-from vitascope.evaluate.vbench.aggregate import VBENCH
+from vitascope.evaluate.vbench import camera, dimensions
+from vitascope.evaluate.vbench.aggregate import VBENCH, VBENCH_2, VBENCH_I2V, VBENCH_LONG, Suite
 from vitascope.evaluate.vbench.dimensions import FLOW, INTERPOLATION, Sum, dis_flow, halfway
-from vitascope.evaluate.vbench.files import SAMPLES, Prompt, find_videos
+from vitascope.evaluate.vbench.files import SAMPLES, Prompt, find_videos, incomplete
+from vitascope.evaluate.vbench.long import NOT_REENCODED, Slow, fused, over_clips, split
+from vitascope.evaluate.vbench.networks import Networks
 from vitascope.evaluate.vbench.report import SuiteReport, over_videos
 from vitascope.types import Clip
 
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SIDE = 224
-BATCH = 32
 
-Embed = Callable[[Float[Tensor, "t 3 h w"]], Float[Tensor, "t d"]]
+class Quirks(Config):
+    """What the official code does that one would not expect; the defaults are what a single official process does."""
+
+    several_processes: bool = False  # subject consistency over videos instead of frames; style of last frames alone
+    few_frames_are_dynamic: bool = True  # of two sampled frames none has to move
+
+
+ALWAYS_FAST = "a video of few frames is dynamic only if something moves; officially always"
 
 
 @dataclass(frozen=True)
-class Networks:
-    """What the user has; a dimension whose network is missing is left out and listed."""
+class Given:
+    """What a measurement needs beside the videos: networks, pictures of VBench-I2V, tables of VBench-Long, switches."""
 
-    dino: Embed | None = None  # ViT-B/16
-    clip: Embed | None = None  # ViT-B/32
-    words: Callable[[str], Float[Tensor, "d"]] | None = None  # of the same
-    large_clip: Embed | None = None  # ViT-L/14
-    aesthetic_head: tuple[Float[Tensor, "1 d"], Float[Tensor, "1"]] | None = None
-    names: Mapping[str, str] = field(default_factory=dict)  # for the protocol
+    networks: Networks = field(default_factory=Networks)
+    images: Path | None = None
+    slow: Mapping[str, Slow] = field(default_factory=dict)  # by dimension; none: within clips alone
+    quirks: Quirks = field(default_factory=Quirks)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One video, and all that its judges may look at."""
+
+    clip: Clip
+    prompt: Prompt
+    given: Given
+
+    def picture(self) -> Float[Tensor, "1 3 h w"]:
+        if self.given.images is None:
+            raise UserError("likeness to a picture needs the folder of the pictures; give it with --images")
+        return media.read_image(self.given.images / self.prompt.image)[None]
 
 
 @dataclass(frozen=True)
 class Dimension:
-    score: Callable[[Clip, Prompt, Networks], Sum | None]  # None: the video does not count
+    score: Callable[[Case], Sum | None]  # None: the video does not count
     needs: tuple[str, ...] = ()
     by_frames: bool = False  # all frames count alike, so that long videos weigh more; else all videos
     departures: tuple[str, ...] = ()
+    slow: str = ""  # of VBench-Long: the network that compares clips
+
+    def departs(self, name: str, suite: Suite, quirks: Quirks) -> tuple[str, ...]:
+        more = (NOT_REENCODED,) if suite is VBENCH_LONG else ()
+        fast = (ALWAYS_FAST,) if name == "dynamic_degree" and not quirks.few_frames_are_dynamic else ()
+        return (*self.departures, *more, *fast)
 
 
 def measure(
     folder: Path,
     prompts: Sequence[Prompt],
-    networks: Networks,
+    given: Given,
     *,
     model: str,
+    suite: Suite = VBENCH,
     wanted: Sequence[str] = (),
+    kept: Path | None = None,
     progress: Callable[[int, int], None],
 ) -> SuiteReport:
-    """Every dimension for which there are videos and a network; one decoding serves all. Without `wanted`, all."""
+    """Every dimension for which there are videos and a network; one decoding serves all. Without `wanted`, all.
+
+    Scores of single videos are written to `kept` as they come, and one that is there already is not measured again.
+    """
+    table = DIMENSIONS[suite.name]
+    if not table:
+        raise UserError(f"nothing of {suite.name} is measured here; use --official, which runs its package")
     for name in wanted:
-        if name not in DIMENSIONS:
-            raise UserError(f"'{name}' is not measured here; {nearest(name, list(DIMENSIONS))}; else use --official")
-    chosen = {name: one for name, one in DIMENSIONS.items() if not wanted or name in wanted}
-    left_out = {name: [need for need in one.needs if getattr(networks, need) is None] for name, one in chosen.items()}
+        if name not in table:
+            raise UserError(f"'{name}' is not measured here; {nearest(name, list(table))}; else use --official")
+    chosen = {name: one for name, one in table.items() if not wanted or name in wanted}
+    left_out = {name: lacking for name, one in chosen.items() if (lacking := missing_networks(name, one, given))}
     found, missing = find_videos(folder, prompts)
-    sums: dict[str, list[Sum]] = {name: [] for name, lacking in left_out.items() if not lacking}
-    kept: dict[tuple[str, str], int] = {}
-    skipped = []
+    scores, skipped = Scores(suite, given, Kept(kept)), list[str]()
+    sums: dict[str, list[Sum]] = {name: [] for name in chosen if name not in left_out}
+    enough: dict[tuple[str, str], int] = {}
     for number, (path, prompt) in enumerate(found.items(), 1):
         asked = [name for name in sums if name in prompt.dimensions]
-        asked = [name for name in asked if kept.get((name, prompt.text), 0) < SAMPLES]  # the first five static ones
-        try:
-            clip = media.read_video(path) if asked else None
-            for name in asked:
-                score = DIMENSIONS[name].score(clip, prompt, networks) if clip else None
-                if score is not None:
-                    sums[name].append(score)
-                    kept[name, prompt.text] = kept.get((name, prompt.text), 0) + 1
-        except UserError as error:
-            skipped.append(f"{path.name}: {error}")
+        asked = [name for name in asked if enough.get((name, prompt.text), 0) < SAMPLES]  # the first five static ones
+        told, failed = scores.of(path, prompt, asked)
+        skipped += failed
+        for name, score in told.items():
+            if score is not None:
+                sums[name].append(score)
+                enough[name, prompt.text] = enough.get((name, prompt.text), 0) + 1
         progress(number, len(found))
     measured = {}
     for name, values in sums.items():
-        by_frames = DIMENSIONS[name].by_frames
-        units = values if by_frames else [Sum(one.value, 1) for one in values]
+        units = values if counts_frames(name, suite, given.quirks) else [Sum(one.value, 1) for one in values]
         if units:
-            totals, counts = [one.total for one in units], [one.count for one in units]
-            measured[name] = over_videos(totals, counts, DIMENSIONS[name].departures)
+            departures = (*table[name].departs(name, suite, given.quirks), *incomplete(name, suite, prompts, found))
+            measured[name] = over_videos([one.total for one in units], [one.count for one in units], departures)
+    if not measured:
+        why = skipped or [f"{name} needs {', '.join(lacking)}" for name, lacking in left_out.items()]
+        raise UserError(f"nothing in '{folder}' could be measured: {'; '.join(why) or 'no video of these dimensions'}")
     protocol = {
-        "version": version("vitascope"), "networks": dict(networks.names), "missing_videos": len(missing),
-        "skipped": skipped, "left_out": {name: lacking for name, lacking in left_out.items() if lacking},
+        "version": version("vitascope"), "networks": dict(given.networks.names), "quirks": given.quirks.model_dump(),
+        "slow_fast": bool(given.slow), "missing_videos": len(missing), "skipped": skipped, "left_out": left_out,
     }  # fmt: skip
-    return SuiteReport(suite=VBENCH.name, model=model, dimensions=measured, protocol=protocol)
+    return SuiteReport(suite=suite.name, model=model, dimensions=measured, protocol=protocol)
 
 
-# One line each: what is read, by what network.
+def missing_networks(name: str, dimension: Dimension, given: Given) -> list[str]:
+    needs = [*dimension.needs, *([dimension.slow] if name in given.slow else [])]
+    return [need for need in needs if getattr(given.networks, need) is None]
 
 
-def subject(clip: Clip, prompt: Prompt, networks: Networks) -> Sum | None:
-    return dimensions.consistency(networks.dino(clip.pixels)) if networks.dino else None
+def counts_frames(name: str, suite: Suite, quirks: Quirks) -> bool:
+    over_subjects = name == "subject_consistency" and quirks.several_processes
+    return DIMENSIONS[suite.name][name].by_frames and not over_subjects and suite is not VBENCH_LONG
 
 
-def background(clip: Clip, prompt: Prompt, networks: Networks) -> Sum | None:
-    return dimensions.consistency(networks.clip(clip.pixels)) if networks.clip else None
+@dataclass(frozen=True)
+class Scores:
+    """The scores of single videos, from what was kept where that is possible."""
+
+    suite: Suite
+    given: Given
+    kept: Kept
+
+    def of(self, path: Path, prompt: Prompt, names: Sequence[str]) -> tuple[dict[str, Sum | None], list[str]]:
+        """By dimension, and what of the video could not be measured, with the reason."""
+        keys = {name: self.key(path, prompt, name) for name in names}
+        failed = []
+        if any(key not in self.kept.known for key in keys.values()):
+            try:
+                case = Case(media.read_video(path), prompt, self.given)
+            except UserError as error:
+                return {}, [f"{path.name}: {error}"]
+            for name, key in keys.items():
+                if key not in self.kept.known:
+                    try:
+                        score = self.measured(name, case)
+                    except UserError as error:
+                        failed.append(f"{path.name}, {name}: {error}")
+                        continue
+                    told = None if score is None else [score.total, score.count]
+                    self.kept.add(key, json.dumps(told), video=path.name, dimension=name)
+        known = {name: json.loads(self.kept.known[key]) for name, key in keys.items() if key in self.kept.known}
+        return {name: None if one is None else Sum(*one) for name, one in known.items()}, failed
+
+    def measured(self, name: str, case: Case) -> Sum | None:
+        dimension = DIMENSIONS[self.suite.name][name]
+        if self.suite is not VBENCH_LONG:
+            return dimension.score(case)
+        parts = split(case.clip)
+        within = over_clips(parts, lambda part: dimension.score(replace(case, clip=part)))
+        slow = self.given.slow.get(name)
+        embed = getattr(self.given.networks, dimension.slow) if slow is not None else None
+        return within if slow is None or embed is None else fused(within, parts, slow, embed)
+
+    def key(self, path: Path, prompt: Prompt, name: str) -> str:
+        """All that the score follows from."""
+        dimension, networks = DIMENSIONS[self.suite.name][name], self.given.networks
+        seen = path.stat()
+        slow = self.given.slow.get(name)
+        about = [
+            self.suite.name, name, str(path.resolve()), seen.st_size, seen.st_mtime_ns, prompt.text, prompt.image,
+            str(self.given.images), prompt.about, self.given.quirks.model_dump(),
+            [networks.names.get(need) for need in dimension.needs],
+            None if slow is None else [sorted(slow.knots.items()), slow.weights, networks.names.get(dimension.slow)],
+        ]  # fmt: skip
+        return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
 
 
-def flickering(clip: Clip, prompt: Prompt, networks: Networks) -> Sum | None:
-    return dimensions.temporal_flickering(clip.pixels) if dimensions.is_static(clip, dis_flow) else None
+# One line each: what is read, by what network. Those of networks that are missing are never called.
 
 
-def smoothness(clip: Clip, prompt: Prompt, networks: Networks) -> Sum | None:
-    return dimensions.motion_smoothness(clip.pixels, halfway(dis_flow))
+def subject(case: Case) -> Sum | None:
+    dino = case.given.networks.dino
+    return dimensions.consistency(dino(case.clip.pixels)) if dino else None
 
 
-def dynamics(clip: Clip, prompt: Prompt, networks: Networks) -> Sum | None:
-    return dimensions.dynamic_degree(clip, dis_flow)
+def background(case: Case) -> Sum | None:
+    clip = case.given.networks.clip
+    return dimensions.consistency(clip(case.clip.pixels)) if clip else None
 
 
-def aesthetics(clip: Clip, prompt: Prompt, networks: Networks) -> Sum | None:
+def flickering(case: Case) -> Sum | None:
+    return dimensions.temporal_flickering(case.clip.pixels) if dimensions.is_static(case.clip, dis_flow) else None
+
+
+def smoothness(case: Case) -> Sum | None:
+    return dimensions.motion_smoothness(case.clip.pixels, halfway(dis_flow))
+
+
+def dynamics(case: Case) -> Sum | None:
+    few = case.given.quirks.few_frames_are_dynamic
+    return dimensions.dynamic_degree(case.clip, dis_flow, few_frames_are_dynamic=few)
+
+
+def aesthetics(case: Case) -> Sum | None:
+    networks = case.given.networks
     if networks.large_clip is None or networks.aesthetic_head is None:
         return None
-    return dimensions.aesthetic_quality(networks.large_clip(clip.pixels), *networks.aesthetic_head)
+    return dimensions.aesthetic_quality(networks.large_clip(case.clip.pixels), *networks.aesthetic_head)
 
 
-def style(clip: Clip, prompt: Prompt, networks: Networks) -> Sum | None:
+def style(case: Case) -> Sum | None:
+    networks = case.given.networks
     if networks.clip is None or networks.words is None:
         return None
     try:
-        about = prompt.about["appearance_style"]["appearance_style"]
+        about = case.prompt.about["appearance_style"]["appearance_style"]
     except (LookupError, TypeError):
         raise UserError(
-            f"'{prompt.text}' has no auxiliary_info for appearance_style; give the official file of prompts"
+            f"'{case.prompt.text}' has no auxiliary_info for appearance_style; give the official file of prompts"
         ) from None
-    return dimensions.appearance_style(networks.clip(clip.pixels), networks.words(about))
+    last_only = case.given.quirks.several_processes
+    return dimensions.appearance_style(
+        networks.clip(case.clip.pixels), networks.words(about), last_frame_only=last_only
+    )
 
 
-DIMENSIONS: dict[str, Dimension] = {
-    "subject_consistency": Dimension(subject, ("dino",), by_frames=True),
-    "background_consistency": Dimension(background, ("clip",), by_frames=True),
+def like_subject(case: Case) -> Sum | None:
+    networks = case.given.networks
+    if networks.dino_cut is None or networks.dino_picture is None:
+        return None
+    return dimensions.image_consistency(networks.dino_picture(case.picture())[0], networks.dino_cut(case.clip.pixels))
+
+
+def like_background(case: Case) -> Sum | None:
+    networks = case.given.networks
+    if networks.dreamsim is None or networks.dreamsim_picture is None:
+        return None
+    picture = networks.dreamsim_picture(case.picture())[0]
+    return dimensions.image_consistency(picture, networks.dreamsim(case.clip.pixels))
+
+
+def camera_motion(case: Case) -> Sum | None:
+    asked = camera.asked_for(case.prompt.text)
+    return Sum(float(asked in camera.moves_of(case.clip, camera.follow)), 1)
+
+
+OF_TEXT: dict[str, Dimension] = {
+    "subject_consistency": Dimension(subject, ("dino",), by_frames=True, slow="dino2"),
+    "background_consistency": Dimension(background, ("clip",), by_frames=True, slow="dreamsim"),
     "temporal_flickering": Dimension(flickering, departures=(f"static videos chosen with {FLOW}",)),
     "motion_smoothness": Dimension(smoothness, departures=(INTERPOLATION,)),
     "dynamic_degree": Dimension(dynamics, departures=(FLOW,)),
     "aesthetic_quality": Dimension(aesthetics, ("large_clip", "aesthetic_head")),
-    "appearance_style": Dimension(style, ("clip", "words"), by_frames=True),
+    "appearance_style": Dimension(style, ("clip",), by_frames=True),
 }
-
-
-# The networks, with the pictures prepared as the official code does.
-
-
-def for_clip(frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t 3 224 224"]:
-    """Short side to 224, bicubic without antialiasing, the middle, CLIP's mean and deviation."""
-    scaled = short_side(frames, "bicubic")
-    top, left = (scaled.shape[-2] - SIDE) // 2, (scaled.shape[-1] - SIDE) // 2
-    return normed(scaled[..., top : top + SIDE, left : left + SIDE], CLIP_MEAN, CLIP_STD)
-
-
-def for_dino(frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t 3 height width"]:
-    """Short side to 224, bilinear, nothing cut off, ImageNet's mean and deviation."""
-    return normed(short_side(frames, "bilinear"), IMAGENET_MEAN, IMAGENET_STD)
-
-
-def short_side(frames: Float[Tensor, "t 3 h w"], mode: str) -> Float[Tensor, "t 3 height width"]:
-    height, width = frames.shape[-2:]
-    size = (SIDE, SIDE * width // height) if height <= width else (SIDE * height // width, SIDE)
-    return functional.interpolate(frames, size, mode=mode, antialias=False).clamp(0, 1)
-
-
-def normed(
-    frames: Float[Tensor, "t 3 h w"], mean: tuple[float, float, float], std: tuple[float, float, float]
-) -> Float[Tensor, "t 3 h w"]:
-    return (frames - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
-
-
-def batched(embed: Embed) -> Embed:
-    @torch.no_grad()
-    def in_parts(frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t d"]:
-        return torch.cat([embed(part) for part in frames.split(BATCH)])
-
-    return in_parts
-
-
-def load_networks(
-    dino: Path | None = None, clip: Path | None = None, large_clip: Path | None = None, head: Path | None = None
-) -> Networks:
-    """From folders as transformers writes them, and LAION's head as it was published."""
-    given: dict[str, Any] = {}
-    if dino is not None:
-        vit = load_pretrained("dino", dino, "ViTModel", "vit")
-        given["dino"] = batched(
-            lambda frames: vit(for_dino(frames), interpolate_pos_encoding=True).last_hidden_state[:, 0]
-        )
-    if clip is not None:
-        base = ClipNetwork(clip, torch.device("cpu"))
-        given["clip"], given["words"] = batched(lambda frames: base.pictures(for_clip(frames))), base.text
-    if large_clip is not None:
-        large = ClipNetwork(large_clip, torch.device("cpu"))
-        given["large_clip"] = batched(lambda frames: large.pictures(for_clip(frames)))
-    if head is not None:
-        given["aesthetic_head"] = read_head(head)
-    paths = {"dino": dino, "clip": clip, "large_clip": large_clip, "aesthetic_head": head}
-    return Networks(**given, names={name: path.name for name, path in paths.items() if path is not None})
-
-
-def read_head(path: Path) -> tuple[Float[Tensor, "1 d"], Float[Tensor, "1"]]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        return state["weight"].float(), state["bias"].float()
-    except (OSError, KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        why = type(error).__name__
-        raise UserError(f"'{path}' is no linear head of LAION ({why}); give sa_0_4_vit_l_14_linear.pth") from None
+OF_IMAGE: dict[str, Dimension] = {
+    "i2v_subject": Dimension(like_subject, ("dino",)),
+    "i2v_background": Dimension(like_background, ("dreamsim",)),
+    "camera_motion": Dimension(camera_motion, departures=(camera.TRACKING,)),
+    **{name: one for name, one in OF_TEXT.items() if name in VBENCH_I2V.dimensions},
+}
+DIMENSIONS: dict[str, dict[str, Dimension]] = {
+    VBENCH.name: OF_TEXT,
+    VBENCH_I2V.name: OF_IMAGE,
+    VBENCH_LONG.name: OF_TEXT,
+    VBENCH_2.name: {},
+}
+"""By suite, what is measured here. All else is for the official packages."""
