@@ -176,7 +176,7 @@ class Sampled(Config):
 
     def measure(self, model: VideoModel, seed: int) -> dict[str, float]:
         numbers = [seed * SCENES_PER_SEED + n for n in range(self.num)]
-        questions = [question("seen", self.kind, number, "canonical", 0) for number in numbers]
+        questions = [question("seen", self.kind, number, "canonical", "text") for number in numbers]
         known = torch.zeros(1, dtype=torch.bool) if self.images else MASKS[self.task](NUM_FRAMES, self.given)
         requests = [self._request(one.request, one.truth, known) for one in questions]
         made = generate(model, requests)

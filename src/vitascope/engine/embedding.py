@@ -135,7 +135,7 @@ Rating = Callable[[Float[Tensor, "t d"]], float]
 def _rating(wanted: Embedding) -> Rating | None:
     if not wanted.head:
         return None
-    from vitascope.evaluate.vbench.run import read_head  # late, like the catalogue
+    from vitascope.evaluate.vbench.networks import read_head  # late, like the catalogue
 
     head, (weight, bias) = checked_head(Path(wanted.head)), read_head(Path(wanted.head))
 

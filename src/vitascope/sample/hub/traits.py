@@ -70,8 +70,8 @@ def read(pipeline: Any, name: str = "") -> Traits:
     first, least, grain = num_frames % cube if cube > 1 else 0, (0, 0), (side, side)
     if tiles := _tiles(pipeline):
         (first, *rows_columns), steps = tiles
-        cube, *steps = map(math.lcm, steps, (cube, side, side))
-        least, grain = (rows_columns[1], rows_columns[0]), (steps[1], steps[0])
+        cube, rows, columns = map(math.lcm, steps, (cube, side, side))
+        least, grain = (rows_columns[1], rows_columns[0]), (columns, rows)
     # A denoiser that sees encoded pictures has room for one of them, or for exactly two (Wan's FLF2V).
     two = getattr(denoiser.config, "pos_embed_seq_len", None) is not None
     needs_encoded = getattr(pipeline, "image_encoder", None) is not None
