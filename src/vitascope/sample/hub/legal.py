@@ -176,13 +176,12 @@ def _size(traits: Traits, request: Request, changes: list[str]) -> tuple[int, in
     if traits.least == (0, 0):
         return legal_size(wished, traits.grain, changes)
     legal_size(wished, (1, 1), [])  # refuses what is no size
-    beyond = [
-        max(round((side - least) / step), 0)
-        for side, least, step in zip(wished, traits.least, traits.grain, strict=True)
-    ]
-    width, height = (least + num * step for least, num, step in zip(traits.least, beyond, traits.grain, strict=True))
+    rules = list(zip(traits.least, traits.grain, strict=True))
+    width, height = (
+        least + max(round((side - least) / step), 0) * step for side, (least, step) in zip(wished, rules, strict=True)
+    )
     if (width, height) != wished:
-        wide, high = (f"{least} + {step}k" for least, step in zip(traits.least, traits.grain, strict=True))
+        wide, high = (f"{least} + {step}k" for least, step in rules)
         changes.append(f"size {wished[0]}x{wished[1]} became {width}x{height}: the model makes {wide} by {high} pixels")
     return width, height
 
