@@ -138,7 +138,7 @@ def test_progress_is_seen_with_the_time_left_and_ctrl_c_in_a_terminal_stops_it(
     ours, theirs = os.openpty()
     program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); " \
         "from vitascope.cli import main; main()"  # the background may have told it to ignore Ctrl-C  # fmt: skip
-    words = ("generate", "a red circle", "--model", f"hub:{folder_of('latte')}", "--num-frames", "1", "--size", "32x32")
+    words = ("generate", "a red circle", "--model", f"hub:{folder_of('ltx')}", "--num-frames", "9", "--size", "32x32")
     running = subprocess.Popen(
         [sys.executable, "-c", program, *words, "--steps", "9999", "--out", str(tmp_path / "out.mp4")],
         stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env={**os.environ, "TERM": "xterm"},
