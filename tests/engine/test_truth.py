@@ -94,7 +94,7 @@ def test_dissolves_between_real_shots_that_move_are_found_and_nothing_else(
     for number, name in enumerate(FILMS):
         other = FILMS[(number + apart) % len(FILMS)]
         frames = blend(opening(name), opening(other), length)
-        changes = found(write(tmp_path / f"{number}.mp4", frames))
+        changes = found(write(tmp_path / f"{number}.mp4", frames, preset="ultrafast"))
         (dissolve,) = changes or (None,)
         if dissolve is None:
             missed.append((name, other))

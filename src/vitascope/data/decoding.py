@@ -14,7 +14,7 @@ from pathlib import Path
 import av
 import torch
 from av.stream import Disposition
-from av.video.reformatter import Colorspace, Interpolation
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from einops import rearrange
 from jaxtyping import UInt8
 from PIL import Image
@@ -130,10 +130,11 @@ def _chosen(
     stream = _video(container)
     begun = float((stream.start_time or 0) * (stream.time_base or 0))
     waiting, shown, shown_until = list(moments), None, 0.0
+    scaler = VideoReformatter()  # one for all frames: to prepare one costs more than to scale a frame
     for frame in _frames_from(container, stream, [begun + moment for moment in moments]):
         time = float((frame.pts or 0) * (stream.time_base or 0)) - begun
         while waiting and shown is not None and time > waiting[0]:
-            yield _scaled(shown, size)
+            yield _scaled(shown, size, scaler)
             waiting.pop(0)
         if not waiting:
             return
@@ -141,7 +142,7 @@ def _chosen(
             raise UserError(f"damaged at {time:.2f} seconds")
         shown, shown_until = frame, time + 1.5 / facts.fps
     while waiting and shown is not None and waiting[0] < shown_until:
-        yield _scaled(shown, size)
+        yield _scaled(shown, size, scaler)
         waiting.pop(0)
     if waiting:
         raise UserError(f"ends at {shown_until:.2f} of {facts.seconds:.2f} seconds")
@@ -186,15 +187,14 @@ def _decoded(stream: av.VideoStream, packets: Sequence[av.Packet], ticks: Sequen
         yield from context.decode(None)  # what the decoder held back; seeking makes it forget that this is the end
 
 
-def _scaled(frame: av.VideoFrame, size: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
+def _scaled(frame: av.VideoFrame, size: tuple[int, int], scaler: VideoReformatter) -> UInt8[Tensor, "3 h w"]:
     turns = round(frame.rotation / 90)
     width, height = size[::-1] if turns % 2 else size
     # Untagged colours: the same guess as the common players make.
     source = (Colorspace.ITU709 if frame.height > 576 else Colorspace.ITU601) if frame.colorspace == 2 else None
     is_far = frame.width >= 2 * width and frame.height >= 2 * height
-    small = frame.reformat(
-        width, height, "rgb24", src_colorspace=source, interpolation=EXACT_MEANS if is_far else EXACT
-    )
+    means = EXACT_MEANS if is_far else EXACT
+    small = scaler.reformat(frame, width, height, "rgb24", src_colorspace=source, interpolation=means)
     return torch.rot90(rearrange(torch.from_numpy(small.to_ndarray()), "h w c -> c h w"), turns, dims=(1, 2))
 
 

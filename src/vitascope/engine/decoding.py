@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import Interpolation
+from av.video.reformatter import Interpolation, VideoReformatter
 from jaxtyping import UInt8
 
 from vitascope.media.reading import VIDEO_FORMATS
@@ -58,6 +58,7 @@ class Picture:
     seconds: float
     frame: av.VideoFrame
     quarter_turns: int
+    scaler: VideoReformatter  # of all frames of a file: to prepare one costs more than to scale a frame
 
     def small(self, size: tuple[int, int]) -> tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "half_h half_w 3"]]:
         """Brightness at `size` as shown, averaged over what each pixel covers, and BGR at half of it. Sides are even.
@@ -65,7 +66,8 @@ class Picture:
         Scaled as planes, colours at half the size: half the work of scaling pixels.
         """
         width, height = reversed(size) if self.quarter_turns % 2 else size
-        planes = self.frame.reformat(width, height, "yuv420p", interpolation=Interpolation.AREA).to_ndarray()
+        scaled = self.scaler.reformat(self.frame, width, height, "yuv420p", interpolation=Interpolation.AREA)
+        planes = scaled.to_ndarray()
         grey = cv2.LUT(planes[:height], LIMITED_TO_FULL)
         colours = cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)
         colours = cv2.resize(colours, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
@@ -134,7 +136,7 @@ def _stated_seconds(container: av.container.InputContainer, stream: av.VideoStre
 def pictures(container: av.container.InputContainer, video: Video) -> Iterator[Picture]:
     """Every frame in order; fills in what `video` could not know before; ends, with `damage` set, at a fault."""
     stream = container.streams.video[0]
-    first, last, gaps = math.nan, -math.inf, _Gaps()
+    first, last, gaps, scaler = math.nan, -math.inf, _Gaps(), VideoReformatter()
     try:
         for frame in container.decode(stream):
             if frame.is_corrupt:
@@ -153,7 +155,7 @@ def pictures(container: av.container.InputContainer, video: Video) -> Iterator[P
             else:
                 first = time
             last = time
-            yield Picture(time - first, frame, video.rotation // 90)
+            yield Picture(time - first, frame, video.rotation // 90, scaler)
             video.num_frames += 1
     except (av.FFmpegError, OSError, ValueError) as error:
         if not video.num_frames:
