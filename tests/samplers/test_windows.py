@@ -69,7 +69,7 @@ def test_windows_that_disagree_pass_into_each_other_without_a_step() -> None:
         calls.clear()
         clean = windowed(wants, 8, overlap)(z, level, conditions(24)).clean[0, :, 0, 0, 0]
         assert clean.diff().abs().max().item() == pytest.approx(1 / (overlap + 1))
-        assert clean.min() == 0 and clean.max() == 1
+        assert clean.min() >= 0 and clean.max() <= 1
 
 
 def test_a_window_is_told_of_its_own_frames_only_and_how_many_they_are() -> None:
