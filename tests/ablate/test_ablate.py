@@ -240,7 +240,7 @@ def told_by(measure: Config) -> set[str]:
     if isinstance(measure, GuidedLength):
         return {f"{what} at {level:g}" for what in ("guided length", "plain length", "gap") for level in measure.levels}
     assert isinstance(measure, Sampled)
-    names = {"energy distance", "contrast", "oracle all", "oracle colour"}
+    names = {"energy distance", "toyland distance", "contrast", "oracle all", "oracle colour"}
     if not measure.images:
         names |= {"motion energy", "dynamic degree", "smoothness"}
         names |= {"error of pixels"} if measure.task != "text" else set()

@@ -16,6 +16,7 @@ from vitascope.conditions import Conditions, framing_of, micro_conditions, per_f
 from vitascope.config import Amount, AmountOrZero, Config, Count, Share
 from vitascope.data.cache import ClipSource
 from vitascope.errors import UserError
+from vitascope.evaluate.networks.toyland import load_toyland
 from vitascope.evaluate.toyland import FPS, NUM_FRAMES, SCENES_PER_SEED, question
 from vitascope.evaluate.vbench.dimensions import dis_flow, dynamic_degree, halfway, motion_smoothness
 from vitascope.noise import Estimate, Path, Straight, log_snr_half, mix, velocity
@@ -158,7 +159,8 @@ class Sampled(Config):
     """Clips of Toyland's test scenes, made by the model and judged.
 
     By the exact oracle (shares that passed); by VBench's dynamic degree and smoothness with OpenCV's flow; and against
-    the true clips: how far apart the sets are (energy distance of latent statistics), and, where frames are known and
+    the true clips: how far apart the sets are (energy distance of latent statistics and of what the Toyland network
+    sees; a Fréchet distance would want more clips than its features have dimensions), and, where frames are known and
     the words say the rest, how wrong the frames that were made are.
     """
 
@@ -183,7 +185,11 @@ class Sampled(Config):
         truths = [one.truth for one in questions]
         if self.images:  # a picture is judged as a clip in which nothing moves
             made, truths = ([stilled(clip) for clip in clips] for clips in (made, truths))
-        numbers_of = {"energy distance": distance(model, made, truths), **versus_truth(made, truths, known)}
+        numbers_of = {
+            "energy distance": distance(model, made, truths),
+            "toyland distance": energy_distance(*map(described, (truths, made))),
+            **versus_truth(made, truths, known),
+        }
         judged = [judge(clip, one.wanted) for clip, one in zip(made, questions, strict=True)]
         for dimension in dict.fromkeys(name for scores in judged for name in scores):
             verdicts = [passed(scores[dimension]) for scores in judged if dimension in scores]
@@ -236,6 +242,12 @@ def distance(model: VideoModel, made: Sequence[Clip], truths: Sequence[Clip]) ->
     real, fake = (torch.stack([statistics_of(model, clip) for clip in clips]) for clips in (truths, made))
     middle, spread = real.mean(0), real.std(0).clamp_min(1e-3)
     return energy_distance((real - middle) / spread, (fake - middle) / spread)
+
+
+def described(clips: Sequence[Clip]) -> Float[Tensor, "n d"]:
+    """Features of the network that was trained to describe Toyland."""
+    network, _ = load_toyland()
+    return network(2 * torch.stack([clip.pixels for clip in clips]) - 1)
 
 
 def energy_distance(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"]) -> float:

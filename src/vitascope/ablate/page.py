@@ -21,7 +21,7 @@ def _head(table: Table, results: Results, seconds: Mapping[tuple[str, int], floa
     for note in table.notes:
         yield f"{note}\n"
     seeds = {row.name: sum(name == row.name for name, _ in results) for row in table.rows}
-    counts = sorted(set(seeds.values()))
+    counts = sorted({number for number in seeds.values() if number}) or [0]
     told = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     yield (
         f"Measured: {sum(n > 0 for n in seeds.values())} of {len(seeds)} rows, {told} seeds each, in "
@@ -79,12 +79,18 @@ def _rows(table: Table, results: Results) -> Iterator[str]:
     names = [name for name in table.shown if any(name in metrics for metrics in results.values())]
     yield f"| row | | {' | '.join(names)} |"
     yield f"|---|---|{'---|' * len(names)}"
+    missing = []
     for row in table.rows:
         seen = [metrics for (name, _), metrics in sorted(results.items()) if name == row.name]
+        if not seen:
+            missing.append(f"`{row.name}` ({row.says})")
+            continue
         diverged = sum(metrics.get("diverged", 0) > 0 for metrics in seen)
         says = f"{row.says} ({diverged} of {len(seen)} diverged)" if diverged else row.says
         cells = (_cell([metrics[name] for metrics in seen if name in metrics]) for name in names)
         yield f"| `{row.name}` | {says} | {' | '.join(cells)} |"
+    if missing:
+        yield f"\nNot measured yet: {'; '.join(missing)}."
 
 
 def _cell(values: Sequence[float]) -> str:
