@@ -197,9 +197,7 @@ def test_the_page_tells_all_and_refuses_what_cannot_be_compared(tmp_path: Path):
     told = json.loads(paths[1].read_text())
     told["measured"][0]["protocol"]["frames"] = 5
     paths[1].write_text(json.dumps(told))
-    assert "not comparable: 1 differences</summary>frames 4 and 5" in page_of(
-        [(path, read_one(path)) for path in paths]
-    )
+    assert "not comparable (1)</summary>frames 4 and 5" in page_of([(path, read_one(path)) for path in paths])
     with pytest.raises(UserError, match="given twice"):
         page_of([(paths[0], read_one(paths[0]))] * 2)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,9 @@ def of_twins(content: Mapping[str, Any], path: Path) -> list[Report]:
         for name, value in scored["made"].items()
         if value is not None
     ]  # fmt: skip
-    return [Report(**{**vars(report), "measured": (*totals, *report.measured)})]
+    other = {**_asked(content["protocol"]), "suite": "toyland_compbench"}
+    measured = (replace(one, protocol=other) if one.metric in content["compbench"] else one for one in report.measured)
+    return [replace(report, measured=(*totals, *measured))]
 
 
 def _of_rates(content: Mapping[str, Any], path: Path, rates: Mapping[str, Mapping[str, Any]], kind: str) -> Report:
