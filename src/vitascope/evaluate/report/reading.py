@@ -126,6 +126,51 @@ def _asked(protocol: Mapping[str, Any]) -> dict[str, Any]:
     return {name: protocol[name] for name in ASKED if name in protocol}
 
 
+def of_scores(content: Mapping[str, Any], path: Path) -> list[Report]:
+    """Of novel views or classes: what the model made, with other makers beside."""
+    protocol, measured = content["protocol"], []
+    for name in content["scores"]["made"]:
+        if name == "n" or name.endswith("_interval"):
+            continue
+        made = _score(content["scores"]["made"], name)
+        beside = {maker: _score(told, name)[0] for maker, told in content["scores"].items() if maker != "made"}
+        measured.append(Measured(name, made[0], made[2], _after_suite(protocol), beside=beside, stated=made[1]))
+    return [Report(path.stem, None, protocol["version"], tuple(measured), complete=True, kind=protocol["suite"])]
+
+
+def _score(told: Mapping[str, Any], name: str) -> tuple[float, tuple[float, float] | None, int]:
+    """Value, interval and n of a measure, in either of the two forms."""
+    if isinstance(told[name], dict):
+        return told[name]["mean"], _pair(told[name]["interval"]), told[name]["n"]
+    return told[name], _pair(told[f"{name}_interval"]), told["n"]
+
+
+def of_makers(content: Mapping[str, Any], path: Path) -> list[Report]:
+    """Of long videos: a report for each maker, means over the windows of two seconds."""
+    protocol, reports = content["protocol"], []
+    for maker, told in content["makers"].items():
+        curves = {name: [value for value in curve if value is not None] for name, curve in told["curves"].items()}
+        measured = tuple(
+            Measured(
+                name, sum(curve) / len(curve), protocol["num"], _after_suite(protocol), beside={"at the end": curve[-1]}
+            )
+            for name, curve in curves.items()
+            if curve
+        )
+        notes = (f"made with {told['made_with']}",) if told["made_with"] else ()
+        called = f"{maker} ({path.stem})"
+        reports.append(
+            Report(called, None, protocol["version"], measured, (), notes, complete=True, kind=protocol["suite"])
+        )
+    return reports
+
+
+def _after_suite(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked; what stands before the suite says who answered."""
+    names = list(protocol)
+    return {name: protocol[name] for name in names[names.index("suite") :]}
+
+
 def of_suite(suite: suites.SuiteReport) -> Report:
     """Dimensions of a suite that were measured here, by a judge, or by the official package."""
     shared = {"suite": suite.suite, **{name: suite.protocol[name] for name in JUDGED if name in suite.protocol}}
