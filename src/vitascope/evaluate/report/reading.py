@@ -239,6 +239,8 @@ FORMS: tuple[tuple[Callable[[Mapping[str, Any]], bool], Callable[[Mapping[str, A
     (lambda content: "standings" in content, of_arena),
     (lambda content: "compbench" in content and "scored" in content, of_twins),
     (lambda content: "ceiling" in content and "dimensions" in content, of_toyland),
+    (lambda content: "protocol" in content and "scores" in content, of_scores),
+    (lambda content: "protocol" in content and "makers" in content, of_makers),
     (
         lambda content: content.get("suite") in ("t2v_compbench_v2", "dsg"),
         lambda content, _: [of_suite(judged(content))],
