@@ -169,7 +169,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         ("absent.sqlite", "does not exist"),
         (f"{line} votes.txt --force", ".csv or .json"),
         (f"{line} votes.csv", "exists already"),
-        ("votes.sqlite --report out.json", "no report"),
+        ("votes.sqlite --report out.json", "give a file that is of one"),
         ("votes.sqlite --resamples -1", "--resamples"),
         ("a.json", "not a database"),
     ]:

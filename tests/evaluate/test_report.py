@@ -14,7 +14,9 @@ from browser import browser_here, opened
 from vitascope import media, toyland
 from vitascope.evaluate.arena.results import summed_up
 from vitascope.evaluate.arena.votes import Vote
+from vitascope.evaluate.classes import ClassReport
 from vitascope.evaluate.compare import compare
+from vitascope.evaluate.lasting import Course, LastingReport
 from vitascope.evaluate.measured import Measured, Report, Shown, Unusable
 from vitascope.evaluate.metrics.metric import Bootstrap, mean_of
 from vitascope.evaluate.report.clips import film, picks
@@ -22,6 +24,7 @@ from vitascope.evaluate.report.page import page_of
 from vitascope.evaluate.report.reading import clips_folder, read_one, read_reports, unfinished
 from vitascope.evaluate.toyland import evaluate, test_scene
 from vitascope.evaluate.vbench.report import SuiteReport, over_videos
+from vitascope.evaluate.views import ViewsReport
 from vitascope.types import Clip, Request, UserError, generator_for
 
 # pytest would take the function for a test of its own
@@ -93,6 +96,32 @@ def test_every_form_is_read_as_one(toy: Path, tmp_path: Path):
     assert dsg.measured[0].videos == {"a": 1.0, "b": 0.5, "c": 0.0} and dsg.measured[0].departures == ("frames",)
     assert dsg.clips["b"].path == "v/b.mp4" and dsg.measured[0].protocol["departures"] == ["frames"]
     assert "skipped: ['a.mp4: torn']" in dsg.notes and dsg.measured[0].protocol["judge"] == "m"
+
+
+def test_views_classes_and_long_videos_are_read_too(tmp_path: Path):
+    asked = {"steps": 4, "suite": "views", "version": "0", "num": 2, "seed": 0}
+    views = ViewsReport(asked, {"made": {"psnr": (20.0, 30.0)}, "held": {"psnr": (10.0, 12.0)}})
+    (tmp_path / "views.json").write_text(views.to_json())
+    (one,) = read_one(tmp_path / "views.json").measured
+    assert (one.value, one.n, one.beside) == (25, 2, {"held": 11}) and one.interval is not None
+    assert "steps" not in one.protocol and one.protocol["num"] == 2  # how it was made may differ
+
+    sure, other = torch.eye(3)[[0, 1, 2, 0]], torch.eye(3)[[0, 1, 2, 1]]
+    classes = ClassReport({**asked, "suite": "classes", "attribute": "colour"}, other, sure, (0, 1, 2, 0))
+    (tmp_path / "classes.json").write_text(classes.to_json())
+    numbers = {number.metric: number for number in read_one(tmp_path / "classes.json").measured}
+    assert numbers["right"].value == 0.75 and numbers["right"].beside == {"true clips": 1.0}
+
+    windows = ({"permanence": (1.0, 0.0)}, {"permanence": (0.0,), "colour": ()})
+    long = LastingReport(
+        {**asked, "suite": "lasting", "seconds": 4}, (Course("a", {}, windows), Course("b", {}, windows))
+    )
+    (tmp_path / "long.json").write_text(long.to_json())
+    first, second = read_reports(tmp_path / "long.json")
+    assert (
+        first.made == "a (long)" and second.measured[0].value == 0.25 and second.measured[0].beside == {"at the end": 0}
+    )
+    assert page_of([(tmp_path, report) for report in (first, second)])
 
 
 def test_what_people_said_is_one_report_for_each_folder(tmp_path: Path):
@@ -197,9 +226,7 @@ def test_the_page_tells_all_and_refuses_what_cannot_be_compared(tmp_path: Path):
     told = json.loads(paths[1].read_text())
     told["measured"][0]["protocol"]["frames"] = 5
     paths[1].write_text(json.dumps(told))
-    assert "not comparable: 1 differences</summary>frames 4 and 5" in page_of(
-        [(path, read_one(path)) for path in paths]
-    )
+    assert "not comparable (1)</summary>frames 4 and 5" in page_of([(path, read_one(path)) for path in paths])
     with pytest.raises(UserError, match="given twice"):
         page_of([(paths[0], read_one(paths[0]))] * 2)
 

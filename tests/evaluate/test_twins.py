@@ -12,6 +12,8 @@ from rich.console import Console
 
 from vitascope.errors import UserError
 from vitascope.evaluate.intervals import Rate
+from vitascope.evaluate.report.page import page_of
+from vitascope.evaluate.report.reading import read_one
 from vitascope.evaluate.toyland import KINDS, question
 from vitascope.evaluate.vbench.aggregate import VBENCH
 from vitascope.evaluate.vbench.report import read_report
@@ -100,6 +102,13 @@ def test_the_report_says_what_it_is_and_is_not(report: TwinReport, tmp_path: Pat
     path.write_text(report.to_json())
     with pytest.raises(UserError, match="another test"):
         read_report(path)
+    one = read_one(path)
+    numbers = {number.metric: number for number in one.measured}
+    assert numbers["total"].value == told["scored"]["made"]["total"] and one.complete
+    assert numbers["human_action"].beside["noise"] == told["dimensions"]["human_action"]["noise"]["rate"]
+    assert set(numbers["human_action"].videos) <= set(one.clips)
+    assert numbers["object_interactions"].protocol["suite"] == "toyland_compbench"
+    assert page_of([(path, one)]).count("<figure>") == 2  # a star for each suite
 
 
 def test_what_does_not_apply_is_not_counted():

@@ -8,7 +8,7 @@ from html import escape
 
 from vitascope.evaluate.measured import Measured
 
-CEILINGS = ("ceiling", "truth", "coded")
+CEILINGS = ("ceiling", "truth", "coded", "true clips")
 FLOORS = ("floor", "noise", "still", "shuffled", "wrong caption")
 """What of that which stands beside a number lies on the same scale: what is perfect, and what is worthless."""
 WIDTH, HEIGHT, EDGE = 220, 18, 6

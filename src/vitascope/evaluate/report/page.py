@@ -139,28 +139,29 @@ def _run(at: int, name: str, report: Report) -> str:
 
 
 def _radars(names: Sequence[str], reports: Sequence[Report]) -> str:
-    """One for each kind of report that gives shares by dimension."""
+    """One for each suite that gives shares by dimension."""
+    shares = [
+        (at, one) for at, report in enumerate(reports) if report.kind in SHARES for one in report.measured
+        if 0 <= one.value <= 1 and one.metric not in TOTALS
+    ]  # fmt: skip
     figures = []
-    for kind in dict.fromkeys(report.kind for report in reports if report.kind in SHARES):
-        runs = [(at, report) for at, report in enumerate(reports) if report.kind == kind]
-        spokes = [name for name in _metrics([report for _, report in runs]) if name not in TOTALS]
-        values = {at: {one.metric: one.value for one in report.measured if 0 <= one.value <= 1} for at, report in runs}
-        spokes = [name for name in spokes if any(name in known for known in values.values())]
-        if len(spokes) >= FEWEST_SPOKES:
-            drawing = radar([_words(name) for name in spokes], [
-                (_colour(at), names[at], [values[at].get(name) for name in spokes]) for at, _ in runs
-            ])  # fmt: skip
-            alike = not any(_differ(runs[0][1], other) for _, other in runs[1:])
-            told = f"{_words(kind)}, 0 to 1" + ("" if alike else "; not all measured alike, as the numbers below say")
-            figures.append(f"<figure>{drawing}<figcaption>{escape(told)}</figcaption></figure>")
-    return f"<section id=dimensions><h2>By dimension</h2><div class=radars>{''.join(figures)}</div></section>" * bool(
-        figures
-    )
-
-
-def _differ(first: Report, other: Report) -> bool:
-    known = {one.metric: one for one in first.measured}
-    return any(unlike(known[one.metric], one) for one in other.measured if one.metric in known)
+    for suite in dict.fromkeys(str(one.protocol.get("suite", "")) for _, one in shares):
+        known = [(at, one) for at, one in shares if one.protocol.get("suite", "") == suite]
+        spokes = list(dict.fromkeys(one.metric for _, one in known))
+        if len(spokes) < FEWEST_SPOKES:
+            continue
+        runs = dict.fromkeys(at for at, _ in known)
+        values = {at: {one.metric: one.value for run, one in known if run == at} for at in runs}
+        drawing = radar([_words(name) for name in spokes], [
+            (_colour(at), names[at], [values[at].get(name) for name in spokes]) for at in runs
+        ])  # fmt: skip
+        firsts = {one.metric: one for _, one in reversed(known)}
+        alike = all(not unlike(firsts[one.metric], one) for _, one in known)
+        told = f"{_words(suite)}, 0 to 1" + ("" if alike else "; not all measured alike, as the numbers below say")
+        figures.append(f"<figure>{drawing}<figcaption>{escape(told)}</figcaption></figure>")
+    if not figures:
+        return ""
+    return f"<section id=dimensions><h2>By dimension</h2><div class=radars>{''.join(figures)}</div></section>"
 
 
 def _numbers(names: Sequence[str], reports: Sequence[Report]) -> str:
@@ -195,7 +196,7 @@ def _numbers(names: Sequence[str], reports: Sequence[Report]) -> str:
 def _against(first: Measured, other: Measured) -> str:
     """What `evaluate compare` says of the two."""
     if differences := unlike(first, other):
-        told = f"<summary class=bad>not comparable: {len(differences)} differences</summary>"
+        told = f"<summary class=bad>not comparable ({len(differences)})</summary>"
         return f"<details>{told}{escape('; '.join(differences))}</details>"
     found = difference(first, other)
     if found.interval is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,9 @@ def of_twins(content: Mapping[str, Any], path: Path) -> list[Report]:
         for name, value in scored["made"].items()
         if value is not None
     ]  # fmt: skip
-    return [Report(**{**vars(report), "measured": (*totals, *report.measured)})]
+    other = {**_asked(content["protocol"]), "suite": "toyland_compbench"}
+    measured = (replace(one, protocol=other) if one.metric in content["compbench"] else one for one in report.measured)
+    return [replace(report, measured=(*totals, *measured))]
 
 
 def _of_rates(content: Mapping[str, Any], path: Path, rates: Mapping[str, Mapping[str, Any]], kind: str) -> Report:
@@ -121,6 +124,51 @@ def _of_rates(content: Mapping[str, Any], path: Path, rates: Mapping[str, Mappin
 
 def _asked(protocol: Mapping[str, Any]) -> dict[str, Any]:
     return {name: protocol[name] for name in ASKED if name in protocol}
+
+
+def of_scores(content: Mapping[str, Any], path: Path) -> list[Report]:
+    """Of novel views or classes: what the model made, with other makers beside."""
+    protocol, measured = content["protocol"], []
+    for name in content["scores"]["made"]:
+        if name == "n" or name.endswith("_interval"):
+            continue
+        made = _score(content["scores"]["made"], name)
+        beside = {maker: _score(told, name)[0] for maker, told in content["scores"].items() if maker != "made"}
+        measured.append(Measured(name, made[0], made[2], _after_suite(protocol), beside=beside, stated=made[1]))
+    return [Report(path.stem, None, protocol["version"], tuple(measured), complete=True, kind=protocol["suite"])]
+
+
+def _score(told: Mapping[str, Any], name: str) -> tuple[float, tuple[float, float] | None, int]:
+    """Value, interval and n of a measure, in either of the two forms."""
+    if isinstance(told[name], dict):
+        return told[name]["mean"], _pair(told[name]["interval"]), told[name]["n"]
+    return told[name], _pair(told[f"{name}_interval"]), told["n"]
+
+
+def of_makers(content: Mapping[str, Any], path: Path) -> list[Report]:
+    """Of long videos: a report for each maker, means over the windows of two seconds."""
+    protocol, reports = content["protocol"], []
+    for maker, told in content["makers"].items():
+        curves = {name: [value for value in curve if value is not None] for name, curve in told["curves"].items()}
+        measured = tuple(
+            Measured(
+                name, sum(curve) / len(curve), protocol["num"], _after_suite(protocol), beside={"at the end": curve[-1]}
+            )
+            for name, curve in curves.items()
+            if curve
+        )
+        notes = (f"made with {told['made_with']}",) if told["made_with"] else ()
+        called = f"{maker} ({path.stem})"
+        reports.append(
+            Report(called, None, protocol["version"], measured, (), notes, complete=True, kind=protocol["suite"])
+        )
+    return reports
+
+
+def _after_suite(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked; what stands before the suite says who answered."""
+    names = list(protocol)
+    return {name: protocol[name] for name in names[names.index("suite") :]}
 
 
 def of_suite(suite: suites.SuiteReport) -> Report:
@@ -191,6 +239,8 @@ FORMS: tuple[tuple[Callable[[Mapping[str, Any]], bool], Callable[[Mapping[str, A
     (lambda content: "standings" in content, of_arena),
     (lambda content: "compbench" in content and "scored" in content, of_twins),
     (lambda content: "ceiling" in content and "dimensions" in content, of_toyland),
+    (lambda content: "protocol" in content and "scores" in content, of_scores),
+    (lambda content: "protocol" in content and "makers" in content, of_makers),
     (
         lambda content: content.get("suite") in ("t2v_compbench_v2", "dsg"),
         lambda content, _: [of_suite(judged(content))],

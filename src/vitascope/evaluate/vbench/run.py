@@ -100,6 +100,7 @@ def measure(
     found, missing = find_videos(folder, prompts)
     scores, skipped = Scores(suite, given, Kept(kept)), list[str]()
     sums: dict[str, list[Sum]] = {name: [] for name in chosen if name not in left_out}
+    paths: dict[str, list[str]] = {name: [] for name in sums}
     enough: dict[tuple[str, str], int] = {}
     for number, (path, prompt) in enumerate(found.items(), 1):
         asked = [name for name in sums if name in prompt.dimensions]
@@ -109,6 +110,7 @@ def measure(
         for name, score in told.items():
             if score is not None:
                 sums[name].append(score)
+                paths[name].append(str(path))
                 enough[name, prompt.text] = enough.get((name, prompt.text), 0) + 1
         progress(number, len(found))
     measured = {}
@@ -116,7 +118,8 @@ def measure(
         units = values if counts_frames(name, suite, given.quirks) else [Sum(one.value, 1) for one in values]
         if units:
             departures = (*table[name].departs(name, suite, given.quirks), *incomplete(name, suite, prompts, found))
-            measured[name] = over_videos([one.total for one in units], [one.count for one in units], departures)
+            totals, counts = [one.total for one in units], [one.count for one in units]
+            measured[name] = over_videos(totals, counts, departures, paths[name])
     if not measured:
         why = skipped or [f"{name} needs {', '.join(lacking)}" for name, lacking in left_out.items()]
         raise UserError(f"nothing in '{folder}' could be measured: {'; '.join(why) or 'no video of these dimensions'}")
