@@ -182,8 +182,8 @@ class Scores:
         seen = path.stat()
         slow = self.given.slow.get(name)
         about = [
-            self.suite.name, name, str(path.resolve()), seen.st_size, seen.st_mtime_ns, prompt.text, prompt.image,
-            str(self.given.images), prompt.about, self.given.quirks.model_dump(),
+            version("vitascope"), self.suite.name, name, str(path.resolve()), seen.st_size, seen.st_mtime_ns,
+            prompt.text, prompt.image, str(self.given.images), prompt.about, self.given.quirks.model_dump(),
             [networks.names.get(need) for need in dimension.needs],
             None if slow is None else [sorted(slow.knots.items()), slow.weights, networks.names.get(dimension.slow)],
         ]  # fmt: skip
