@@ -11,6 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from serving import Reply, Server, reply
+from tiny import COMPBENCH
 from vitascope import cli, media
 from vitascope.errors import UserError
 from vitascope.toyland import Scene, Thing, render
@@ -44,27 +45,18 @@ def test_what_one_command_writes_the_other_adds(measured: Path, tmp_path: Path):
         run("leaderboard", "--plot", tmp_path / "board.png")
 
 
-RECORDS = {
-    "consistent_attribute_binding": {"prompt": "p", "phrases": "a red cat; a blue dog"},
-    "dynamic_attribute_binding": {"prompt": "p", "state 0": "a green leaf", "state 1": "a brown leaf"},
-    "spatial_relationships": {"prompt": "p", "spatial": "left", "object_1": "cat", "object_2": "dog"},
-    "motion_binding": {"prompt": "p", "object_1": "cat", "d_1": "left", "object_2": "", "d_2": ""},
-    "action_binding": {"prompt": "p", "phrase_0": ["a cat?", "a cat sits?"], "phrase_1": ["a dog?", "a dog runs?"]},
-    "object_interactions": {"prompt": "a cat pushes a dog"},
-    "generative_numeracy": {"prompt": "p", "objects": "cat", "numbers": "1"},
-}
-
-
 def test_a_server_judges_all_categories_and_a_second_run_asks_nothing(tmp_path: Path):
     prompts, videos = tmp_path / "meta_data", tmp_path / "videos"
     prompts.mkdir()
-    for name, record in RECORDS.items():
+    for name, record in COMPBENCH.items():
         (prompts / f"{name}.json").write_text(json.dumps([record]))
         (videos / name).mkdir(parents=True)
         media.write(Clip(torch.rand(3, 3, 16, 16)), videos / name / "0001.mp4")
 
     def judge(number: int, asked: dict[str, Any]) -> Reply:
-        return reply("1" if "How many" in asked["messages"][-1]["content"][-1].get("text", "") else "A")
+        content = asked["messages"][-1]["content"]
+        question = content if isinstance(content, str) else content[-1]["text"]
+        return reply("2" if "picture: cat?" in question else "3" if "How many" in question else "A")
 
     server = Server(lambda number, asked: judge(number, asked) if number != 3 else (500, "busy", 0.0))
     words = (
@@ -81,11 +73,12 @@ def test_a_server_judges_all_categories_and_a_second_run_asks_nothing(tmp_path: 
     assert len(server.asked) == asked and (tmp_path / "report.json").read_text() == before
     told = json.loads(before)
     assert {name: one["value"] for name, one in told["dimensions"].items()} == {
-        **dict.fromkeys(RECORDS, 1.0),
+        **dict.fromkeys(COMPBENCH, 1.0),
         "dynamic_attribute_binding": 0.0,  # one who says A to everything sees both states at both ends
+        "motion_binding": pytest.approx(0.6),  # and all things go left
     }
     answers = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
-    assert {one["answer"] for one in answers} == {"A", "1"} and told["protocol"]["unanswered"] == 0
+    assert {one["answer"] for one in answers} == {"A", "2", "3"} and told["protocol"]["unanswered"] == 0
 
 
 @pytest.mark.parametrize(
