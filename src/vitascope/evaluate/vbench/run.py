@@ -99,7 +99,7 @@ def measure(
     left_out = {name: lacking for name, one in chosen.items() if (lacking := missing_networks(name, one, given))}
     found, missing = find_videos(folder, prompts)
     scores, skipped = Scores(suite, given, Kept(kept)), list[str]()
-    sums: dict[str, list[Sum]] = {name: [] for name in chosen if name not in left_out}
+    sums: dict[str, dict[Path, Sum]] = {name: {} for name in chosen if name not in left_out}
     enough: dict[tuple[str, str], int] = {}
     for number, (path, prompt) in enumerate(found.items(), 1):
         asked = [name for name in sums if name in prompt.dimensions]
@@ -108,15 +108,17 @@ def measure(
         skipped += failed
         for name, score in told.items():
             if score is not None:
-                sums[name].append(score)
+                sums[name][path] = score
                 enough[name, prompt.text] = enough.get((name, prompt.text), 0) + 1
         progress(number, len(found))
     measured = {}
     for name, values in sums.items():
-        units = values if counts_frames(name, suite, given.quirks) else [Sum(one.value, 1) for one in values]
+        by_frames = counts_frames(name, suite, given.quirks)
+        units = [one if by_frames else Sum(one.value, 1) for one in values.values()]
         if units:
             departures = (*table[name].departs(name, suite, given.quirks), *incomplete(name, suite, prompts, found))
-            measured[name] = over_videos([one.total for one in units], [one.count for one in units], departures)
+            totals, counts = [one.total for one in units], [one.count for one in units]
+            measured[name] = over_videos(totals, counts, departures, [str(path) for path in values])
     if not measured:
         why = skipped or [f"{name} needs {', '.join(lacking)}" for name, lacking in left_out.items()]
         raise UserError(f"nothing in '{folder}' could be measured: {'; '.join(why) or 'no video of these dimensions'}")
