@@ -110,3 +110,15 @@ def save_tiny_clip(folder: Path, *, image_size: int = 8, patch_size: int = 4) ->
     torch.manual_seed(0)
     transformers.CLIPModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+COMPBENCH: dict[str, dict[str, Any]] = {
+    "consistent_attribute_binding": {"prompt": "p", "phrases": "a red cat; a blue dog"},
+    "dynamic_attribute_binding": {"prompt": "p", "state 0": "a green leaf", "state 1": "a brown leaf"},
+    "spatial_relationships": {"prompt": "p", "spatial": "left of", "object_1": "cat", "object_2": "dog"},
+    "motion_binding": {"prompt": "p", "object_1": "cat", "d_1": "left", "object_2": "dog", "d_2": "up"},
+    "action_binding": {"prompt": "p", "phrase_0": ["a cat?", "a cat sits?"], "phrase_1": ["a dog?", "a dog runs?"]},
+    "object_interactions": {"prompt": "a cat pushes a dog"},
+    "generative_numeracy": {"prompt": "p", "objects": "cat, dog", "numbers": "2, 3"},
+}
+"""A record of each category of T2V-CompBench, as its own files have them."""

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
+from serving import Reply, Server, reply
+from tiny import COMPBENCH
 from vitascope import cli, media
 from vitascope.errors import UserError
 from vitascope.toyland import Scene, Thing, render
+from vitascope.types import Clip
 
 
 def run(*words: str | Path) -> str:
@@ -38,6 +43,42 @@ def test_what_one_command_writes_the_other_adds(measured: Path, tmp_path: Path):
     assert "100.0*" in output and "ours" in output and (tmp_path / "board.png").stat().st_size > 10_000
     with pytest.raises(UserError, match="--force"):
         run("leaderboard", "--plot", tmp_path / "board.png")
+
+
+def test_a_server_judges_all_categories_and_a_second_run_asks_nothing(tmp_path: Path):
+    prompts, videos = tmp_path / "meta_data", tmp_path / "videos"
+    prompts.mkdir()
+    for name, record in COMPBENCH.items():
+        (prompts / f"{name}.json").write_text(json.dumps([record]))
+        (videos / name).mkdir(parents=True)
+        media.write(Clip(torch.rand(3, 3, 16, 16)), videos / name / "0001.mp4")
+
+    def judge(number: int, asked: dict[str, Any]) -> Reply:
+        content = asked["messages"][-1]["content"]
+        question = content if isinstance(content, str) else content[-1]["text"]
+        return reply("2" if "picture: cat?" in question else "3" if "How many" in question else "A")
+
+    server = Server(lambda number, asked: judge(number, asked) if number != 3 else (500, "busy", 0.0))
+    words = (
+        "compbench", videos, "--prompts", prompts, "--url", server.url, "--judge", "m",
+        "--answers", tmp_path / "answers.jsonl", "--out", tmp_path / "report.json",
+    )  # fmt: skip
+    try:
+        run(*words)
+        before = (tmp_path / "report.json").read_text()
+        asked = len(server.asked)
+        run(*words, "--force")
+    finally:
+        server.close()
+    assert len(server.asked) == asked and (tmp_path / "report.json").read_text() == before
+    told = json.loads(before)
+    assert {name: one["value"] for name, one in told["dimensions"].items()} == {
+        **dict.fromkeys(COMPBENCH, 1.0),
+        "dynamic_attribute_binding": 0.0,  # one who says A to everything sees both states at both ends
+        "motion_binding": pytest.approx(0.6),  # and all things go left
+    }
+    answers = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert {one["answer"] for one in answers} == {"A", "2", "3"} and told["protocol"]["unanswered"] == 0
 
 
 @pytest.mark.parametrize(

@@ -279,6 +279,7 @@ def test_a_folder_is_measured_with_what_there_is(tmp_path: Path):
         "a cat-2.mp4" in report.protocol["skipped"][0]
         and "clip" in report.protocol["left_out"]["background_consistency"]
     )
+    assert list(report.dimensions["dynamic_degree"].videos.values()) == [1, 0]
     low, high = report.dimensions["dynamic_degree"].interval
     assert low <= 0.5 <= high
     with pytest.raises(UserError, match="did you mean 'dynamic_degree'"):

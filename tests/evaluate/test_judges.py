@@ -11,6 +11,7 @@ import torch
 
 from chatting import WORDS, tiny_llava
 from serving import Reply, Server, in_order, reply
+from tiny import COMPBENCH as RECORDS
 from vitascope.endpoint import Endpoint, Kept, Picture, Unanswered
 from vitascope.errors import UserError
 from vitascope.evaluate.judges import dsg
@@ -183,15 +184,6 @@ def test_a_folder_of_compbench_is_judged_category_by_category(tmp_path: Path):
 
 # T2V-CompBench.
 
-RECORDS = {
-    "consistent_attribute_binding": {"prompt": "p", "phrases": "a red cat; a blue dog"},
-    "dynamic_attribute_binding": {"prompt": "p", "state 0": "a green leaf", "state 1": "a brown leaf"},
-    "spatial_relationships": {"prompt": "p", "spatial": "left of", "object_1": "cat", "object_2": "dog"},
-    "motion_binding": {"prompt": "p", "object_1": "cat", "d_1": "left", "object_2": "dog", "d_2": "up"},
-    "action_binding": {"prompt": "p", "phrase_0": ["a cat?", "a cat sits?"], "phrase_1": ["a dog?", "a dog runs?"]},
-    "object_interactions": {"prompt": "a cat pushes a dog"},
-    "generative_numeracy": {"prompt": "p", "objects": "cat, dog", "numbers": "2, 3"},
-}
 FRAMES = spread(Clip(torch.rand(9, 3, 8, 8)), 16)
 
 

@@ -99,6 +99,7 @@ def test_what_works_is_read_and_what_fails_is_listed(tmp_path: Path, package: tu
         assert measured.value == 0.5 and measured.n == 2
         assert measured.departures == ("1 prompts of 93", "2 videos of 5")
         assert measured.interval is not None and measured.interval[0] < 0.5 < measured.interval[1]
+        assert list(measured.videos.values()) == [0.25, 0.75] and all(map(Path.is_file, map(Path, measured.videos)))
     failed = report.protocol["failed"]
     assert set(failed) == set(bad)
     for name, told in bad.items():

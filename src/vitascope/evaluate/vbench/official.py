@@ -22,8 +22,8 @@ from typing import Any
 from vitascope import media
 from vitascope.errors import UserError
 from vitascope.evaluate.networks.features import sha256_of
-from vitascope.evaluate.vbench.aggregate import VBENCH_2, VBENCH_LONG, Suite, official_name
-from vitascope.evaluate.vbench.files import LAYOUTS, Prompt, find_videos, incomplete, read_prompts
+from vitascope.evaluate.vbench.aggregate import VBENCH_LONG, Suite, official_name
+from vitascope.evaluate.vbench.files import Prompt, find_videos, incomplete, read_prompts
 from vitascope.evaluate.vbench.report import SuiteReport, from_official, merged, read_json
 
 ENOUGH_TAIL = 2000  # characters of what a failing program said
@@ -107,13 +107,13 @@ def read_kept(path: Path) -> SuiteReport | None:
 def words_for(bridge: Bridge, dimension: str, prompt: Prompt, folder: Path) -> list[str]:
     more = WANTED.get(bridge.suite.name, ())
     own = more if not set(more[:1]) & set(bridge.command) else ()
-    by_dimension = LAYOUTS[bridge.suite.name].by_dimension
+    # Whole paths, for programs that go to a folder of their own first.
     return [
         *bridge.command, *own,
-        "--videos_path", str(bridge.videos / prompt.folder if by_dimension else bridge.videos),
-        "--dimension", prompt.folder if bridge.suite is VBENCH_2 else dimension,
-        "--output_path", str(folder),
-        "--full_json_dir", str(bridge.prompts),
+        "--videos_path", str((bridge.videos / prompt.folder).resolve()),
+        "--dimension", prompt.folder or dimension,
+        "--output_path", str(folder.resolve()),
+        "--full_json_dir", str(bridge.prompts.resolve()),
     ]  # fmt: skip
 
 

@@ -132,9 +132,10 @@ def with_videos(score: float, more: Sequence[Any]) -> Measured:
     videos = [one for one in listed if not (isinstance(one, dict) and "long_video_cnt" in one)]
     values = [one.get("video_results") for one in videos if isinstance(one, dict)]
     numbers = [float(one) for one in values if isinstance(one, int | float)]
+    names = [str(one.get("video_path", "")) for one in videos if isinstance(one, dict)]
     if len(numbers) == len(videos) > 1:
         for unit in (1.0, 100.0):
-            whole = over_videos([one / unit for one in numbers], [1] * len(numbers))
+            whole = over_videos([one / unit for one in numbers], [1] * len(numbers), names=names if all(names) else ())
             if abs(whole.value - score) < SAME:
                 return whole.model_copy(update={"value": score})
     return Measured(value=score, n=len(videos))

@@ -99,8 +99,7 @@ def measure(
     left_out = {name: lacking for name, one in chosen.items() if (lacking := missing_networks(name, one, given))}
     found, missing = find_videos(folder, prompts)
     scores, skipped = Scores(suite, given, Kept(kept)), list[str]()
-    sums: dict[str, list[Sum]] = {name: [] for name in chosen if name not in left_out}
-    paths: dict[str, list[str]] = {name: [] for name in sums}
+    sums: dict[str, dict[Path, Sum]] = {name: {} for name in chosen if name not in left_out}
     enough: dict[tuple[str, str], int] = {}
     for number, (path, prompt) in enumerate(found.items(), 1):
         asked = [name for name in sums if name in prompt.dimensions]
@@ -109,17 +108,17 @@ def measure(
         skipped += failed
         for name, score in told.items():
             if score is not None:
-                sums[name].append(score)
-                paths[name].append(str(path))
+                sums[name][path] = score
                 enough[name, prompt.text] = enough.get((name, prompt.text), 0) + 1
         progress(number, len(found))
     measured = {}
     for name, values in sums.items():
-        units = values if counts_frames(name, suite, given.quirks) else [Sum(one.value, 1) for one in values]
+        by_frames = counts_frames(name, suite, given.quirks)
+        units = [one if by_frames else Sum(one.value, 1) for one in values.values()]
         if units:
             departures = (*table[name].departs(name, suite, given.quirks), *incomplete(name, suite, prompts, found))
             totals, counts = [one.total for one in units], [one.count for one in units]
-            measured[name] = over_videos(totals, counts, departures, paths[name])
+            measured[name] = over_videos(totals, counts, departures, [str(path) for path in values])
     if not measured:
         why = skipped or [f"{name} needs {', '.join(lacking)}" for name, lacking in left_out.items()]
         raise UserError(f"nothing in '{folder}' could be measured: {'; '.join(why) or 'no video of these dimensions'}")
@@ -185,8 +184,8 @@ class Scores:
         seen = path.stat()
         slow = self.given.slow.get(name)
         about = [
-            self.suite.name, name, str(path.resolve()), seen.st_size, seen.st_mtime_ns, prompt.text, prompt.image,
-            str(self.given.images), prompt.about, self.given.quirks.model_dump(),
+            version("vitascope"), self.suite.name, name, str(path.resolve()), seen.st_size, seen.st_mtime_ns,
+            prompt.text, prompt.image, str(self.given.images), prompt.about, self.given.quirks.model_dump(),
             [networks.names.get(need) for need in dimension.needs],
             None if slow is None else [sorted(slow.knots.items()), slow.weights, networks.names.get(dimension.slow)],
         ]  # fmt: skip
