@@ -123,6 +123,8 @@ def snapshot(folder: Path) -> dict[str, bytes]:
         (["x", "--fps", "0", "--video", "short.mp4"], "fps must be from 0.01 to 1000"),
         (["x", "--guidance", "nan"], "guidance"),
         (["x", "--solver", "eular"], "did you mean 'euler'"),
+        (["x", "--device", "tpu"], "such as cpu, cuda or cuda:1, got 'tpu'"),
+        (["x", "--device", "meta"], "such as cpu, cuda or cuda:1, got 'meta'"),
         (["x", "--out", "x.avi"], ".mp4"),
         (["x", "--out", "x"], ".mp4"),
         (["x", "--out", "folder"], "folder"),
@@ -209,7 +211,7 @@ def test_the_ending_chooses_the_file_which_keeps_its_settings(shell: Shell, tmp_
 
 def test_like_makes_the_same_file_and_changes_change_it(shell: Shell, files: Path) -> None:
     words = ["a red circle", "--image", "picture.png", "--last", "picture.png", "--seconds", "0.5", "--guidance", "2"]
-    assert shell.generate(*words, "--out", "one.mp4", "--solver", "sde", "--seed", "3").code == 0
+    assert shell.generate(*words, "--out", "one.mp4", "--solver", "sde", "--seed", "3", "--device", "cpu").code == 0
     assert shell.generate("--like", "one.mp4", "--out", "two.mp4").code == 0
     assert (files / "one.mp4").read_bytes() == (files / "two.mp4").read_bytes()
     assert "a picture" in shell("show", "one.mp4").out

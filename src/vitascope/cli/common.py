@@ -12,6 +12,9 @@ ModelOption = Annotated[
     str | None,
     typer.Option("--model", help="Folder of a trained model, or hub:ID or hub:FOLDER; the bundled one if absent."),
 ]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; the GPU where there is one if absent.")
+]
 RevisionOption = Annotated[str | None, typer.Option(help="Of a hub:ID: a branch, tag or commit.")]
 DtypeOption = Annotated[str | None, typer.Option(help="Of a hub model: bf16, fp16 or fp32.")]
 OffloadOption = Annotated[

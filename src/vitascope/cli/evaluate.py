@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vitascope.cli.common import (
+    DeviceOption,
     DtypeOption,
     ForceOption,
     LoraOption,
@@ -30,6 +31,7 @@ app = typer.Typer(help="Measure a model.", no_args_is_help=True, rich_markup_mod
 @app.command("toyland")
 def toyland(
     model: ModelOption = None,
+    device: DeviceOption = None,
     revision: RevisionOption = None,
     dtype: DtypeOption = None,
     offload: OffloadOption = None,
@@ -78,7 +80,7 @@ def toyland(
     if suites and kind is not None:
         raise UserError("--suites asks for every kind and --kind for one; leave one of them out")
     stopped = None if out is None else unfinished(out, force=force)
-    loaded = load(model, revision=revision, dtype=dtype, offload=offload, loras=lora or ())
+    loaded = load(model, device, revision=revision, dtype=dtype, offload=offload, loras=lora or ())
     judged = Judged(loaded, steps, guidance, solver, parse_rules(rules))
     told: dict[str, Any] = {
         "split": split, "seed": seed, "captions": captions, "task": task, "batch": batch,

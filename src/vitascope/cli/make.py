@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vitascope.cli.common import (
+    DeviceOption,
     DtypeOption,
     ForceOption,
     LoraOption,
@@ -59,6 +60,7 @@ def generate(
     prompts: Annotated[Path | None, typer.Option(help="A file with a prompt on each line.")] = None,
     like: Annotated[Path | None, typer.Option(help="Begin from the settings kept inside this file.")] = None,
     model: ModelOption = None,
+    device: DeviceOption = None,
     revision: RevisionOption = None,
     dtype: DtypeOption = None,
     offload: OffloadOption = None,
@@ -107,7 +109,7 @@ def generate(
         files.check_destinations(paths, force=force, preview=preview)
     if like and model is None and settings.get("hub"):
         raise UserError(f"'{like}' was made by a hub model: add {options_of(settings['hub'])}")
-    loaded = load(model, revision=revision, dtype=dtype, offload=offload, loras=lora or ())
+    loaded = load(model, device, revision=revision, dtype=dtype, offload=offload, loras=lora or ())
     if like:
         for difference in files.differences(loaded, settings, request, like):
             say(f"note: {difference}")
@@ -120,6 +122,7 @@ def decode(
     latents: Annotated[Path, typer.Argument(help="The latents that an interrupted generate left behind.")],
     out: Annotated[Path, typer.Option(help="mp4, gif, webp or png.")],
     model: ModelOption = None,
+    device: DeviceOption = None,
     revision: RevisionOption = None,
     dtype: DtypeOption = None,
     offload: OffloadOption = None,
@@ -131,7 +134,7 @@ def decode(
     from vitascope.sample.model import load
 
     media.check_destination(out, force=force)
-    clip = load(model, revision=revision, dtype=dtype, offload=offload, loras=lora or ()).decode(latents)
+    clip = load(model, device, revision=revision, dtype=dtype, offload=offload, loras=lora or ()).decode(latents)
     media.write(clip, out, force=force)
     say(f"{out}: {clip.num_frames} frames; '{latents}' is no longer needed")
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import vitascope
-from vitascope.errors import is_out_of_memory
+from vitascope.errors import first_line, is_out_of_memory
 from vitascope.sample.generate import clip_of, decode, generate
 from vitascope.sample.latents import Progress, read_latents
 from vitascope.sample.legal import departures, grain_of, legal_fps, legal_size, legalise
@@ -227,7 +227,17 @@ def load_own(folder: str | Path | None = None, device: str | None = None) -> Own
 
 
 def usual_device(device: str | None) -> str:
-    return device or ("cuda" if torch.cuda.is_available() else "cpu")
+    """The device of that name, if this machine has it; by default the GPU where there is one."""
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch without CUDA asserts
+        raise UserError(
+            f"the device must be one that torch can use here, such as cpu, cuda or cuda:1, got '{device}' "
+            f"({first_line(error)}); 'vitascope doctor' says what there is"
+        ) from None
+    return device
 
 
 def bundled() -> Path:
