@@ -283,6 +283,11 @@ def test_the_autoencoder_alone_returns_as_many_frames_as_it_got(model_of: Load, 
     assert model_of(family).encode_decode(given).pixels.shape == given.pixels.shape
 
 
+def test_an_autoencoder_of_tiles_says_why_it_takes_no_clip(model_of: Load) -> None:
+    with pytest.raises(UserError, match="works in tiles of 128x128 pixels: a clip of 32x32"):
+        model_of("allegro").encode_decode(Clip(picture(0)[None]))
+
+
 def test_tables_name_what_there_is() -> None:
     names = [known.name for known in KNOWN]
     assert len(set(names)) == len(names)

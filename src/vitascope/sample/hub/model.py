@@ -119,6 +119,12 @@ class HubModel(Model):
     @torch.no_grad()
     def encode_decode(self, clip: Clip) -> Clip:
         traits, vae = self.routes[0].traits, self.routes[0].pipeline.vae
+        if traits.least != (0, 0):
+            (width, height), (least_width, least_height) = clip.size, traits.least
+            raise UserError(
+                f"this checkpoint's autoencoder works in tiles of {least_width}x{least_height} pixels: a clip of "
+                f"{width}x{height} cannot go through it alone; measure its videos (vitascope evaluate videos)"
+            )
         more = max(clip.num_frames - traits.first, 0)
         short = traits.first + more + -more % traits.cube - clip.num_frames
         pixels = torch.cat([clip.pixels, clip.pixels[-1:].expand(short, -1, -1, -1)]) * 2 - 1
