@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.footage import waves, write
-from engine.test_curate_run import final_bytes
+from engine.fuzz import final_bytes
 from vitascope.engine import executors
 from vitascope.engine.config import Curate
 from vitascope.engine.decoding import NotAVideo
