@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from engine.footage import waves, write
-from engine.test_curate_run import final_bytes
+from engine.fuzz import final_bytes
 from vitascope.config import override
 from vitascope.engine import executors
 from vitascope.engine.config import Curate

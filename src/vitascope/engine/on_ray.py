@@ -40,7 +40,7 @@ def ray_data(workers: int | None = None) -> Executor:
                     yield done.pop(following)
                     following += 1
         except ray.exceptions.RayError as error:
-            told = first_line(error)
+            told = str(error).strip().rpartition("\n")[2]  # what was raised at last; before it, how it came there
             raise UserError(f"Ray gave up ({told}); run the same command again: it goes on where it stopped") from None
 
     return run

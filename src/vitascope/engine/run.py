@@ -138,8 +138,7 @@ def _measure(
     files: dict[str, Measured] = {}
     records = []
     for source in sources:
-        name, path = _plain(source.name), _plain(str(source.path.absolute()))
-        record: dict[str, Any] = {"name": name, "path": path, "key": "", "dropped": ""}
+        record: dict[str, Any] = {"name": source.name, "path": str(source.path.absolute()), "key": "", "dropped": ""}
         if "set" in source.about:
             record["set"] = source.about["set"]
         result = result_of.get(source.path, {})
@@ -157,15 +156,10 @@ def _measure(
             else:
                 rows = rows_of(stem_of(work, key, settings.measuring))
                 files[key] = Measured(
-                    key, source.path.absolute(), name, result, *rows, source.captions, source.clips, source.about
+                    key, source.path.absolute(), source.name, result, *rows, source.captions, source.clips, source.about
                 )
         records.append(record)
     return files, records
-
-
-def _plain(name: str) -> str:
-    """Bytes of a name that are no UTF-8 as what can be written: \\xff."""
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _judge(files: dict[str, Measured], settings: Curate) -> list[Piece]:
