@@ -60,18 +60,25 @@ class Picture:
     quarter_turns: int
     scaler: VideoReformatter  # of all frames of a file: to prepare one costs more than to scale a frame
 
-    def small(self, size: tuple[int, int]) -> tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "half_h half_w 3"]]:
-        """Brightness at `size` as shown, averaged over what each pixel covers, and BGR at half of it. Sides are even.
+    def small(self, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
+        """BGR at `size` as shown, averaged over what each pixel covers."""
+        return self._turned(self._scaled(size, "bgr24").to_ndarray())
+
+    def measured(self, size: tuple[int, int]) -> tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "half_h half_w 3"]]:
+        """Brightness at `size` as shown, averaged likewise, and BGR at half of it. Sides are even.
 
         Scaled as planes, colours at half the size: half the work of scaling pixels.
         """
-        width, height = reversed(size) if self.quarter_turns % 2 else size
-        scaled = self.scaler.reformat(self.frame, width, height, "yuv420p", interpolation=Interpolation.AREA)
-        planes = scaled.to_ndarray()
+        scaled = self._scaled(size, "yuv420p")
+        planes, width, height = scaled.to_ndarray(), scaled.width, scaled.height
         grey = cv2.LUT(planes[:height], LIMITED_TO_FULL)
         colours = cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)
         colours = cv2.resize(colours, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
         return self._turned(grey), self._turned(colours)
+
+    def _scaled(self, size: tuple[int, int], pixel_format: str) -> av.VideoFrame:
+        width, height = reversed(size) if self.quarter_turns % 2 else size
+        return self.scaler.reformat(self.frame, width, height, pixel_format, interpolation=Interpolation.AREA)
 
     def luma(self) -> tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "256"]]:
         """The brightness that the file keeps, at full size as shown, and what each of its values means, 0 to 255.

@@ -70,7 +70,7 @@ def _rows(shown: Iterator[Picture], video: Video, settings: Measuring) -> Iterat
             gap = min(max(1, round(settings.flow_seconds * video.fps)), before.maxlen or 1)
         if time.monotonic() - begun > settings.most_seconds:
             raise NotAVideo(f"took longer than {settings.most_seconds:g} seconds")
-        grey, small = picture.small(size)
+        grey, small = picture.measured(size)
         colours = cv2.cvtColor(small, cv2.COLOR_BGR2HSV)
         content = 0.0 if colours_before is None else _distance(colours, colours_before)
         change = _distance(grey, before[-1]) if before else 0.0

@@ -154,16 +154,19 @@ def _mixed(
     for number, reach in enumerate(REACHES):
         if n <= 2 * reach:
             continue
-        first, midway, last = slice(0, n - 2 * reach), slice(reach, n - reach), slice(2 * reach, n)
-        changed = _rms(even[last] - even[first]) > settings.dissolve_change
-        alike = _alike(flat[first], flat[last])
-        faint = 2 * detail[midway] < settings.dissolve_detail * (detail[first] + detail[last])
-        begins = np.flatnonzero(changed & ((alike < settings.dissolve_alike) | faint & (alike < settings.most_alike)))
+        changed = _rms(even[2 * reach :] - even[: n - 2 * reach]) > settings.dissolve_change
+        begins = np.flatnonzero(changed)
+        if not begins.size:
+            continue
+        alike = _alike(flat[begins], flat[begins + 2 * reach])
+        faint = 2 * detail[begins + reach] < settings.dissolve_detail * (detail[begins] + detail[begins + 2 * reach])
+        differs = alike < settings.dissolve_alike
+        likely = differs | faint & (alike < settings.most_alike)
+        begins, faint, differs = begins[likely], faint[likely], differs[likely]
         if begins.size:
             lengths[number, begins + reach], off = _off_the_line(flat, begins, reach)
-            near = np.where(faint[begins], settings.dissolve_residual_faint, settings.dissolve_residual)
+            near = np.where(faint, settings.dissolve_residual_faint, settings.dissolve_residual)
             residuals[number, begins + reach] = np.where(off < near, off, np.inf)
-            differs = alike[begins] < settings.dissolve_alike
             straight[number, begins + reach] = differs & (off < settings.dissolve_residual)
     good = np.isfinite(residuals)
     spans = good & (lengths >= 0.9 * np.where(good, lengths, 0).max(0))
