@@ -201,7 +201,7 @@ def _names(places: Collection[str]) -> dict[str, str]:
     return {place: Path(place).relative_to(root).with_suffix("").as_posix() for place in sorted(places)}
 
 
-JUDGED = ("judge", "frames", "seeds", "dependencies", "networks", "version")
+JUDGED = ("judge", "frames", "seeds", "dependencies", "networks", "quirks", "slow_fast", "version")
 """What of a suite's protocol must be shared by numbers that are compared."""
 
 
