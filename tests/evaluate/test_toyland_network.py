@@ -83,19 +83,19 @@ def test_a_mirrored_lesson_is_the_lesson_of_the_mirrored_world() -> None:
 def test_maps_say_what_is_seen_at_each_place() -> None:
     for kind in ("one", "camera"):
         scene = toyland.sample(random.Random(f"map {kind}"), kind)
-        scene = replace(scene, things=(replace(scene.things[0], motion="moves up", size="large", radius=0.35),))
+        thing = replace(scene.things[0], shape="circle", motion="moves up", size="large", radius=0.35)
+        scene = replace(scene, things=(thing,))
         given = recipe.lesson([scene])
         colours = given.maps[0, list(recipe.MAPPED).index("colours")]
         times, rows, columns = colours.nonzero(as_tuple=True)
         assert len(times)
         wanted = torch.tensor(list(COLOURS.values()))[colours[times, rows, columns] - 1]
         seen = given.clips[0, 2 * times, :, 8 * rows + 4, 8 * columns + 4]
-        # A ring, a star or a cross has places without colour inside its reach; most places of each shape have it.
-        assert ((seen - wanted).abs().amax(1) < 8).float().mean() > 0.5
+        assert ((seen.int() - wanted).abs().amax(1) < 8).float().mean() > 0.9
 
 
 def test_a_few_steps_teach_it_something_and_the_seed_decides_what() -> None:
-    one, other = (recipe.train(num_scenes=8, steps=(3, 3), batch=(4, 4), seed=seed) for seed in (0, 0))
+    one, other = (recipe.train(num_scenes=8, steps=(8, 8, 8), batch=(4, 4, 4), seed=seed) for seed in (0, 0))
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
     book, student = recipe.lesson(scenes(0, 4)), recipe.Student(ToylandNetwork())
     recipe.initialise(student, 1)
@@ -112,9 +112,10 @@ def test_features_do_not_depend_on_the_batch(clips, reader) -> None:
 
 
 def test_the_distance_grows_with_damage_in_space_and_in_time(clips, reader) -> None:
-    other = reader([recipe.drawn(scene) for scene in scenes(6_000, 64)])
+    other = reader([recipe.drawn(scene) for scene in scenes(6_000, 32)])
+    clips = clips[:32]
     clean = distance_of_rows(other, reader(clips), 1)
-    for kind in ("blur", "noise", "freeze", "frame shuffle"):
+    for kind in ("noise", "freeze"):
         hurt = [CORRUPTIONS[kind](clip, 1.0, generator_for(0, kind, n)) for n, clip in enumerate(clips)]
         assert distance_of_rows(other, reader(hurt), 1) > 1.1 * clean, kind
 
