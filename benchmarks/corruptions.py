@@ -287,8 +287,8 @@ def picture(parts: Mapping[str, Mapping[str, Any]], path: Path) -> None:
             for x, value in enumerate(row):
                 if abs(value) >= 2:
                     ink = "white" if abs(value) > 16 else "black"
-                    told = f"{value:.0f}" if abs(value) < 100 else "100+"
-                    axes.text(x, y, told, ha="center", va="center", fontsize=7, color=ink)
+                    told = f"{value:.0f}" if abs(value) < 100 else ">99"
+                    axes.text(x, y, told, ha="center", va="center", fontsize=7 if len(told) < 3 else 6, color=ink)
         axes.set_yticks(range(len(metrics)), metrics, fontsize=8)
         axes.set_xticks([5 * number + 2 for number in range(len(kinds))], kinds, fontsize=9)
         axes.xaxis.tick_top()
