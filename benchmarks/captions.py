@@ -1,6 +1,6 @@
 """What a score of clip and caption cannot read: a small trained matcher beside the oracle, on captions that are edited.
 
-python benchmarks/captions.py --out DIR [--clips 100]
+python benchmarks/captions.py --out DIR [--clips 60]
 
 The matcher stands in for CLIPScore: it learned which caption of many belongs to a clip, which is easier than to read.
 One word of the caption is made wrong, or the order, or it is denied; a score that reads is higher for the true one.
@@ -120,7 +120,7 @@ def measured(num: int, matcher: Matcher, network: Reader) -> dict[str, dict[str,
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--out", type=Path, required=True, help="a folder for the matcher, which is trained once")
-    options.add_argument("--clips", type=int, default=100, help="for each edit")
+    options.add_argument("--clips", type=int, default=60, help="for each edit")
     chosen = options.parse_args()
     torch.set_num_threads(1)
     chosen.out.mkdir(parents=True, exist_ok=True)

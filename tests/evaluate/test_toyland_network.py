@@ -83,19 +83,19 @@ def test_a_mirrored_lesson_is_the_lesson_of_the_mirrored_world() -> None:
 def test_maps_say_what_is_seen_at_each_place() -> None:
     for kind in ("one", "camera"):
         scene = toyland.sample(random.Random(f"map {kind}"), kind)
-        scene = replace(scene, things=(replace(scene.things[0], motion="moves up", size="large", radius=0.35),))
+        thing = replace(scene.things[0], shape="circle", motion="moves up", size="large", radius=0.35)
+        scene = replace(scene, things=(thing,))
         given = recipe.lesson([scene])
         colours = given.maps[0, list(recipe.MAPPED).index("colours")]
         times, rows, columns = colours.nonzero(as_tuple=True)
         assert len(times)
         wanted = torch.tensor(list(COLOURS.values()))[colours[times, rows, columns] - 1]
         seen = given.clips[0, 2 * times, :, 8 * rows + 4, 8 * columns + 4]
-        # A ring, a star or a cross has places without colour inside its reach; most places of each shape have it.
-        assert ((seen - wanted).abs().amax(1) < 8).float().mean() > 0.5
+        assert ((seen.int() - wanted).abs().amax(1) < 8).float().mean() > 0.9
 
 
 def test_a_few_steps_teach_it_something_and_the_seed_decides_what() -> None:
-    one, other = (recipe.train(num_scenes=8, steps=(3, 3), batch=(4, 4), seed=seed) for seed in (0, 0))
+    one, other = (recipe.train(num_scenes=8, steps=(8, 8, 8), batch=(4, 4, 4), seed=seed) for seed in (0, 0))
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
     book, student = recipe.lesson(scenes(0, 4)), recipe.Student(ToylandNetwork())
     recipe.initialise(student, 1)
@@ -111,12 +111,13 @@ def test_features_do_not_depend_on_the_batch(clips, reader) -> None:
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
 
 
-def test_the_distance_grows_with_damage_in_space_and_in_time(clips, reader) -> None:
-    other = reader([recipe.drawn(scene) for scene in scenes(6_000, 64)])
-    clean = distance_of_rows(other, reader(clips), 1)
-    for kind in ("blur", "noise", "freeze", "frame shuffle"):
-        hurt = [CORRUPTIONS[kind](clip, 1.0, generator_for(0, kind, n)) for n, clip in enumerate(clips)]
-        assert distance_of_rows(other, reader(hurt), 1) > 1.1 * clean, kind
+@pytest.mark.parametrize("kind", ["noise", "freeze"])
+def test_the_distance_from_a_set_to_its_damaged_self_grows_with_the_damage(kind: str, clips, reader) -> None:
+    clean, distances = reader(clips[:16]), []
+    for amount in (0.2, 1.0):
+        hurt = [CORRUPTIONS[kind](clip, amount, generator_for(0, kind, n)) for n, clip in enumerate(clips[:16])]
+        distances.append(distance_of_rows(clean, reader(hurt), 1))
+    assert 0 < 1.5 * distances[0] < distances[1]
 
 
 def test_it_is_a_metric_with_floor_and_extrapolation(clips, reader) -> None:

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from vitascope import toyland
 from vitascope.evaluate.networks.toyland import ANY_OF, ONE_OF, ToylandNetwork, load_toyland, truth
 from vitascope.evaluate.prepare import channels_first
-from vitascope.toyland.scene import Scene, camera_at, poses
+from vitascope.toyland.scene import Scene, Split, camera_at, poses
 from vitascope.types import generator_for
 
 FPS, FRAMES, PIXELS, CELLS = 8.0, 16, 64, 8
@@ -119,7 +119,7 @@ class Student(nn.Module):
     def __init__(self, network: ToylandNetwork) -> None:
         super().__init__()
         self.network = network
-        self.maps = nn.Conv3d(network.whole[0].in_channels, sum(1 + len(known) for known in MAPPED.values()), 1)
+        self.maps = nn.Conv3d(network.channels, sum(1 + len(known) for known in MAPPED.values()), 1)
 
     def loss(self, given: Lesson) -> Float[Tensor, ""]:
         places = self.network.places(channels_first(given.pictures))
@@ -142,7 +142,7 @@ def loss_of_answers(network: ToylandNetwork, pooled: Float[Tensor, "b n"], given
 
 def learn_places(student: Student, book: Lesson, steps: int, batch: int, seed: int) -> None:
     """All of the network; what takes time is to learn to see."""
-    student.train().to(memory_format=torch.channels_last_3d)
+    student.train().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch's stub lacks it
 
     def loss(which: Int[Tensor, "b"], step: int) -> Float[Tensor, ""]:
         given = book.of(which)
@@ -244,7 +244,7 @@ def initialise(student: Student, seed: int) -> None:
 
 
 @torch.inference_mode()
-def accuracies(network: ToylandNetwork, split: toyland.Split, num: int = HELD_OUT) -> dict[str, float]:
+def accuracies(network: ToylandNetwork, split: Split, num: int = HELD_OUT) -> dict[str, float]:
     """How often it is right on test scenes of all kinds: of a set of answers, when all of it is."""
     right: dict[str, int] = dict.fromkeys((*ONE_OF, *ANY_OF), 0)
     for first in range(0, num, 32):

@@ -80,6 +80,7 @@ class ToylandNetwork(nn.Module):
     def __init__(self, width: int = 16) -> None:
         super().__init__()
         middle, last = 4 * width, 6 * width
+        self.channels = middle
         self.places = nn.Sequential(  # b 64 8 8 8
             *layer(3, width, (1, 5, 5), (1, 2, 2)),
             *layer(width, 2 * width, (1, 3, 3), (1, 2, 2)),
@@ -113,7 +114,7 @@ class ToylandNetwork(nn.Module):
 
 
 def layer(channels: int, width: int, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> list[nn.Module]:
-    around = tuple(size // 2 for size in kernel)
+    around = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
     convolution = nn.Conv3d(channels, width, kernel, stride, around, bias=False)
     return [convolution, nn.BatchNorm3d(width), nn.ReLU(inplace=True)]
 
