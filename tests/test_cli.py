@@ -566,7 +566,7 @@ def test_rules_of_sampling_are_options_and_are_kept_in_the_file(shell: Shell) ->
     [
         ("renrm=false", "did you mean 'renorm'"),
         ("renorm", "--rule needs name=value"),
-        ("guidance_kind=both", "'joint', 'text' or 'separate'"),
+        ("guidance_kind=both", "'joint', 'text', 'separate' or 'blank'"),
         ("guidance_interval=[0.8,0.2]", "the lower level first"),
     ],
 )

@@ -140,10 +140,13 @@ def test_a_new_model_answers_zero(switches):
 def test_the_gradient_reaches_every_parameter_after_a_few_steps(switches):
     model, z = new(**switches), draw(2, 8, 4, 8, 8)
     visible = half(2) if model.config.tail_blocks else None
+    cond = conditions(2, 8)
+    cond.known[:, 0] = True  # the first frame, clean, for those that look at it
+    cond.frames[:, 0] = z[:, 0]
     optimizer = torch.optim.SGD(model.parameters(), 1.0)
     for _ in range(4):  # what is zero at first lets the gradient through once it is not
         optimizer.zero_grad()
-        loss = (model(z, torch.full((2, 8), 0.4), conditions(2, 8), visible) - draw(2, 8, 4, 8, 8, name="y")).square()
+        loss = (model(z, torch.full((2, 8), 0.4), cond, visible) - draw(2, 8, 4, 8, 8, name="y")).square()
         loss.mean().backward()
         optimizer.step()
     silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]

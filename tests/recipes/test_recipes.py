@@ -109,7 +109,7 @@ def test_a_function_in_a_file_is_a_recipe(tmp_path: Path) -> None:
     ("name", "said"),
     [
         ("laptop:stvi", "did you mean 'laptop:stiv'"),
-        ("laptop", "laptop:stiv"),
+        ("laptop", "did you mean 'laptop:"),
         ("", "laptop:stiv"),
         ("./absent.py:run", "there is no file 'absent.py'"),
         ("absent.json", "no readable run"),

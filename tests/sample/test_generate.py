@@ -122,7 +122,7 @@ def test_what_the_model_cannot_make_is_snapped_and_said(
         ({"fps": 0.0}, "fps"),
         ({"fps": 0.009}, "fps must be from 0.01 to 1000"),  # as `media.encode` would say after the sampling
         ({"fps": 1001.0}, "fps must be from 0.01 to 1000"),
-        ({"guidance_kind": "both"}, "guidance_kind: Input should be 'joint', 'text' or 'separate'"),
+        ({"guidance_kind": "both"}, "guidance_kind: Input should be 'joint', 'text', 'separate' or 'blank'"),
         ({"known_slots": "evolving", "guidance_interval": (0.1, 1.0)}, "needs guidance at all levels"),
         ({"fps": float("nan")}, "fps"),
         ({"guidance": -1.0}, "guidance"),
