@@ -261,8 +261,8 @@ def accuracies(network: ToylandNetwork, split: Split, num: int = HELD_OUT) -> di
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--out", type=Path, required=True, help="a .safetensors file; how it was trained goes beside")
-    options.add_argument("--scenes", type=int, default=2048)
-    options.add_argument("--steps", type=int, nargs=3, default=(360, 300, 1200), help="of each part")
+    options.add_argument("--scenes", type=int, default=4096)
+    options.add_argument("--steps", type=int, nargs=3, default=(3600, 400, 2000), help="of each part")
     options.add_argument("--batch", type=int, nargs=3, default=(8, 16, 128), help="scenes a step, likewise")
     options.add_argument("--seed", type=int, default=0)
     chosen = options.parse_args()
