@@ -11,7 +11,7 @@ from jaxtyping import TypeCheckError
 from PIL import Image
 from torch import nn
 
-from vitascope.evaluate.catalogue import METRICS, Networks, metrics_named
+from vitascope.evaluate.catalogue import FID_CLEAN, FID_LEGACY, METRICS, Networks, metrics_named
 from vitascope.evaluate.networks.features import (
     SOURCES,
     ClipReader,
@@ -216,6 +216,27 @@ def test_files_that_are_no_network_say_so(tmp_path: Path):
         Networks({"i3": tmp_path}, PROTOCOLS["tats"])
     with pytest.raises(UserError, match="did you mean 'fvd'"):
         metrics_named(["fvdd"], Networks({}, PROTOCOLS["tats"]))
+
+
+def test_inception_as_torchscript_would_be_fed_wrongly_and_is_refused(tmp_path: Path):
+    path = scripted(nn.Flatten(), tmp_path / "inception.pt")
+    with pytest.raises(UserError, match="TorchScript"):
+        metrics_named(["fid"], Networks({"inception": path}, PROTOCOLS["vitascope"]))
+
+
+def test_black_and_white_reach_inception_as_in_clean_fid_and_in_pytorch_fid():
+    ends = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 299, 299)
+    for how, white in ((FID_CLEAN, 127 / 128), (FID_LEGACY, 1.0)):
+        out = prepared(ends, how)
+        assert out[0].unique().tolist() == [-1.0] and out[1].unique().tolist() == [pytest.approx(white, abs=1e-6)]
+
+
+@pytest.mark.skipif(not LINEAR.is_file(), reason="the LPIPS weights of ../shared/data are not here")
+def test_an_alexnet_that_is_none_is_told(tmp_path: Path):
+    torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "alexnet.pth")
+    paths = {"alexnet": tmp_path / "alexnet.pth", "lpips": LINEAR}
+    with pytest.raises(UserError, match="torchvision's AlexNet"):
+        metrics_named(["lpips"], Networks(paths, PROTOCOLS["vitascope"]))
 
 
 def test_no_untrained_network_is_called_fvd():

@@ -13,6 +13,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from vitascope.config import nearest
+from vitascope.errors import first_line
 from vitascope.evaluate.metrics.alignment import CLIPSCORE_PREFIX, conventions, cosine_with_caption, frame_consistency
 from vitascope.evaluate.metrics.kernel import JEDI, KVD
 from vitascope.evaluate.metrics.metric import (
@@ -50,8 +51,8 @@ from vitascope.types import UserError
 UNIT = (0.0, 1.0)
 IMAGENET = Prepare(range=UNIT, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 BYTES = Prepare(resize="none", range=(0.0, 255.0))
-FID_CLEAN = Prepare(size=299, filter="pillow")
-FID_LEGACY = Prepare(size=299)
+FID_CLEAN = Prepare(size=299, filter="pillow", range=(-1.0, 127 / 128))  # (x - 128) / 128, as TensorFlow's graph
+FID_LEGACY = Prepare(size=299)  # 2 x / 255 - 1, as pytorch-fid
 
 
 class Networks:
@@ -113,7 +114,14 @@ class Networks:
 
     @cached_property
     def inception(self) -> nn.Module:
-        return load_weights(self.paths["inception"], InceptionV3).to(self.device)
+        network = load_weights(self.paths["inception"], InceptionV3)
+        if not isinstance(network, InceptionV3):
+            # Such files scale and resize by themselves, and give classes unless asked otherwise.
+            raise UserError(
+                f"'{self.paths['inception']}' is a TorchScript file, and frames are prepared here for the state dict "
+                f"{SOURCES['inception'].file}; give that one"
+            )
+        return network.to(self.device)
 
     @cached_property
     def clip(self) -> ClipNetwork:
@@ -138,7 +146,14 @@ class Networks:
     @cached_property
     def lpips(self) -> PairReader:
         backbone, linear = self._about("alexnet"), self._about("lpips")
-        network = Lpips(load_state(self.paths["alexnet"]), load_state(self.paths["lpips"]))
+        states = load_state(self.paths["alexnet"]), load_state(self.paths["lpips"])
+        try:
+            network = Lpips(*states)
+        except (KeyError, RuntimeError) as error:
+            raise UserError(
+                f"'{self.paths['alexnet']}' and '{self.paths['lpips']}' must be torchvision's AlexNet and the weights "
+                f"of LPIPS v0.1's layers for it ({first_line(error)}); fetch them again"
+            ) from None
         about = {"measure": "LPIPS", "version": "0.1", "net": "alex", "backbone": backbone, "linear": linear}
         return PairReader(network, about, higher_is_better=False)
 

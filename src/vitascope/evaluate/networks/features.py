@@ -186,7 +186,7 @@ def checked(name: str, path: Path | None) -> dict[str, str]:
     if not path.exists():
         raise UserError(f"there is nothing at '{path}'. The network {where}")
     found = sha256_of(path)
-    beside = path.with_name(path.name + ".sha256")
+    beside = path.parent / f"{path.name}.sha256"
     for wanted in filter(None, (row.sha256, _first_word(beside))):
         if not found.startswith(wanted.lower()):
             raise UserError(
