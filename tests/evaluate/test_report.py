@@ -23,7 +23,8 @@ from vitascope.evaluate.report.clips import film, picks
 from vitascope.evaluate.report.page import page_of
 from vitascope.evaluate.report.reading import clips_folder, read_one, read_reports, unfinished
 from vitascope.evaluate.toyland import evaluate, test_scene
-from vitascope.evaluate.vbench.report import SuiteReport, over_videos
+from vitascope.evaluate.vbench.report import Measured as Dimension
+from vitascope.evaluate.vbench.report import SuiteReport, merged, over_videos
 from vitascope.evaluate.views import ViewsReport
 from vitascope.types import Clip, Request, UserError, generator_for
 
@@ -122,6 +123,27 @@ def test_views_classes_and_long_videos_are_read_too(tmp_path: Path):
         first.made == "a (long)" and second.measured[0].value == 0.25 and second.measured[0].beside == {"at the end": 0}
     )
     assert page_of([(tmp_path, report) for report in (first, second)])
+
+
+def test_joined_reports_keep_how_each_part_was_measured(tmp_path: Path):
+    def joined(**own: object) -> Report:
+        protocol = {"version": "1", "networks": {"dino": {"sha256": "a"}}, "prompts": {"file": "f", "sha256": "s"}}
+        numbers = {"subject_consistency": over_videos([0.5, 0.6], [1, 1], (), ["v/a.mp4", "v/b.mp4"])}
+        first = SuiteReport(suite="vbench", model="m", dimensions=numbers, protocol={**protocol, **own})
+        second = SuiteReport(suite="vbench", model="m", dimensions={"scene": Dimension(value=0.5)}, protocol={})
+        (tmp_path / "joined.json").write_text(merged([first, second]).model_dump_json())
+        return read_one(tmp_path / "joined.json")
+
+    assert compare(joined(), joined())[0].value == 0
+    assert compare(joined(), joined(prompts={"file": "other name", "sha256": "s"}))[0].value == 0
+    others = {"networks": {"dino": {"sha256": "b"}}, "rewritten": True, "prompts": {"file": "f", "sha256": "t"}}
+    for name, other in others.items():
+        with pytest.raises(UserError, match=name):
+            compare(joined(), joined(**{name: other}))
+    assert joined(skipped=["torn.mp4: damaged"]).notes == ("subject consistency: skipped: ['torn.mp4: damaged']",)
+    rewritten = SuiteReport(suite="vbench", model="m", dimensions={}, protocol={"rewritten": True})
+    plain = SuiteReport(suite="vbench", model="m", dimensions={}, protocol={"rewritten": False})
+    assert merged([plain, rewritten]).is_rewritten and not merged([plain]).is_rewritten
 
 
 def test_what_people_said_is_one_report_for_each_folder(tmp_path: Path):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from vitascope import media
 from vitascope.errors import UserError
@@ -50,7 +53,10 @@ def judge_compbench(
             progress(done, total)
         if scores:
             dimensions[name] = over_videos(scores, [1] * len(scores), CATEGORIES[name].departures, paths)
-    protocol = {"judge": ask.judge.name, "frames": NUM_FRAMES, "seeds": list(SEEDS), "prompts": total}
+    protocol = {
+        "judge": ask.judge.name, "frames": NUM_FRAMES, "seeds": list(SEEDS), "prompts": total,
+        "questions": digest_of({name: [*some] for name, some in records.items()}),
+    }  # fmt: skip
     return finished("t2v_compbench_v2", model, dimensions, protocol, ask, skipped, folder)
 
 
@@ -76,10 +82,19 @@ def judge_dsg(
                 raise
             skipped.append(f"{path}: {error}")
         progress(number, len(items))
-    protocol = {"judge": ask.judge.name, "frames": dsg.NUM_FRAMES, "dependencies": dependencies, "prompts": len(items)}
+    told = {name: [(one.id, one.question, one.parents) for one in item] for name, item in items.items()}
+    protocol = {
+        "judge": ask.judge.name, "frames": dsg.NUM_FRAMES, "dependencies": dependencies, "prompts": len(items),
+        "questions": digest_of(told),
+    }  # fmt: skip
     departures = ("frames of a video instead of a picture",)
     dimensions = {"dsg": over_videos(scores, [1] * len(scores), departures, paths)} if scores else {}
     return finished("dsg", model, dimensions, protocol, ask, skipped, folder)
+
+
+def digest_of(asked: Mapping[str, Any]) -> str:
+    """Other questions are another test, even where there are as many."""
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def is_about(error: UserError, path: Path) -> bool:

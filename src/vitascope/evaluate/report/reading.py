@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -173,11 +173,12 @@ def _after_suite(protocol: Mapping[str, Any]) -> dict[str, Any]:
 
 def of_suite(suite: suites.SuiteReport) -> Report:
     """Dimensions of a suite that were measured here, by a judge, or by the official package."""
-    shared = {"suite": suite.suite, **{name: suite.protocol[name] for name in JUDGED if name in suite.protocol}}
     names = _names({place for one in suite.dimensions.values() for place in one.videos})
     measured = []
     for dimension, one in suite.dimensions.items():
-        protocol = {**shared, "departures": list(one.departures)} if one.departures else shared
+        protocol = {"suite": suite.suite, **judged_by(suite.protocol, dimension)}
+        if one.departures:
+            protocol["departures"] = list(one.departures)
         videos = {names[place]: one.videos[place] for place in sorted(one.videos)}
         measured.append(
             Measured(
@@ -185,10 +186,9 @@ def of_suite(suite: suites.SuiteReport) -> Report:
                 departures=one.departures,
             )
         )  # fmt: skip
-    told = {name: value for name, value in suite.protocol.items() if name not in JUDGED and value}
     return Report(
         suite.model, None, str(suite.protocol.get("version", "not told")), tuple(measured), complete=True,
-        notes=tuple(f"{name.replace('_', ' ')}: {value}" for name, value in told.items()),
+        notes=tuple(_notes_of(suite.protocol)),
         clips={name: Shown(place) for place, name in names.items()}, kind=suite.suite,
     )  # fmt: skip
 
@@ -201,7 +201,32 @@ def _names(places: Collection[str]) -> dict[str, str]:
     return {place: Path(place).relative_to(root).with_suffix("").as_posix() for place in sorted(places)}
 
 
-JUDGED = ("judge", "frames", "seeds", "dependencies", "networks", "quirks", "slow_fast", "version")
+def judged_by(protocol: Mapping[str, Any], dimension: str) -> dict[str, Any]:
+    """How a dimension was measured: in a report that was joined from several, as its own part says."""
+    told = {name: protocol[name] for name in JUDGED if name in protocol}
+    if isinstance(told.get("prompts"), dict):
+        told["prompts"] = told["prompts"]["sha256"]  # whatever the file is called
+    for names, part in protocol.get("parts", {}).items():
+        if dimension in names.split():
+            told |= judged_by(part, dimension)
+    return told
+
+
+def _notes_of(protocol: Mapping[str, Any], whose: str = "") -> Iterator[str]:
+    """The rest of a protocol in words, part by part."""
+    for name, value in protocol.items():
+        if name == "parts":
+            for names, part in value.items():
+                whole = ", ".join(one.replace("_", " ") for one in names.split())
+                yield from _notes_of(part, f"{whole}: ")
+        elif name not in JUDGED and value:
+            yield f"{whose}{name.replace('_', ' ')}: {value}"
+
+
+JUDGED = (
+    "judge", "frames", "seeds", "dependencies", "questions", "networks", "quirks", "slow_fast", "prompts", "rewritten",
+    "version",
+)  # fmt: skip
 """What of a suite's protocol must be shared by numbers that are compared."""
 
 

@@ -110,7 +110,7 @@ def row_of(report: SuiteReport) -> Row:
             for name, one in measured.items()
             if one.interval is not None
         },
-        departures=(*report.departures, *((REWRITTEN,) if report.protocol.get("rewritten") else ())),
+        departures=(*report.departures, *((REWRITTEN,) if report.is_rewritten else ())),
         doubtful=frozenset(name for name, one in measured.items() if one.departures),
     )
 

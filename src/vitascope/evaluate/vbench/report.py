@@ -57,10 +57,19 @@ class SuiteReport(Config):
         return {name: measured.value for name, measured in self.dimensions.items()}
 
     @property
+    def is_rewritten(self) -> bool:
+        """Whether any part of it is of videos of rewritten prompts."""
+        return _is_rewritten(self.protocol)
+
+    @property
     def departures(self) -> list[str]:
         return [
             f"{name}: {departure}" for name, measured in self.dimensions.items() for departure in measured.departures
         ]
+
+
+def _is_rewritten(protocol: Mapping[str, Any]) -> bool:
+    return bool(protocol.get("rewritten")) or any(map(_is_rewritten, protocol.get("parts", {}).values()))
 
 
 def merged(parts: Sequence[SuiteReport]) -> SuiteReport:
