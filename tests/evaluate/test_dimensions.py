@@ -288,6 +288,18 @@ def test_a_folder_is_measured_with_what_there_is(tmp_path: Path):
         assert set(DIMENSIONS[suite.name]) <= set(suite.dimensions)
 
 
+def test_a_network_that_fails_on_a_video_or_gives_no_numbers_costs_this_dimension_alone(tmp_path: Path):
+    folder = videos(tmp_path / "made", [moving()])
+
+    def fails(frames: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("sizes do not match\nand more")
+
+    for embed, why in ((fails, "sizes do not match"), (lambda frames: frames.flatten(1) * torch.nan, "no finite")):
+        report = measure(folder, [CAT], Given(Networks(dino=embed)), model="m", progress=lambda done, total: None)
+        assert "subject_consistency" not in report.dimensions and "dynamic_degree" in report.dimensions
+        assert any(why in line and "subject_consistency" in line for line in report.protocol["skipped"])
+
+
 def test_networks_come_from_folders(tmp_path: Path):
     from transformers import ViTConfig, ViTModel
 

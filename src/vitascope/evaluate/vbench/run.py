@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -15,7 +16,7 @@ from torch import Tensor
 from vitascope import media
 from vitascope.config import Config, nearest
 from vitascope.endpoint import Kept
-from vitascope.errors import UserError
+from vitascope.errors import UserError, first_line, is_out_of_memory
 from vitascope.evaluate.vbench import camera, dimensions
 from vitascope.evaluate.vbench.aggregate import VBENCH, VBENCH_2, VBENCH_I2V, VBENCH_LONG, Suite
 from vitascope.evaluate.vbench.dimensions import FLOW, INTERPOLATION, Sum, dis_flow, halfway
@@ -160,8 +161,14 @@ class Scores:
                 if key not in self.kept.known:
                     try:
                         score = self.measured(name, case)
+                        refuse_no_number(score)
                     except UserError as error:
                         failed.append(f"{path.name}, {name}: {error}")
+                        continue
+                    except RuntimeError as error:  # torch's, of a network that cannot take such a video
+                        if is_out_of_memory(error):
+                            raise
+                        failed.append(f"{path.name}, {name}: the network cannot read it ({first_line(error)})")
                         continue
                     told = None if score is None else [score.total, score.count]
                     self.kept.add(key, json.dumps(told), video=path.name, dimension=name)
@@ -190,6 +197,11 @@ class Scores:
             None if slow is None else [sorted(slow.knots.items()), slow.weights, networks.names.get(dimension.slow)],
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
+
+
+def refuse_no_number(score: Sum | None) -> None:
+    if score is not None and not math.isfinite(score.value):
+        raise UserError("its score is no finite number; check the network, or leave the video out")
 
 
 # One line each: what is read, by what network. Those of networks that are missing are never called.
