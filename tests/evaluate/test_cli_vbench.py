@@ -88,12 +88,15 @@ def test_a_server_judges_all_categories_and_a_second_run_asks_nothing(tmp_path: 
         (["leaderboard", "--add", "nothing.json"], "nothing.json"),
         (["vbench", "nothing", "--prompts", "nothing.json"], "nothing.json"),
         (["compbench", "nothing", "--prompts", "nothing", "--judge", "m"], "meta_data"),
+        (["compbench", "nothing", "--prompts", "motion_binding.json", "--judge", "m"], "cannot be read"),
         (["dsg", "nothing", "--questions", "nothing.csv", "--judge", "m"], "nothing.csv"),
         (["toyland", "--suites", "--kind", "one"], "leave one of them out"),
     ],
 )
 def test_mistakes_are_told_in_one_line(words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
+    torn = tmp_path / "motion_binding.json"
+    torn.write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match=told):
         run(*words)
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == [torn]

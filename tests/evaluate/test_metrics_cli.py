@@ -80,6 +80,8 @@ def test_a_stopped_report_goes_on_without_being_forced_and_becomes_a_page(
         ("videos one --set frame=4", "did you mean 'frames'"),
         ("videos one --set frames=0", "greater than or equal to 1"),
         ("videos one --network i3d", "NAME=PATH"),
+        ("videos one --real real --metric fid --network inception=", "fetch"),
+        ("videos one --out stopped.json", "of another command"),
         ("videos one --set frames=9", "nothing could be measured"),
         ("videos one --device no_such_device", "--device 'no_such_device'"),
         ("videos one --resamples -1", "--resamples"),
@@ -93,6 +95,7 @@ def test_a_stopped_report_goes_on_without_being_forced_and_becomes_a_page(
 def test_what_cannot_be_done_is_one_line(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str, part: str
 ):
+    (place / "stopped.json").write_text('{"complete": false, "dimensions": {}}')
     code, _, err = said(capsys, monkeypatch, text)
     assert code == 2 and part in err and "Traceback" not in err
     assert err.count("error: ") == 1

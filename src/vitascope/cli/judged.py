@@ -49,9 +49,9 @@ def compbench(
     there = [path for path in files if path.is_file()]
     if not there:
         raise UserError(f"'{prompts}' must be meta_data of T2V-CompBench, with files such as action_binding.json")
-    records = {path.stem: read_records(path.read_text(encoding="utf-8"), path.stem, str(path)) for path in there}
+    records = {path.stem: read_records(text_of(path), path.stem, str(path)) for path in there}
     asking = Asking(judge_of(judge, url, key), answers)
-    found = judge_compbench(videos, records, asking, model=name or videos.name, progress=tracker("asking"))
+    found = judge_compbench(videos, records, asking, model=name or videos.resolve().name, progress=tracker("asking"))
     tell(found, out)
 
 
@@ -78,7 +78,12 @@ def dsg(
     items = read_questions(questions)
     asking = Asking(judge_of(judge, url, key), answers)
     found = judge_dsg(
-        videos, items, asking, model=name or videos.name, dependencies=not no_dependencies, progress=tracker("asking")
+        videos,
+        items,
+        asking,
+        model=name or videos.resolve().name,
+        dependencies=not no_dependencies,
+        progress=tracker("asking"),
     )
     tell(found, out)
 
@@ -123,6 +128,13 @@ def dsg_answers(
         print(
             f"{name}, {len(items)} items, {told}: {100 * corpus_score(items.values(), dependencies=dependencies):.1f}"
         )
+
+
+def text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"'{path}' cannot be read ({error}); give a file of T2V-CompBench's meta_data") from None
 
 
 def judge_of(judge: str | None, url: str | None, key: str) -> Judge:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,7 +66,9 @@ def videos(
     if resamples < 0:
         raise UserError(f"--resamples must be 0 or more, got {resamples}")
     if out is not None:
-        unfinished(out, force=force)  # a stopped one goes on from what it kept
+        stopped = unfinished(out, force=force)  # one of this command goes on from what it kept
+        if stopped is not None and "measured" not in json.loads(stopped):
+            raise UserError(f"'{out}' is a stopped report of another command; pass --force to replace it")
     wanted = protocol_named(protocol)
     for change in changes or ():
         name, equals, text = change.partition("=")
