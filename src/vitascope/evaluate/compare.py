@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from vitascope.evaluate.intervals import bootstrap_interval
+from vitascope.evaluate.intervals import Z, bootstrap_interval
 from vitascope.evaluate.measured import Measured, Report
 from vitascope.types import UserError
 
@@ -82,7 +82,7 @@ def difference(one: Measured, other: Measured) -> Difference:
     if one.videos and other.videos and not paired:
         # Of different videos: their errors add up.
         spread = math.hypot(*(torch.tensor(m.replicates, dtype=torch.float64).std().item() for m in (one, other)))
-        interval = None if math.isnan(spread) else (value - 1.959964 * spread, value + 1.959964 * spread)
+        interval = None if math.isnan(spread) else (value - Z * spread, value + Z * spread)
     elif len(one.replicates) == len(other.replicates):
         interval = bootstrap_interval(
             value, [late - early for early, late in zip(one.replicates, other.replicates, strict=True)]

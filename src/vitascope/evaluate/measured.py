@@ -122,12 +122,11 @@ class Report:
         console.print(table)
         for name, reason in self.missing.items():
             console.print(f"{name}: no value: {reason}", markup=False, highlight=False)
-        by_reason: dict[str, int] = {}
+        by_metric: dict[str, list[Unusable]] = {}
         for bad in self.unusable:
-            by_reason[bad.metric] = by_reason.get(bad.metric, 0) + 1
-        for metric, count in by_reason.items():
-            examples = [bad for bad in self.unusable if bad.metric == metric]
-            console.print(f"{metric}: {count} videos not counted, such as: {examples[0].reason}", markup=False)
+            by_metric.setdefault(bad.metric, []).append(bad)
+        for metric, some in by_metric.items():
+            console.print(f"{metric}: {len(some)} videos not counted, such as: {some[0].reason}", markup=False)
         for note in self.notes:
             console.print(f"note: {note}", markup=False, highlight=False)
 

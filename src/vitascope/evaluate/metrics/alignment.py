@@ -21,7 +21,7 @@ def cosine_with_caption(clip: ClipNetwork, prefix: str = "") -> Score:
     """Mean over frames of the cosine of frame and caption. What is stored is the cosine: conventions follow from it."""
 
     def score(rows: Float[Tensor, "n d"], caption: str) -> float:
-        return (rows @ clip.text(prefix + caption)).mean().item()
+        return (rows.double() @ clip.text(prefix + caption).double()).mean().item()
 
     return score
 
@@ -33,7 +33,7 @@ def frame_consistency(frames: int) -> Score:
         del caption
         if frames < 2:
             raise UserError(f"consistency needs 2 frames at least, and the protocol takes {frames}")
-        clips = rearrange(rows, "(c t) d -> c t d", t=frames)
+        clips = rearrange(rows.double(), "(c t) d -> c t d", t=frames)
         return (clips[:, 1:] * clips[:, :-1]).sum(2).mean().item()
 
     return score

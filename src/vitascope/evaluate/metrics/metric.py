@@ -149,7 +149,7 @@ class InceptionScore:
             raise UserError(f"needs {SPLITS} clips at least, one for each split, got {len(made.rows)}")
         if not torch.allclose(made.rows.sum(1), torch.ones(len(made.rows)), atol=1e-3):
             raise UserError("needs probabilities of classes, and what the network gives does not sum to 1")
-        scores = torch.tensor(inception_scores(made.rows, shuffled(len(made.rows))))
+        scores = torch.tensor(inception_scores(made.rows, shuffled(len(made.rows))), dtype=torch.float64)
         weights = made.spread(resamples(len(made.names), bootstrap.times, bootstrap.seed, "made")).long()
         replicates = [self._resampled(made.rows, row) for row in weights if row.sum() >= SPLITS]
         record = record_of(protocol, self.reader.identity, {"splits": SPLITS, "num_made": len(made.names)})
