@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -102,11 +103,13 @@ def measure(
     scores, skipped = Scores(suite, given, Kept(kept)), list[str]()
     sums: dict[str, dict[Path, Sum]] = {name: {} for name in chosen if name not in left_out}
     enough: dict[tuple[str, str], int] = {}
+    lost: Counter[str] = Counter()
     for number, (path, prompt) in enumerate(found.items(), 1):
         asked = [name for name in sums if name in prompt.dimensions]
         asked = [name for name in asked if enough.get((name, prompt.text), 0) < SAMPLES]  # the first five static ones
         told, failed = scores.of(path, prompt, asked)
         skipped += failed
+        lost.update(set(asked) - set(told))
         for name, score in told.items():
             if score is not None:
                 sums[name][path] = score
@@ -117,7 +120,10 @@ def measure(
         by_frames = counts_frames(name, suite, given.quirks)
         units = [one if by_frames else Sum(one.value, 1) for one in values.values()]
         if units:
-            departures = (*table[name].departs(name, suite, given.quirks), *incomplete(name, suite, prompts, found))
+            departures = (
+                *table[name].departs(name, suite, given.quirks), *incomplete(name, suite, prompts, found),
+                *((f"{lost[name]} videos that could not be measured",) if lost[name] else ()),
+            )  # fmt: skip
             totals, counts = [one.total for one in units], [one.count for one in units]
             measured[name] = over_videos(totals, counts, departures, [str(path) for path in values])
     if not measured:
