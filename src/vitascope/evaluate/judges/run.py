@@ -82,10 +82,10 @@ def judge_dsg(
                 raise
             skipped.append(f"{path}: {error}")
         progress(number, len(items))
-    told = {name: [(one.id, one.question, one.parents) for one in item] for name, item in items.items()}
+    asked = {name: [(one.id, one.question, one.parents) for one in item] for name, item in items.items()}
     protocol = {
         "judge": ask.judge.name, "frames": dsg.NUM_FRAMES, "dependencies": dependencies, "prompts": len(items),
-        "questions": digest_of(told),
+        "questions": digest_of(asked),
     }  # fmt: skip
     departures = ("frames of a video instead of a picture",)
     dimensions = {"dsg": over_videos(scores, [1] * len(scores), departures, paths)} if scores else {}
