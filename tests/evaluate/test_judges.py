@@ -214,6 +214,16 @@ def test_grades_are_those_of_the_rubric():
     assert CATEGORIES["spatial_relationships"].score(sides, FRAMES, Asking(answer)) == 1
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "score"),
+    [("A", "B", 1), ("A", "E", 0.6), ("E", "E", 0.2), ("E", "F", 0.2), ("F", "F", 0), ("?", "F", 0)],
+)
+def test_what_is_not_there_scores_less_than_what_moves_the_wrong_way(one: str, other: str, score: float):
+    record = {"prompt": "p", "object_1": "a cat", "d_1": "left", "object_2": "a dog", "d_2": "right"}
+    ask = Asking(Scripted(lambda question: one if "cat" in question else other))
+    assert CATEGORIES["motion_binding"].score(record, torch.rand(16, 3, 8, 8), ask) == pytest.approx(score)
+
+
 def test_a_change_needs_both_ends_and_most_of_the_middle():
     """The judge sees only one frame at a time, so the ends are told apart by what is in them."""
     frames = torch.linspace(0, 1, 16)[:, None, None, None].expand(16, 3, 4, 4)

@@ -29,6 +29,7 @@ Frames = Float[Tensor, "n 3 h w"]
 NUM_FRAMES, NUM_IN_GRID, NUM_SINGLE = 16, 6, 8
 SEEDS = (0, 1, 2)
 WAYS = ("left", "right", "up", "down")
+ABSENT = "it is not there"
 MOST_FIT = 0.65  # of the middle frames: at or below it a change does not count
 
 WORDING = "the wording of the questions"
@@ -121,7 +122,7 @@ DESCRIBE = GRID + "Describe in at most 20 words what is seen and what it does."
 
 
 def choose(question: str, *options: str) -> str:
-    listed = "\n".join(f"{letter}: {option}" for letter, option in zip("ABCDE", options, strict=False))
+    listed = "\n".join(f"{letter}: {option}" for letter, option in zip("ABCDEF", options, strict=False))
     return f"{question}\n{listed}\nAnswer with the letter only."
 
 
@@ -254,14 +255,18 @@ def spatial_relations(record: Record, frames: Frames, ask: Asking) -> float | No
 
 def motions(record: Record, frames: Frames, ask: Asking) -> float | None:
     """Nothing detected 0; else 0.2 and 0.8 for the share of things that move the right way."""
-    ways = (*WAYS, "not at all, or it is not there")
     pairs = [(record[f"object_{n}"], record[f"d_{n}"]) for n in (1, 2) if record.get(f"object_{n}")]
-    right: list[float | None] = []
+    told: list[tuple[str, str]] = []
     for thing, way in pairs:
-        letter = understood(ask, ask([grid(frames)], [GRID + choose(f"Which way does {thing} move?", *ways)]), "ABCDE")
-        right.append(None if letter is None else float(ways["ABCDE".index(letter)] == way.strip().lower()))
-    share = mean_of(right)
-    return None if share is None else 0.2 + 0.8 * share
+        question = GRID + choose(f"Which way does {thing} move?", *WAYS, "it stays where it is", ABSENT)
+        letter = understood(ask, ask([grid(frames)], [question]), "ABCDEF")
+        if letter is not None:
+            told.append(((*WAYS, "", ABSENT)["ABCDEF".index(letter)], way.strip().lower()))
+    if not told:
+        return None
+    if all(said == ABSENT for said, _ in told):
+        return 0.0
+    return 0.2 + 0.8 * sum(said == way for said, way in told) / len(told)
 
 
 def numeracy(record: Record, frames: Frames, ask: Asking) -> float | None:
