@@ -57,7 +57,7 @@ def ours(path: Path) -> list[object]:
     facts = {"fps": video.fps, "width": video.size[0], "height": video.size[1], "has_audio": video.has_audio}
     facts |= {"pixel_format": video.pixel_format, "is_variable": video.is_variable, "damage": video.damage}
     frames = np.frombuffer(rows.getbuffer(), FRAME)
-    return list(pieces_of(Measured("", path, path.name, facts, frames, samples), SETTINGS))
+    return list(pieces_of(Measured("", path, path.name, facts, frames=frames, samples=samples), SETTINGS))
 
 
 def theirs(path: Path) -> list[object]:
@@ -167,8 +167,8 @@ def peak(path: Path) -> None:
     watcher.start()
     with tempfile.TemporaryDirectory() as folder:
         facts = measure_file(MeasureTask(path, Path(folder), SETTINGS.measuring))
-        rows = rows_of(stem_of(Path(folder), facts["key"], SETTINGS.measuring))
-        pieces = pieces_of(Measured(facts["key"], path, path.name, facts, *rows), SETTINGS)
+        frames, samples = rows_of(stem_of(Path(folder), facts["key"], SETTINGS.measuring))
+        pieces = pieces_of(Measured(facts["key"], path, path.name, facts, frames=frames, samples=samples), SETTINGS)
     done.set()
     watcher.join()
     print(most[0], facts["num_frames"], len(pieces))

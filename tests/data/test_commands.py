@@ -39,6 +39,9 @@ def test_show_counts_what_is_kept_and_what_is_left_out(
     assert "left out: 2 too short for 4 frames at 8 fps: 'short.mp4', 'still.png'" in capsys.readouterr().out
     assert vitascope(monkeypatch, "data", "show", folder, "--lengths", "four") == 2
     assert "--lengths are numbers" in capsys.readouterr().err
+    for option, value in (("--fps", "0"), ("--area", "64x-64"), ("--lengths", "0"), ("--batch-tokens", "0")):
+        assert vitascope(monkeypatch, "data", "show", folder, option, value) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_footage_too_short_for_a_recipe_is_one_line(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
 import shutil
 from fractions import Fraction
@@ -189,3 +190,21 @@ def test_real_clips_have_their_facts(tmp_path: Path) -> None:
         assert facts.fps == pytest.approx(float(row["fps"]), rel=0.12 if name.endswith("gif") else 0.01), name
     shutil.copy(REAL / "real" / "mdn_rabbit320.mp4", tmp_path)
     assert keys(open_folder(tmp_path)) == ["mdn_rabbit320.mp4"]
+
+
+def test_a_table_may_say_several_things_of_a_file_and_what_it_must_not_say_is_told(tmp_path: Path) -> None:
+    media.write(film(6), tmp_path / "a.mp4")
+    table = tmp_path / "table.jsonl"
+
+    def say(*rows: dict) -> Path:
+        table.write_text("\n".join(map(json.dumps, rows)))
+        return table
+
+    rows = say({"path": "a.mp4", "caption": "one"}, {"path": "./a.mp4", "caption": "two \ud83d"})
+    found = open_table(rows)
+    assert found.sample(0).captions == ("one", "two \ufffd") and not found.told.left_out
+    with pytest.raises(UserError, match="'captions' must be a list of texts, got 5"):
+        open_table(say({"path": "a.mp4", "captions": 5}))
+    (tmp_path / "table.csv").write_text("a,b\n1,2,3\n")
+    with pytest.raises(UserError, match="needs a 'path'"):
+        open_table(tmp_path / "table.csv")

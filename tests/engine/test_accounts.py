@@ -4,15 +4,18 @@ import itertools
 import json
 import os
 import re
+import resource
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 from engine.footage import waves, write
 from engine.fuzz import final_bytes
 from vitascope.config import override
+from vitascope.data.opening import open_footage
 from vitascope.engine import executors
 from vitascope.engine.config import Curate
 from vitascope.engine.report import report
@@ -129,3 +132,48 @@ def test_a_folder_of_other_things_is_refused_and_one_of_another_version_made_ane
     (tmp_path / "run.json").write_text("{}")  # a folder of a training, say
     with pytest.raises(UserError, match="holds other things"):
         run(raw, tmp_path)
+
+
+def test_more_files_than_a_process_may_hold_open(raw: list[Path], tmp_path: Path) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    content = (raw[0] / "a.mp4").read_bytes()
+    for number in range(40):
+        (many / f"{number}.mp4").write_bytes(content + bytes([number]))
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, most[1]))
+    try:
+        funnel = run([many], tmp_path / "out", "lengths.most_seconds=1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
+    assert funnel["files"]["read"] == 40
+
+
+def test_what_others_keep_in_a_folder_stays(raw: list[Path], tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    (theirs / "work").mkdir(parents=True)
+    (theirs / "backup.tar").touch()
+    with pytest.raises(UserError, match="other things"):
+        run(raw, theirs)
+    out = tmp_path / "out"
+    run(raw, out)
+    (out / "backup.tar").touch()
+    run(raw, out, "shards.clips=1")
+    assert (out / "backup.tar").is_file() and (theirs / "backup.tar").is_file()
+
+
+def test_every_word_that_is_said_of_a_content_is_kept(raw: list[Path], tmp_path: Path) -> None:
+    folder, words = tmp_path / "raw", tmp_path / "words.jsonl"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (folder / name).write_bytes((raw[0] / "a.mp4").read_bytes())
+    half = "\ud83d"  # of a character: JSON may hold it and no file can
+    said = [("a", "one"), ("./a", "two"), ("b", f"half {half}"), (f"c{half}", "three")]
+    rows = [{"path": f"{tmp_path}/raw/{name}.mp4", "caption": text} for name, text in said]
+    words.write_text("\n".join(map(json.dumps, rows)))
+    funnel = run([words], tmp_path / "out")
+    assert funnel["files"]["given"] == 3 and funnel["files"]["dropped"]["sources: is not there"] == 1
+    table = parquet.read_table(tmp_path / "out" / "manifest.parquet")
+    assert table["caption"].to_pylist() == ["one"]
+    clip = open_footage(tmp_path / "out").sample(0)
+    assert clip.captions == ("one", "two", "half \ufffd")

@@ -99,6 +99,8 @@ def test_every_kind_of_bad_file_is_counted_with_its_reason(good: bytes, tmp_path
     (raw / "about.mp4").symlink_to(raw / "round.mp4")
     os.mkfifo(raw / "pipe.mp4")  # reading it would wait for ever
     (raw / "folder.mp4").mkdir()
+    (raw / "film.mp4.bak").write_bytes(good)
+    (raw / "good.txt").write_text("waves go right")
     (raw / "shut.mp4").write_bytes(good + b"shut")
     (raw / "shut.mp4").chmod(0)
 
@@ -109,7 +111,8 @@ def test_every_kind_of_bad_file_is_counted_with_its_reason(good: bytes, tmp_path
         "twin.mp4": "the same bytes", "empty.mp4": "is empty", "random.mp4": "cannot be opened",
         "moov cut.mp4": "holds no video", "ten hours.mkv": "ends after 1.25 of 36000.00 seconds",
         "sound.mp4": "holds sound but no video", "round.mp4": "leads to no file", "about.mp4": "leads to no file",
-        "pipe.mp4": "leads to no file", "shut.mp4": "" if os.geteuid() == 0 else "cannot be read",
+        "pipe.mp4": "leads to no file", "loop": "a link to a folder", "film.mp4.bak": "no video by its ending",
+        "shut.mp4": "" if os.geteuid() == 0 else "cannot be read",
     }  # fmt: skip
     assert told.keys() == reasons.keys()
     for name, reason in reasons.items():

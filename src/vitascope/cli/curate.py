@@ -65,6 +65,7 @@ def _check_extra() -> None:
 
 def _tell(funnel: dict) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     files = funnel["files"]
@@ -79,7 +80,7 @@ def _tell(funnel: dict) -> None:
         )
     table = Table("", "pieces", "frames", "seconds", box=None)
     for reason, count in funnel["pieces"].items():
-        table.add_row(reason, str(count["pieces"]), str(count["frames"]), f"{count['seconds']:.1f}")
+        table.add_row(escape(reason), str(count["pieces"]), str(count["frames"]), f"{count['seconds']:.1f}")
     Console().print(table)
     if captions := funnel.get("captions"):
         for when in ("as they came", "kept"):
@@ -98,7 +99,8 @@ def _report(folders: list[Path], page: Path | None, *, force: bool) -> None:
     from vitascope import media
     from vitascope.engine.report import report
 
-    page = page or folders[0] / "report.html"
-    media.check_free(page, force=force or page.parent == folders[0])
+    own = folders[0] / "report.html"
+    page = page or own
+    media.check_free(page, force=force or page == own)
     media.replace_file(page, report(folders[0]).encode())
     say(f"{page}: open it in a browser")

@@ -21,8 +21,10 @@ def show(
     batch_tokens: Annotated[int, typer.Option(help="Tokens of a batch.")] = 4096,
 ) -> None:
     """Say what is in footage, in which sizes and lengths it would be learned from, and what is left out and why."""
+    import pydantic
     from rich.console import Console
 
+    from vitascope.config import first_mistake
     from vitascope.data.buckets import BucketsConfig
     from vitascope.data.opening import open_footage
     from vitascope.data.report import print_report
@@ -33,7 +35,12 @@ def show(
         frames = tuple(int(number) for number in lengths.split(","))
     except ValueError:
         raise UserError(f"--lengths are numbers of frames such as 1,16, got '{lengths}'") from None
-    config = BucketsConfig(area=width * height, lengths=frames, fps=fps, batch_tokens=batch_tokens)
+    if min(width, height) < 1:
+        raise UserError(f"--area needs a width and a height of 1 or more, got '{area}'")
+    try:
+        config = BucketsConfig(area=width * height, lengths=frames, fps=fps, batch_tokens=batch_tokens)
+    except pydantic.ValidationError as error:
+        raise UserError(f"such clips cannot be: {first_mistake(error)}") from None
     print_report(open_footage(data), config, Console())
 
 
@@ -48,10 +55,13 @@ def compare(
 ) -> None:
     """Show footage, its reconstruction, and clips made from its captions and first frames, side by side."""
     from vitascope import media
+    from vitascope.errors import UserError
     from vitascope.recipes.compare import ROWS, compared, psnr, sheet
     from vitascope.recipes.footage import source_for
     from vitascope.sample.model import load_own
 
+    if num < 1:
+        raise UserError(f"--num must be at least 1, got {num}")
     media.check_destination(out, force=force)
     system = load_own(model).system
     source = source_for(system.config.defaults, data)

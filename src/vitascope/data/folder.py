@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -45,7 +46,7 @@ def open_folder(folder: Path, track: Track = lambda items: items) -> Files:
 def open_table(table: Path, track: Track = lambda items: items) -> Files:
     """The files that a table names, relative to the table's own folder, with its captions."""
     ledger, listed = Ledger(), []
-    for name, captions in named_in(table):
+    for name, captions in named_in(table).items():
         path = table.parent / name
         if path.is_file():
             listed.append((path, captions))
@@ -54,17 +55,31 @@ def open_table(table: Path, track: Track = lambda items: items) -> Files:
     return _files(table.parent, listed, ledger, track)
 
 
-def named_in(table: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """What a csv, parquet or jsonl table names in its column `path`, with `caption` or a list `captions`."""
-    for number, row in enumerate(_rows(table)):
+def named_in(table: Path) -> dict[str, tuple[str, ...]]:
+    """What a csv, parquet or jsonl table names in its column `path`, with `caption` or a list `captions`.
+
+    Several rows may name a file, each with words of its own.
+    """
+    captions_of: dict[str, tuple[str, ...]] = {}
+    for number, row in enumerate(_rows(table), 1):
         name = row.get("path") or row.get("video") or row.get("file")
         if not name:
             raise UserError(
-                f"'{table}', row {number + 1}: a row needs a 'path' (or 'video', 'file'), got {sorted(row)}"
+                f"'{table}', row {number}: a row needs a 'path' (or 'video', 'file'), got {sorted(map(str, row))}"
             )
         said = row.get("captions") or [row.get("caption") or row.get("text")]
         said = [said] if isinstance(said, str) else said
-        yield str(name), tuple(str(text).strip() for text in said if text and str(text).strip())
+        if not isinstance(said, list):
+            raise UserError(f"'{table}', row {number}: 'captions' must be a list of texts, got {said!r}")
+        texts = (as_text(text) for text in said if text)
+        name = str(Path(str(name)))  # ./a.mp4 and a.mp4 are one
+        captions_of[name] = tuple(dict.fromkeys((*captions_of.get(name, ()), *filter(None, texts))))
+    return captions_of
+
+
+def as_text(said: object) -> str:
+    """One caption. Halves of characters, which JSON may hold and no file can, are replaced."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", str(said)).strip()
 
 
 def _files(folder: Path, listed: Sequence[tuple[Path, tuple[str, ...]]], ledger: Ledger, track: Track) -> Files:
@@ -121,6 +136,9 @@ def _walk(folder: Path, ledger: Ledger) -> Iterator[Path]:
         for name in folders:
             if (Path(place) / name).is_symlink():
                 ledger.left_out["link to a folder"].append(os.path.relpath(Path(place) / name, folder))
+        for name in (*folders, *files):
+            if name.startswith("."):
+                ledger.left_out["hidden by its name"].append(os.path.relpath(Path(place) / name, folder))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             path = Path(place) / name

@@ -165,7 +165,8 @@ def open_shards(folder: Path, track: Track = lambda items: items) -> Shards:
                     ledger.noted["without a caption"].append(entry.key)
             except UserError as error:
                 ledger.left_out[str(error)].append(entry.key)
-        known.append(f"{tar.name} {stated or _content(tar, *_stamp(tar))}")
+        whole = len(entries) == num_listed  # else the checksum tells of samples that are not there
+        known.append(f"{tar.name} {stated if stated and whole else _content(tar, *_stamp(tar))}")
         tars.append(tar)
     if not rows:
         why = "; ".join(f"{len(names)} {reason}" for reason, names in ledger.left_out.items())

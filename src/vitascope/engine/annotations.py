@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vitascope.data.folder import as_text
 from vitascope.engine.sources import ENDINGS, Span
 from vitascope.errors import UserError
 
@@ -123,7 +124,7 @@ def span_of(start: Any, stop: Any, captions: Iterable[Any] = (), **about: Any) -
     begun, ended = seconds_of(start), seconds_of(stop)
     if not begun < ended:
         raise ValueError("a clip ends before it begins")
-    return Span(begun, ended, tuple(text for one in captions if one and (text := str(one).strip())), about)
+    return Span(begun, ended, tuple(text for one in captions if one and (text := as_text(one))), about)
 
 
 UNUSABLE = (KeyError, ValueError, TypeError, SyntaxError, RecursionError, MemoryError)  # what a damaged row causes

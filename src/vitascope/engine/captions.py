@@ -17,6 +17,7 @@ from typing import Any
 from jaxtyping import UInt8
 from torch import Tensor
 
+from vitascope.data.folder import as_text
 from vitascope.endpoint import Endpoint, Judge, Kept, Picture, Unanswered, yes_or_no
 from vitascope.engine.config import Captions, Curate, Hallucination, Model
 from vitascope.engine.executors import Executor, Failed, Limits, Progress, in_process, results
@@ -250,7 +251,7 @@ def sentences_of(caption: str) -> list[str]:
 
 
 def one_line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(as_text(text).split())
 
 
 def told_of(found: Sequence[Captioned]) -> dict[str, Any]:

@@ -155,6 +155,8 @@ class _Writer:
         # 4:2:0 needs even sides: an odd last row or column goes.
         inside = np.ascontiguousarray(pixels[top : top + height - height % 2, left : left + width - width % 2])
         if self.stream is None:
+            if not inside.size:
+                raise NotAVideo("a clip needs two rows and two columns")
             rate = Fraction(self.fps).limit_denominator(1001)
             options = {"crf": str(self.settings.crf), "preset": self.settings.preset}
             self.stream = add_h264(self.container, rate, (inside.shape[1], inside.shape[0]), options)

@@ -9,7 +9,7 @@ from typing import Any
 from vitascope.engine.annotations import Told
 from vitascope.engine.config import Curate, Tier
 from vitascope.engine.embedding import AESTHETICS
-from vitascope.engine.pieces import Measured, Piece, without_frames
+from vitascope.engine.pieces import Decoded, Piece, without_frames
 
 ABSENT = "sources: named in an annotation and not on disk"
 
@@ -31,7 +31,7 @@ def tier_of(features: dict[str, Any], tiers: Sequence[Tier]) -> str:
 
 
 def funnel_of(
-    records: Sequence[dict[str, Any]], pieces: Sequence[Piece], files: dict[str, Measured], settings: Curate
+    records: Sequence[dict[str, Any]], pieces: Sequence[Piece], files: dict[str, Decoded], settings: Curate
 ) -> dict[str, Any]:
     """Counts of files, pieces, frames and seconds by what became of them; kept and dropped add up to the input."""
     by_reason: dict[str, Counter[str]] = {}
@@ -43,7 +43,7 @@ def funnel_of(
     dropped_files = Counter(_reason(record["dropped"]) for record in records if record["dropped"])
     return {
         "files": {"given": len(records), "read": len(files), "dropped": dict(sorted(dropped_files.items()))},
-        "frames": {"decoded": sum(len(file.frames) for file in files.values())},
+        "frames": {"decoded": sum(file.facts["num_frames"] for file in files.values())},
         "pieces": {
             reason: {**count, "seconds": round(count["seconds"], 3)} for reason, count in sorted(by_reason.items())
         },
@@ -52,7 +52,7 @@ def funnel_of(
 
 
 def told_of_sets(
-    sets: Sequence[Told], records: Sequence[dict[str, Any]], files: dict[str, Measured], funnel: dict[str, Any]
+    sets: Sequence[Told], records: Sequence[dict[str, Any]], files: dict[str, Decoded], funnel: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """What each annotation names and where files differ from it. Those that are missing count as given and dropped."""
     if missing := sum(len(told.missing) for told in sets):

@@ -43,18 +43,24 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A file that could be decoded: what is known of it, a row for each frame and the closer looks."""
+class Decoded:
+    """A file that could be decoded, and what is known and said of it."""
 
     key: str
     path: Path
     name: str  # below the folder that was given
     facts: dict[str, Any]
-    frames: np.ndarray
-    samples: np.ndarray
     captions: tuple[str, ...] = ()
     clips: tuple[Span, ...] = ()  # of an annotation, in order
     about: Mapping[str, Any] = field(default_factory=dict)  # what it says of the file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured(Decoded):
+    """With a row for each frame, which lies in an open file, and the closer looks: only of few files at a time."""
+
+    frames: np.ndarray
+    samples: np.ndarray
 
 
 Stage = Callable[[Sequence[Piece], Measured, Curate], list[Piece]]
@@ -104,10 +110,10 @@ def _is_annotated(file: Measured, settings: Curate) -> bool:
     return settings.annotations.clips and bool(file.clips)
 
 
-def without_frames(file: Measured) -> int:
+def without_frames(file: Decoded) -> int:
     """How many clips of the annotation begin after the file's last frame."""
-    last = file.frames["seconds"][-1] - file.frames["seconds"][0]
-    return sum(bool(span.start > last) for span in file.clips)
+    last = file.facts["seconds"] - 1 / file.facts["fps"]
+    return sum(span.start > last + 1e-6 for span in file.clips)
 
 
 def scenes(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:

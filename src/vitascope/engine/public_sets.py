@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vitascope.config import nearest
+from vitascope.data.folder import as_text
 from vitascope.engine.annotations import UNUSABLE, Files, Told, files_in, rows_of, seconds_of, span_of, tables_of
 from vitascope.engine.config import Annotations
 from vitascope.engine.sources import Source, Span, find, in_order
@@ -59,11 +60,12 @@ def gather(raw: Sequence[Path], out: Path | None, wanted: Annotations) -> tuple[
         raise UserError(f"annotations.split={wanted.split} chooses a part of a public set, and none is given")
     read = [read_set(name, folder, wanted) for name, folder in sets]
     found = find(plain, out) if plain else []
-    for told in (told for sources, told in read if not sources):
-        raise UserError(
-            f"none of the {len(told.missing)} videos that {told.name} names is in its folder, not even "
-            f"'{next(iter(told.missing), '')}'; put them below it"
-        )
+    for sources, told in read:
+        if not sources:
+            raise UserError(
+                f"none of the {len(told.missing)} videos that {told.name} names is in its folder, not even "
+                f"'{next(iter(told.missing), '')}'; put them below it"
+            )
     together = {source.path: source for source in [*found, *(one for sources, _ in read for one in sources)]}
     return in_order(together.values()), [told for _, told in read]
 
@@ -167,7 +169,7 @@ def msrvtt(files: Files, split: str, told: Told) -> Iterator[Named]:
             if isinstance(video, dict) and "video_id" in video:
                 videos.setdefault(str(video["video_id"]), video)
         for sentence in one["sentences"]:
-            with_text = isinstance(sentence, dict) and str(sentence.get("caption") or "").strip()
+            with_text = isinstance(sentence, dict) and as_text(sentence.get("caption") or "")
             if with_text and "video_id" in sentence:
                 captions.setdefault(str(sentence["video_id"]), {})[with_text] = None
             else:

@@ -29,7 +29,7 @@ from vitascope.media.reading import to_rgb
 from vitascope.media.writing import add_h264, to_yuv
 
 EXAMPLES, KEPT_EXAMPLES = 4, 16  # of each reason, and of what was kept
-PREVIEW_WIDTH, PREVIEW_SECONDS = 240, 2.0
+PREVIEW_WIDTH, PREVIEW_HEIGHT, PREVIEW_SECONDS = 240, 480, 2.0
 MOST_PIECES, MOST_FILES = 50_000, 200  # in the graphs, and in the table of files with something wrong
 STAGES = (
     "annotations", "scenes", "damage", "lengths", "geometry", "quality", "duplicates", "cutting", "embedding",
@@ -258,7 +258,8 @@ def preview(path: Path, start: int, stop: int) -> bytes:
                     continue
                 if stream is None:
                     width, height = video.size
-                    size = PREVIEW_WIDTH, max(2, round(PREVIEW_WIDTH * height / width / 2) * 2)
+                    scale = min(PREVIEW_WIDTH / width, PREVIEW_HEIGHT / height) / 2
+                    size = max(2, 2 * round(width * scale)), max(2, 2 * round(height * scale))
                     rate = Fraction(video.fps).limit_denominator(1001)
                     stream = add_h264(written, rate, size, {"crf": "28", "preset": "veryfast"})
                 shown = np.ascontiguousarray(np.rot90(to_rgb(picture.frame), picture.quarter_turns))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vitascope.config import to_json
+from vitascope.data.folder import as_text
 from vitascope.engine import shards
 from vitascope.engine.annotations import Told
 from vitascope.engine.captions import Captioned, caption_clips, record_of, told_of
@@ -24,7 +25,7 @@ from vitascope.engine.embedding import check_asked, embed_clips, judged_by
 from vitascope.engine.executors import Executor, Failed, Limits, Progress, results
 from vitascope.engine.files import CutTask, MeasureTask, cut_file, key_of, measure_file, rows_of, stem_of
 from vitascope.engine.funnel import funnel_of, tier_of, told_of_sets
-from vitascope.engine.pieces import Measured, Piece, pieces_of
+from vitascope.engine.pieces import Decoded, Measured, Piece, pieces_of
 from vitascope.engine.sources import Source
 from vitascope.errors import UserError
 from vitascope.media.writing import make_folder, replace_file
@@ -53,7 +54,7 @@ def curate(
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(f"another run is writing to '{out}'; wait for it or choose another --out") from None
-        for left in out.rglob(".*.part"):  # of a run that was killed
+        for left in [*out.glob(".*.part"), *work.rglob(".*.part")]:  # of a run that was killed
             left.unlink()
         try:
             return _curate(sources, out, work, settings, executor, progress, secret, sets)
@@ -66,10 +67,13 @@ def curate(
 def _own_folder(out: Path) -> Path:
     if out.exists() and not out.is_dir():
         raise UserError(f"'{out}' is a file; give --out a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / "work").is_dir():
+    work = out / "work"
+    # Old shards are deleted there: it must be certain that they are ours.
+    is_ours = (work / "lock").is_file() or (work.is_dir() and not any(work.iterdir()) and [*out.iterdir()] == [work])
+    if out.is_dir() and any(out.iterdir()) and not is_ours:
         raise UserError(f"'{out}' holds other things; give --out an empty folder or one of an earlier run")
-    make_folder(out / "work")
-    return out / "work"
+    make_folder(work)
+    return work
 
 
 def _curate(
@@ -85,7 +89,7 @@ def _curate(
     check_asked(settings)
     limits = Limits(settings.measuring.most_seconds + 5, settings.measuring.most_megabytes)
     files, records = _measure(sources, work, settings, executor, limits, progress("measuring"))
-    pieces = _judge(files, settings)
+    pieces = _judge(files, work, settings)
     kept = [piece for piece in pieces if not piece.dropped]
     failed = _cut(kept, files, work, settings, executor, limits, progress("cutting"))
     pieces = [piece.drop("cutting", failed[piece.file]) if _lost(piece, failed) else piece for piece in pieces]
@@ -102,7 +106,7 @@ def _curate(
     if sets:
         funnel["sets"] = told_of_sets(sets, records, files, funnel)
         lines = [f"{told.name}: {name}\n" for told in sets for name in told.missing]
-        replace_file(out / MISSING, "".join(lines).encode())
+        replace_file(out / MISSING, "".join(lines).encode(errors="backslashreplace"))
     if captioned:
         funnel["captions"] = told_of(list(captioned.values()))
     told = {
@@ -128,14 +132,14 @@ def _lost(piece: Piece, failed: dict[str, str]) -> bool:
 
 def _measure(
     sources: Sequence[Source], work: Path, settings: Curate, executor: Executor, limits: Limits, progress: Progress
-) -> tuple[dict[str, Measured], list[dict[str, Any]]]:
+) -> tuple[dict[str, Decoded], list[dict[str, Any]]]:
     """Files by content key, and a record for each source: `dropped` is empty, or why nothing came of it."""
     there = [source for source in sources if not source.missing]
     tasks = [MeasureTask(source.path.absolute(), work, settings.measuring) for source in there]
     result_of: dict[Path, Any] = {}
     for source, result in zip(there, results(executor, measure_file, tasks, limits, progress), strict=True):
         result_of[source.path] = result
-    files: dict[str, Measured] = {}
+    files: dict[str, Decoded] = {}
     records = []
     for source in sources:
         record: dict[str, Any] = {"name": source.name, "path": str(source.path.absolute()), "key": "", "dropped": ""}
@@ -153,19 +157,25 @@ def _measure(
                 record["differs"] = f"lasts {result['seconds']:.1f} s, its annotation says {source.seconds:.1f} s"
             if key in files:
                 record["dropped"] = f"duplicates: the same bytes as '{files[key].name}'"
+                captions = tuple(dict.fromkeys((*files[key].captions, *source.captions)))
+                files[key] = replace(files[key], captions=captions)
             else:
-                rows = rows_of(stem_of(work, key, settings.measuring))
-                files[key] = Measured(
-                    key, source.path.absolute(), source.name, result, *rows, source.captions, source.clips, source.about
+                files[key] = Decoded(
+                    key, source.path.absolute(), source.name, result, source.captions, source.clips, source.about
                 )
         records.append(record)
     return files, records
 
 
-def _judge(files: dict[str, Measured], settings: Curate) -> list[Piece]:
-    pieces = [piece for file in files.values() for piece in pieces_of(file, settings)]
+def _judge(files: dict[str, Decoded], work: Path, settings: Curate) -> list[Piece]:
+    """One file's rows after the other's are opened and closed: a process may hold a thousand files open, not more."""
+    pieces, hashes = list[Piece](), list[tuple[int, ...]]()
+    for file in files.values():
+        frames, samples = rows_of(stem_of(work, file.key, settings.measuring))
+        found = pieces_of(Measured(**vars(file), frames=frames, samples=samples), settings)
+        hashes += [hashes_of(frames, piece, settings.duplicates.pictures) for piece in found if not piece.dropped]
+        pieces += found
     kept = [piece for piece in pieces if not piece.dropped]
-    hashes = [hashes_of(files[piece.file].frames, piece, settings.duplicates.pictures) for piece in kept]
     judged = iter(without_duplicates(kept, hashes, settings.duplicates))
     return [piece if piece.dropped else next(judged) for piece in pieces]
 
@@ -176,7 +186,7 @@ def clip_key(piece: Piece, settings: Curate) -> str:
 
 def _cut(
     kept: Sequence[Piece],
-    files: dict[str, Measured],
+    files: dict[str, Decoded],
     work: Path,
     settings: Curate,
     executor: Executor,
@@ -198,16 +208,16 @@ def _cut(
     return failed
 
 
-def _sample(piece: Piece, file: Measured, settings: Curate) -> dict[str, Any]:
+def _sample(piece: Piece, file: Decoded, settings: Curate) -> dict[str, Any]:
     return {
         "key": clip_key(piece, settings), "source": file.name, "start": piece.start, "stop": piece.stop,
         "tier": tier_of(piece.features, settings.tiers), "captions": piece.captions, "features": piece.features,
         # As text, since what one set says another does not.
-        "annotation": json.dumps(piece.about, sort_keys=True, ensure_ascii=False) if piece.about else "",
+        "annotation": as_text(json.dumps(piece.about, sort_keys=True, ensure_ascii=False)) if piece.about else "",
     }  # fmt: skip
 
 
-def _piece_record(piece: Piece, file: Measured, settings: Curate) -> dict[str, Any]:
+def _piece_record(piece: Piece, file: Decoded, settings: Curate) -> dict[str, Any]:
     return {
         **_sample_or_nothing(piece, settings),
         "file": file.name, "path": str(file.path), "start": piece.start, "stop": piece.stop, "fps": file.facts["fps"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,16 @@ from typing import Any
 from vitascope.data.shards import SHARDS, Record, write_shards
 from vitascope.engine.files import clip_path
 
+OURS = re.compile(r"\d{5,}-[0-9a-f]{12}\.tar")
+"""How shards are named."""
+
 
 def write(out: Path, work: Path, samples: Sequence[dict[str, Any]], clips_per_shard: int) -> None:
     """Shards of `samples` in the order of their keys; those of an earlier run with other settings go, at the end."""
     write_shards(out, _records(sorted(samples, key=lambda sample: sample["key"]), work), clips_per_shard)
     named = {entry["name"] for entry in json.loads((out / SHARDS).read_text())["shards"]}
     for old in out.glob("*.tar"):
-        if old.name not in named:
+        if old.name not in named and OURS.fullmatch(old.name):
             old.unlink()
 
 

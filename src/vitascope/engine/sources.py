@@ -8,16 +8,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vitascope.data.folder import named_in
+from vitascope.data.folder import as_text, named_in
 from vitascope.errors import UserError
 
 ENDINGS = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".flv", ".ogv", ".asf", ".wmv",
     ".ivf", ".nut", ".y4m", ".3gp", ".gif",
 )  # fmt: skip
-
-
 TABLES = (".csv", ".parquet", ".jsonl")
+BESIDE = (".txt", ".json", *TABLES)
+"""What lies beside videos and is not taken for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,45 +60,65 @@ def find(raw: Sequence[Path], out: Path | None = None) -> list[Source]:
             found.update({source.path: source for source in _table(given)})
         else:
             found[given] = Source(given, given.name, _captions(given))
-    if not found:
+    if all(source.missing == NO_VIDEO for source in found.values()):
         raise UserError(f"there is no video in {', '.join(f'{str(path)!r}' for path in raw)}; {ENDINGS_TOLD}")
     return in_order(found.values())
 
 
 def in_order(sources: Iterable[Source]) -> list[Source]:
     """By name; bytes in a name that are no text are written out, so that every name can be printed and kept."""
-    named = [replace(source, name=os.fsencode(source.name).decode(errors="backslashreplace")) for source in sources]
+    named = [replace(source, name=_printable(source.name)) for source in sources]
     return sorted(named, key=lambda source: (source.name, str(source.path)))
 
 
+def _printable(name: str) -> str:
+    try:
+        return os.fsencode(name).decode(errors="backslashreplace")
+    except UnicodeEncodeError:  # half a character, which only JSON can name
+        return as_text(name)
+
+
 ENDINGS_TOLD = f"videos are files that end in {', '.join(ENDINGS)}"
+NO_VIDEO = "no video by its ending"
 
 
 def _folder(folder: Path, out: Path | None) -> Iterator[Source]:
-    """Links to folders are not followed, so no loop can be; links to files are."""
-    for here, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if out is None or (Path(here) / name).resolve() != out.resolve())
-        for name in sorted(names):
+    """Links to folders are not followed, so no loop can be; links to files are. Nothing is passed over unsaid."""
+    shut, left_out = list[str](), None if out is None else os.path.realpath(out)
+    for here, folders, names in os.walk(folder, onerror=lambda error: shut.append(error.filename)):
+        links = {name for name in folders if os.path.islink(os.path.join(here, name))}
+        own = {name for name in folders if os.path.realpath(os.path.join(here, name)) == left_out}
+        folders[:] = sorted({*folders} - links - own)
+        for name in sorted([*names, *links - own]):
             path = Path(here) / name
-            if path.suffix.lower() in ENDINGS:
-                missing = "" if path.is_file() else "leads to no file"
-                yield Source(path, str(path.relative_to(folder)), _captions(path), missing)
+            is_video = path.suffix.lower() in ENDINGS
+            if name in links:
+                missing = "a link to a folder"
+            elif is_video:
+                missing = "" if _is_file(path) else "leads to no file"
+            elif path.suffix.lower() in BESIDE:
+                continue
+            else:
+                missing = NO_VIDEO
+            yield Source(path, str(path.relative_to(folder)), _captions(path) if is_video else (), missing)
+    for name in shut:
+        yield Source(Path(name), os.path.relpath(name, folder), missing="a folder that cannot be read")
 
 
 def _list(table: Path) -> Iterator[Source]:
     try:
-        lines = table.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = os.fsdecode(table.read_bytes()).split("\n")
+    except OSError as error:
         raise UserError(f"'{table}' must be a list of paths, one a line, and cannot be read: {error}") from None
     for line in filter(None, map(str.strip, lines)):
         path = table.parent / line
-        yield Source(path, line, _captions(path), "" if path.is_file() else "is not there")
+        yield Source(path, line, _captions(path), "" if _is_file(path) else "is not there")
 
 
 def _table(table: Path) -> Iterator[Source]:
-    for name, captions in named_in(table):
+    for name, captions in named_in(table).items():
         path = table.parent / name
-        yield Source(path, name, captions or _captions(path), "" if path.is_file() else "is not there")
+        yield Source(path, name, captions or _captions(path), "" if _is_file(path) else "is not there")
 
 
 def _captions(path: Path) -> tuple[str, ...]:
@@ -106,5 +126,13 @@ def _captions(path: Path) -> tuple[str, ...]:
     beside = path.with_suffix(".txt")
     try:
         return tuple(filter(None, map(str.strip, beside.read_text(errors="replace").splitlines())))
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that no file can have
         return ()
+
+
+def _is_file(path: Path) -> bool:
+    """Also where one may not look, or where no file can have the name."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
