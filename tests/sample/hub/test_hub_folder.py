@@ -62,12 +62,41 @@ def test_the_checksum_is_that_of_the_content(copy: Path, sharded: Path, tmp_path
     content[-1] ^= 1
     path.write_bytes(content)
     assert checksum(copy) != checksum(sharded)
+    # What is no weight rules the video too.
+    path.write_bytes(bytes([*content[:-1], content[-1] ^ 1]))
+    for name in ("scheduler/scheduler_config.json", "tokenizer/tokenizer.json", "vae/config.json", "model_index.json"):
+        told = (copy / name).read_text()
+        (copy / name).write_text(told + " ")
+        assert checksum(copy) != checksum(sharded)
+        (copy / name).write_text(told)
+    assert checksum(copy) == checksum(sharded)
     # As the hub's cache keeps files: the name of what a link leads to is the checksum.
     name = sha256_of(path)
     (tmp_path / "blobs").mkdir()
     blob = path.rename(tmp_path / "blobs" / name)
     path.symlink_to(blob)
     assert sha256_of(path) == name
+
+
+def test_a_missing_vocabulary_is_named(copy: Path, folder_of: Folder, tmp_path: Path) -> None:
+    (copy / "tokenizer" / "tokenizer.json").unlink()
+    with pytest.raises(UserError, match=r"tokenizer' has no 'tokenizer.json' or 'spiece.model': .* interrupted"):
+        load_checkpoint(str(copy), device="cpu")
+    (copy / "tokenizer" / "spiece.model").write_bytes(b"as older checkpoints have it")
+    check_whole(copy)
+    other = Path(shutil.copytree(folder_of("animatediff"), tmp_path / "clip"))
+    (other / "tokenizer" / "tokenizer.json").unlink()
+    (other / "tokenizer" / "vocab.json").write_text("{}")
+    with pytest.raises(UserError, match=r"has no 'tokenizer.json' or 'merges.txt'"):
+        check_whole(other)
+
+
+@pytest.mark.parametrize("entry", [["diffusers"], ["diffusers", None], [3, "AutoencoderKL"], [], ["", "AutoencoderKL"]])
+def test_a_spoilt_entry_of_the_index_is_named(copy: Path, entry: list[object]) -> None:
+    index = json.loads((copy / "model_index.json").read_text())
+    (copy / "model_index.json").write_text(json.dumps({**index, "vae": entry}))
+    with pytest.raises(UserError, match=r"model_index.json' is damaged: 'vae' must be a library and a class"):
+        load_checkpoint(str(copy), device="cpu")
 
 
 def test_folders_that_are_no_checkpoints_say_what_they_are(tmp_path: Path, folder_of: Folder) -> None:

@@ -19,6 +19,7 @@ from vitascope.types import UserError
 INDEX = "model_index.json"
 AGAIN = "fetch the checkpoint again: what is whole is kept"
 STEMS = ("diffusion_pytorch_model", "model")  # of weights, as diffusers and transformers name them
+SETTINGS = (".json", ".txt", ".model", ".jinja")  # of all else that a part is made of: settings, vocabularies, templates
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,14 @@ def read_index(folder: Path) -> dict[str, Any]:
         index["_class_name"] + ""
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"'{path}' is damaged ({error!r}); fetch it again") from None
+    for name, kind in index.items():
+        if isinstance(kind, list) and not (len(kind) == 2 and (kind[0] is None or all(map(_is_word, kind)))):
+            raise UserError(f"'{path}' is damaged: '{name}' must be a library and a class, got {kind}; fetch it again")
     return dict(index)
+
+
+def _is_word(thing: object) -> bool:
+    return isinstance(thing, str) and bool(thing)
 
 
 def _instead(folder: Path) -> str:
@@ -118,11 +126,14 @@ def _instead(folder: Path) -> str:
 
 
 def check_whole(folder: Path) -> None:
-    """Refuse a folder in which a file of weights is missing or cut off, as an interrupted download leaves it."""
+    """Refuse a folder in which weights or a vocabulary are missing or cut off, as an interrupted download leaves it."""
     index = read_index(folder)
     for part in _parts(folder):
-        if not _weights_in(part) and _is_network(*index[part.name][:2]):
+        kind = _class_of(*index[part.name])
+        if not _weights_in(part) and _is_network(kind):
             raise UserError(f"'{part}' has no weights as safetensors: {_instead_of_weights(part)}")
+        if lacking := _lacking_vocabulary(part, kind):  # else it would read no words, and say nothing
+            raise UserError(f"'{part}' has no {lacking}: the download was interrupted; {AGAIN}")
     for path in weights_of(folder):
         if not path.is_file():
             raise UserError(f"'{path}' is missing: the download was interrupted; {AGAIN}")
@@ -140,7 +151,7 @@ def weights_of(folder: Path) -> list[Path]:
 
 def _parts(folder: Path) -> Iterator[Path]:
     for name, kind in read_index(folder).items():
-        if isinstance(kind, list) and kind[:1] != [None]:
+        if isinstance(kind, list) and kind[0] is not None:
             if not (folder / name).is_dir():
                 raise UserError(
                     f"'{folder / name}' is missing: the download was interrupted; fetch the checkpoint again"
@@ -161,13 +172,32 @@ def _weights_in(part: Path) -> list[Path]:
     return []
 
 
-def _is_network(library: str, kind: str) -> bool:
+def _class_of(library: str, kind: str) -> type | None:
+    """The class of a part, where it is one of diffusers or transformers."""
+    import_diffusers()
+    found = getattr(sys.modules.get(library), kind, None)
+    return found if isinstance(found, type) else None
+
+
+def _is_network(kind: type | None) -> bool:
     """Whether a part of this class has weights: not so schedulers, tokenizers and image processors."""
     from torch import nn  # late, with diffusers
 
-    import_diffusers()
-    found = getattr(sys.modules.get(library), kind, None)
-    return isinstance(found, type) and issubclass(found, nn.Module)
+    return kind is not None and issubclass(kind, nn.Module)
+
+
+def _lacking_vocabulary(part: Path, kind: type | None) -> str:
+    """The files that a tokenizer lacks: it has its vocabulary in one of its own, or in all of the older ones."""
+    from transformers import PreTrainedTokenizerBase  # late: an extra
+
+    if kind is None or not issubclass(kind, PreTrainedTokenizerBase):
+        return ""
+    older = dict(kind.vocab_files_names)
+    whole = older.pop("tokenizer_file", None)
+    if whole is None and not older or whole is not None and (part / whole).is_file():
+        return ""  # such as that of bytes, which has none
+    lacking = [f"'{name}'" for name in older.values() if not (part / name).is_file()]
+    return " or ".join(([f"'{whole}'"] if whole and (lacking or not older) else []) + lacking)
 
 
 def _instead_of_weights(part: Path) -> str:
@@ -192,9 +222,15 @@ def _stated_size(path: Path) -> int:
 
 
 def checksum(folder: Path, more: tuple[str, ...] = ()) -> str:
-    """One number for all that was learnt: every file of weights by its place and content, and what was added to it."""
-    told = [f"{path.relative_to(folder)} {sha256_of(path)}" for path in weights_of(folder)]
+    """One number for all that rules a video: weights, vocabularies and settings by place and content, what was added."""
+    files = [folder / INDEX, *weights_of(folder), *(path for part in _parts(folder) for path in _settings_in(part))]
+    told = [f"{path.relative_to(folder)} {sha256_of(path)}" for path in files]
     return hashlib.sha256("\n".join([*sorted(told), *more]).encode()).hexdigest()
+
+
+def _settings_in(part: Path) -> list[Path]:
+    """The index of shards is left out: how weights are cut into files does not change a video's making."""
+    return [path for path in part.iterdir() if path.suffix in SETTINGS and not path.name.endswith(".index.json")]
 
 
 def sha256_of(path: Path) -> str:
