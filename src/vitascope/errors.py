@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from pathlib import Path
+
 
 class UserError(Exception):
     """Something the user asked for cannot be done: what was required, what came, what to do.
 
     The command line prints it as one line and leaves with exit code 2.
     """
+
+
+def install(extra: str) -> str:
+    """What to type for the packages of an extra: it lies with the source, as vitascope is on no index."""
+    source = Path(__file__).resolve().parents[2]
+    if not (source / "constraints.txt").is_file():  # it was installed as a copy
+        source = Path("VITASCOPE")  # the folder of its source
+    words = ["-m", "pip", "install", "-e", f"{source}[{extra}]", "-c", str(source / "constraints.txt")]
+    return shlex.join([sys.executable, *words])
 
 
 def first_line(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vitascope.ablate.page import measured
 from vitascope.ablate.table import Curve, Table
 from vitascope.ablate.verdict import Results, Verdict, find, mean_interval
-from vitascope.errors import UserError
+from vitascope.errors import UserError, install
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ def draw(table: Table, results: Results) -> bytes:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise UserError("a plot needs matplotlib: pip install 'vitascope[plot]'") from None
+        raise UserError(f"a plot needs matplotlib: {install('plot')}") from None
 
     drawn = [name for name in table.shown if any(name in metrics for metrics in results.values())][:2]
     num = 1 + len(drawn) + len(table.curves)

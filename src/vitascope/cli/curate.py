@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vitascope.cli.common import ChangesOption, ForceOption, one_of, say, tracker
-from vitascope.errors import UserError
+from vitascope.errors import UserError, install
 
 
 def curate(
@@ -60,7 +60,7 @@ def _check_extra() -> None:
 
     missing = [name for name in ("cv2", "pyarrow") if find_spec(name) is None]
     if missing:
-        raise UserError(f"curating needs {' and '.join(missing)}: pip install 'vitascope[curate]'")
+        raise UserError(f"curating needs {' and '.join(missing)}: {install('curate')}")
 
 
 def _tell(funnel: dict) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from vitascope.data.decoding import Facts, probe
 from vitascope.data.footage import Ledger, Sample, Table, Told, Track, digest_of
+from vitascope.errors import install
 from vitascope.types import UserError
 
 ENDINGS = frozenset(
@@ -191,4 +192,4 @@ def _rows(table: Path) -> list[dict[str, Any]]:
             f"'{table}' is no readable csv, parquet or jsonl table ({error}); give a table or a folder"
         ) from error
     except ImportError as error:
-        raise UserError(f"'{table}' needs pyarrow: pip install 'vitascope[data]'") from error
+        raise UserError(f"'{table}' needs pyarrow: {install('data')}") from error

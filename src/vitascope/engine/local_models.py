@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from vitascope.endpoint import Judge, Picture, Unanswered
-from vitascope.errors import UserError, first_line
+from vitascope.errors import UserError, first_line, install
 from vitascope.evaluate.judges.asking import LocalJudge
 from vitascope.evaluate.networks.features import sha256_of
 
@@ -27,7 +27,7 @@ def local_model(folder: Path, max_tokens: int) -> Judge:
         from transformers import AutoConfig
         from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as LANGUAGE
     except ImportError:
-        raise UserError("a model in a folder needs transformers: pip install 'vitascope[hub]'") from None
+        raise UserError(f"a model in a folder needs transformers: {install('hub')}") from None
     try:
         kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
     except (OSError, ValueError) as error:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vitascope.engine.executors import Executor, Limits, Work, pool
-from vitascope.errors import UserError, first_line
+from vitascope.errors import UserError, first_line, install
 
 MOST_SHARES = 1000  # into which the tasks are divided: what a node that dies leaves is begun anew
 
@@ -52,7 +52,7 @@ def connect() -> Any:
         import ray
         import ray.data
     except ImportError:
-        raise UserError("--engine ray needs Ray: pip install 'vitascope[ray]'") from None
+        raise UserError(f"--engine ray needs Ray: {install('ray')}") from None
     if not ray.is_initialized():
         try:
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)

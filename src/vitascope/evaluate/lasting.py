@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vitascope import toyland
+from vitascope.errors import install
 from vitascope.evaluate.toyland import FPS, SIZE, test_scene
 from vitascope.toyland.oracle import judge
 from vitascope.toyland.scene import LASTING, PLAIN
@@ -94,7 +95,7 @@ class LastingReport:
         try:
             from matplotlib.figure import Figure
         except ImportError:
-            raise UserError("a plot needs matplotlib: pip install 'vitascope[plot]'") from None
+            raise UserError(f"a plot needs matplotlib: {install('plot')}") from None
         figure = Figure(figsize=(10, 3.6), layout="constrained")
         for axes, name in zip(figure.subplots(1, len(CURVES), sharey=True), CURVES, strict=True):
             for course in self.courses:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from vitascope.config import Config
+from vitascope.errors import install
 from vitascope.recipes.stiv import TowerConfig
 from vitascope.system import ModelConfig, VideoModel
 from vitascope.text.pretrained import DTYPES, FAMILIES, PretrainedText, PretrainedTextConfig
@@ -57,9 +58,7 @@ def _outlined(text: Config) -> Config:
     try:
         import transformers
     except ImportError:
-        raise UserError(
-            "planning with a pretrained text encoder needs transformers: pip install 'vitascope[hub]'"
-        ) from None
+        raise UserError(f"planning with a pretrained text encoder needs transformers: {install('hub')}") from None
     if isinstance(text, TowerConfig):
         settings = transformers.CLIPTextConfig(
             hidden_size=text.width,

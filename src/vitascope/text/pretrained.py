@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from vitascope.atomic import replacing
 from vitascope.config import Config, Count
+from vitascope.errors import install
 from vitascope.nn.frozen import Frozen, digest_of
 from vitascope.protocols import TextFeatures
 from vitascope.types import UserError
@@ -39,7 +40,7 @@ class PretrainedTextConfig(Config):
         try:
             import transformers
         except ImportError:
-            raise UserError(f"the encoder '{self.source}' needs transformers: pip install 'vitascope[hub]'") from None
+            raise UserError(f"the encoder '{self.source}' needs transformers: {install('hub')}") from None
         family = FAMILIES[self.family]
         where: dict[str, Any] = {"pretrained_model_name_or_path": self.source, "local_files_only": True}
         try:

@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from vitascope.config import Config, Count
+from vitascope.errors import install
 from vitascope.nn.frozen import Frozen
 from vitascope.types import UserError
 
@@ -27,7 +28,7 @@ class HubVaeConfig(Config):
         try:
             from diffusers import AutoencoderKL
         except ImportError:
-            raise UserError(f"the autoencoder '{self.source}' needs diffusers: pip install 'vitascope[hub]'") from None
+            raise UserError(f"the autoencoder '{self.source}' needs diffusers: {install('hub')}") from None
         try:
             with warnings.catch_warnings():
                 # diffusers looks for files with an argument of which huggingface_hub says that it means nothing now.

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from vitascope.endpoint import Judge, Kept, Picture, Unanswered
-from vitascope.errors import UserError
+from vitascope.errors import UserError, install
 
 
 @dataclass
@@ -56,7 +56,7 @@ class LocalJudge:
         try:
             from transformers import AutoModelForImageTextToText, AutoProcessor
         except ImportError:
-            raise UserError("a judge of one's own needs transformers: pip install 'vitascope[hub]'") from None
+            raise UserError(f"a judge of one's own needs transformers: {install('hub')}") from None
         try:
             self.processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
             self.model = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True).to(device).eval()

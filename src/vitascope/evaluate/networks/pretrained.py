@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitascope.errors import first_line
+from vitascope.errors import first_line, install
 from vitascope.types import UserError
 
 
@@ -18,7 +18,7 @@ def load_pretrained(name: str, folder: Path, kind: str, family: str | None = Non
     try:
         import transformers
     except ImportError:
-        raise UserError(f"the network '{name}' needs transformers: pip install 'vitascope[hub]'") from None
+        raise UserError(f"the network '{name}' needs transformers: {install('hub')}") from None
     try:
         settings, _ = transformers.PreTrainedConfig.get_config_dict(folder, local_files_only=True)
         if family is not None and settings.get("model_type") != family:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vitascope.errors import UserError
+from vitascope.errors import UserError, install
 from vitascope.types import Clip
 
 GRID = 10  # points along each side
@@ -68,7 +68,7 @@ def follow(frames: Float[Tensor, "t 3 h w"], points: Float[Tensor, "n 2"]) -> Fl
     try:
         import cv2
     except ImportError:
-        raise UserError("camera motion needs OpenCV: pip install 'vitascope[flow]'") from None
+        raise UserError(f"camera motion needs OpenCV: {install('flow')}") from None
     gray = (frames.mean(1) * 255).round().byte().numpy()
     around = torch.cartesian_prod(torch.arange(-2.0, 3), torch.arange(-2.0, 3)) * min(frames.shape[-2:]) / 40
     start = (points[:, None] + around).reshape(-1, 1, 2)

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from vitascope.errors import UserError
+from vitascope.errors import UserError, install
 from vitascope.types import Clip
 
 Frames = Float[Tensor, "t 3 h w"]
@@ -145,7 +145,7 @@ def dis_flow(one: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h w"]) -> Floa
     try:
         import cv2
     except ImportError:
-        raise UserError("flow needs OpenCV: pip install 'vitascope[flow]'") from None
+        raise UserError(f"flow needs OpenCV: {install('flow')}") from None
     gray = [(frame.mean(0) * 255).round().byte().numpy() for frame in (one, other)]
     found = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(
         gray[0], gray[1], np.zeros((*gray[0].shape, 2), np.float32)

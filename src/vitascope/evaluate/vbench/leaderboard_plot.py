@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vitascope.errors import UserError
+from vitascope.errors import UserError, install
 from vitascope.evaluate.vbench.aggregate import VBENCH
 from vitascope.evaluate.vbench.leaderboard import Row, doubtful_aggregate, misprints, places, published
 
@@ -23,7 +23,7 @@ def draw(rows: Sequence[Row], kind: str = "png") -> bytes:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise UserError("a plot needs matplotlib: pip install 'vitascope[plot]'") from None
+        raise UserError(f"a plot needs matplotlib: {install('plot')}") from None
 
     figure = Figure(figsize=(17, 0.32 * len(rows) + 2.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 2.4), sharey=True)
