@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -44,6 +46,84 @@ def test_a_lora_changes_the_video_by_its_scale_and_is_kept_in_the_settings(
     torch.testing.assert_close(made(full).pixels, base.pixels, atol=1e-4, rtol=0)
 
 
+def settings(**more: object) -> dict[str, object]:
+    return {"r": 2, "lora_alpha": 16, "rank_pattern": {}, "alpha_pattern": {}, "peft_type": "LORA", **more}
+
+
+@pytest.fixture
+def weight(model_of: Load) -> Iterator[Tensor]:
+    """The weight at PLACE, as it was when the test is over."""
+    weight = model_of("wan").routes[0].pipeline.transformer.blocks[0].attn1.to_q.weight
+    before = weight.clone()
+    yield weight
+    with torch.no_grad():
+        weight.copy_(before)
+
+
+@pytest.mark.parametrize(
+    ("told", "times"),
+    [
+        (settings(), 8.0),
+        (settings(use_rslora=True), 16 / 2**0.5),
+        (settings(r=4, rank_pattern={"to_q": 2}, alpha_pattern={"attn1.to_q": 6}), 3.0),
+        (settings(alpha_pattern={r"blocks\.\d+\.attn1\..*": 1}), 0.5),
+        (settings(alpha_pattern={"o_q": 1}), 8.0),
+    ],
+)
+@pytest.mark.parametrize("form", ["diffusers", "peft"])
+def test_the_strength_that_a_header_or_peft_states_is_kept(
+    model_of: Load, weight: Tensor, tmp_path: Path, told: dict[str, object], times: float, form: str
+) -> None:
+    pipeline, before, file = model_of("wan").routes[0].pipeline, weight.clone(), tmp_path / "adapter_model.safetensors"
+    save_file(halves(), tmp_path / "plain")
+    if form == "diffusers":
+        packed = {"transformer": told, "text_encoder": settings()}
+        header = {f"{part}.{name}": value for part, one in packed.items() for name, value in one.items()}
+        save_file(halves(), file, {"format": "pt", "lora_adapter_metadata": json.dumps(header)})
+    else:
+        save_file({f"base_model.model.{name}": value for name, value in halves().items()}, file)
+        (tmp_path / "adapter_config.json").write_text(json.dumps(told))
+    merge(pipeline, parse(str(tmp_path / "plain")))
+    once = weight - before
+    merge(pipeline, parse(str(file)))
+    torch.testing.assert_close(weight - before - once, times * once, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (settings(use_dora=True), "says use_dora"),
+        (settings(lora_alpha="much"), "a number for lora_alpha, got 'much'"),
+        (settings(r=3), "states rank 3 for '.*to_q' and has 2"),
+        (settings(peft_type="LOHA"), "is of a LOHA"),
+        (settings(alpha_pattern=[1]), "by module"),
+        ([1], "as JSON"),
+    ],
+)
+def test_settings_that_cannot_be_followed_are_refused(
+    model_of: Load, weight: Tensor, tmp_path: Path, told: object, said: str
+) -> None:
+    save_file(halves(), tmp_path / "bad", {"lora_adapter_metadata": json.dumps(told)})
+    before = weight.clone()
+    with pytest.raises(UserError, match=said):
+        merge(model_of("wan").routes[0].pipeline, parse(str(tmp_path / "bad")))
+    assert torch.equal(weight, before)
+
+
+def test_a_bias_is_changed_by_the_same_strength(model_of: Load, weight: Tensor, tmp_path: Path) -> None:
+    pipeline, file = model_of("wan").routes[0].pipeline, tmp_path / "biased"
+    bias = pipeline.transformer.blocks[0].attn1.to_q.bias
+    before, change = bias.clone(), torch.arange(24.0)
+    more = {f"{PLACE}.lora_B.bias": change, f"{PLACE}.alpha": torch.tensor(6.0)}
+    save_file({**halves(), **more}, file)
+    try:
+        merge(pipeline, parse(f"{file}:0.5"))
+        torch.testing.assert_close(bias, before + 1.5 * change)
+    finally:
+        with torch.no_grad():
+            bias.copy_(before)
+
+
 def test_alpha_over_rank_is_the_strength(model_of: Load, tmp_path: Path) -> None:
     pipeline = model_of("wan").routes[0].pipeline
     weight = pipeline.transformer.blocks[0].attn1.to_q.weight
@@ -69,6 +149,9 @@ def test_alpha_over_rank_is_the_strength(model_of: Load, tmp_path: Path) -> None
         (halves(value=0.0), "changes nothing"),
         (dict([*halves().items()][:1]), "only one half"),
         ({"transformer.blocks.0.attn1.to_q.magnitude": torch.ones(3)}, "neither half"),
+        ({f"{PLACE}.lora_A.bias": torch.ones(2)}, "neither half"),
+        ({f"{PLACE}.alpha": torch.tensor(1.0)}, f"an alpha for '{PLACE}' and no change"),
+        (halves(value=float("nan")), "no number"),
     ],
 )
 def test_a_lora_that_does_not_fit_is_refused_and_changes_nothing(
@@ -89,6 +172,8 @@ def test_files_that_are_none_are_refused(model_of: Load, tmp_path: Path) -> None
     for text, said in (
         (str(tmp_path / "absent.safetensors:0.5"), "no such file|none of that name"),
         (str(tmp_path / "text.safetensors:0"), "at scale 0"),
+        (str(tmp_path / "text.safetensors:nan"), "a number as its scale, got nan"),
+        (str(tmp_path / "text.safetensors:-inf"), "a number as its scale"),
     ):
         with pytest.raises(UserError, match=said):
             parse(text)
