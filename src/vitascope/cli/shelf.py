@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -39,4 +40,5 @@ def export(
     from vitascope.sample.export import export as write
 
     card = write(model or None, out, scores=scores or (), licence=licence, force=force)
-    say(f"{out}: weights {card.sha256[:12]}, settings and README.md; vitascope generate PROMPT --model {out}")
+    command = f"vitascope generate PROMPT --model {shlex.quote(str(out))}"
+    say(f"{out}: weights {card.sha256[:12]}, settings and README.md; {command}")

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from safetensors import safe_open
 
 from vitascope import media
+from vitascope.evaluate.measured import Measured, Report
+from vitascope.evaluate.report.reading import read_reports
 from vitascope.sample.model import HUB, bundled
 from vitascope.system import CARD, WEIGHTS, Card, load_model, read_card
 from vitascope.types import UserError
 
 README = "README.md"
+Scored = tuple[Report, bool]  # and whether it names its model
 
 
 def export(
@@ -25,16 +27,18 @@ def export(
         raise UserError(f"'{model}' is a checkpoint of others, in a layout of its own; copy its folder")
     folder = bundled() if model is None else _folder_of(Path(model))
     load_model(folder)  # refuses what is damaged
-    card, judged = read_card(folder), [_read_scores(path) for path in scores]
+    card = read_card(folder)
+    judged = [one for path in scores for one in _read_scores(path, card)]
     stated = licence or ("Apache-2.0" if model is None else None)
     if out.resolve() == folder.resolve():
         raise UserError(f"'{out}' is the model itself; choose another --out")
+    told = model_card(card, out.resolve().name, _num_parameters(folder / WEIGHTS), judged, stated)
     media.make_folder(out)
     for name in (WEIGHTS, CARD, README):
         media.check_free(out / name, force=force)
     for name in (WEIGHTS, CARD):
         media.replace_file(out / name, (folder / name).read_bytes())
-    media.replace_file(out / README, model_card(card, out, judged, stated).encode())
+    media.replace_file(out / README, told.encode())
     load_model(out)
     return card
 
@@ -44,24 +48,30 @@ def _folder_of(folder: Path) -> Path:
     return folder / "model" if (folder / "model" / CARD).is_file() else folder
 
 
-def _read_scores(path: Path) -> Mapping[str, Any]:
-    try:
-        report = json.loads(path.read_text())
-        report["protocol"].keys()
-        return dict(report)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"'{path}' is no report of 'vitascope evaluate --out' ({error!r}); give one") from None
+def _read_scores(path: Path, card: Card) -> list[Scored]:
+    """The reports in a file, which must be this model's where they name one by the checksum of its weights."""
+    reports = read_reports(path)
+    if not any(report.measured for report in reports):
+        raise UserError(f"'{path}' has no numbers; give a finished report")
+    protocol = json.loads(path.read_text(encoding="utf-8")).get("protocol")
+    of = protocol.get("model") if isinstance(protocol, Mapping) else None
+    if of is not None and of != card.sha256:
+        raise UserError(
+            f"'{path}' was measured of another model (weights {str(of)[:12]}, and these are {card.sha256[:12]}); "
+            "evaluate this one"
+        )
+    return [(report, of is not None) for report in reports]
 
 
-def model_card(card: Card, folder: Path, scores: Sequence[Mapping[str, Any]], licence: str | None) -> str:
+def model_card(card: Card, name: str, num_parameters: int, scores: Sequence[Scored], licence: str | None) -> str:
     """Markdown with the header that model hubs read. What is not known is said to be so."""
-    header = ["---", *([f"license: {licence.lower()}"] if licence else []), "pipeline_tag: text-to-video"]
-    lines = [*header, "tags: [vitascope, text-to-video, image-to-video]", "---", "", f"# {folder.name}", ""]
+    header = ["---", *([f"license: {json.dumps(licence.lower())}"] if licence else []), "pipeline_tag: text-to-video"]
+    lines = [*header, "tags: [vitascope, text-to-video, image-to-video]", "---", "", f"# {name}", ""]
     own = card.config.defaults
     lines += [
         f"A model of vitascope: {own.num_frames} frames of {own.size[0]}x{own.size[1]} at {own.fps:g} fps, "
-        f"{_num_parameters(folder / WEIGHTS):,} parameters (autoencoder and text encoder included).", "",
-        "```", f'vitascope generate "what it shows" --model {folder}', "```", "",
+        f"{num_parameters:,} parameters (autoencoder and text encoder included).", "",
+        "```", 'vitascope generate "what it shows" --model FOLDER', "```", "",
         "## Training data", "", *_training(card), "",
         "## Scores", "", *_scores(scores), "",
         "## Licence", "", licence or "Not stated.", "",
@@ -91,14 +101,20 @@ def _training(card: Card) -> list[str]:
     return [f"`{data.get('class')}` ({settings}). Stages: {stages}. The whole run stands in `{CARD}`."]
 
 
-def _scores(scores: Sequence[Mapping[str, Any]]) -> list[str]:
+def _scores(scores: Sequence[Scored]) -> list[str]:
     if not scores:
         return ["None were given (`vitascope evaluate ... --out report.json`, then `--scores report.json`)."]
     lines: list[str] = []
-    for report in scores:
-        protocol = ", ".join(f"{name} {value}" for name, value in report["protocol"].items())
-        rows = report.get("dimensions", {})
-        lines += ["| dimension | rate | n |", "|---|---|---|"]
-        lines += [f"| {name} | {row['rate']:.3f} | {row['n']} |" for name, row in rows.items()]
-        lines += ["", f"Protocol: {protocol}.", ""]
+    for report, is_named in scores:
+        lines += ["| measure | value | 95 % interval | n |", "|---|---|---|---|"]
+        lines += [f"| {one.metric} | {one.value:.4g} | {_interval(one)} | {one.n} |" for one in report.measured]
+        told = dict.fromkeys(", ".join(f"{name} {value}" for name, value in one.protocol.items() if value)
+                             for one in report.measured)  # fmt: skip
+        lines += ["", f"By `vitascope evaluate`, {report.kind}, version {report.version or 'not told'}.", ""]
+        lines += [f"- {one}" for one in (*filter(None, told), *report.notes)]
+        lines += ["" if is_named else "- The report does not name the model that it is of by its weights.", ""]
     return lines
+
+
+def _interval(one: Measured) -> str:
+    return "" if one.interval is None else "{:.4g} to {:.4g}".format(*one.interval)
