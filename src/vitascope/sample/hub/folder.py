@@ -13,13 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vitascope.errors import first_line
+from vitascope.errors import first_line, install
 from vitascope.types import UserError
 
 INDEX = "model_index.json"
 AGAIN = "fetch the checkpoint again: what is whole is kept"
 STEMS = ("diffusion_pytorch_model", "model")  # of weights, as diffusers and transformers name them
-SETTINGS = (".json", ".txt", ".model", ".jinja")  # of all else that a part is made of: settings, vocabularies, templates
+SETTINGS = (
+    ".json",
+    ".txt",
+    ".model",
+    ".jinja",
+)  # of settings, vocabularies and templates
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class Checkpoint:
 
 def find(name: str, revision: str | None = None) -> Checkpoint:
     """The checkpoint in a folder, or that of a repository on the hub, which is fetched unless it is here already."""
+    if not name.strip():
+        raise UserError("'hub:' must be followed by a folder or the id of a repository; 'vitascope models' lists some")
     folder = Path(name).expanduser()
     if folder.is_dir():
         if revision is not None:
@@ -83,9 +90,7 @@ def import_diffusers() -> Any:
         import huggingface_hub
         import transformers
     except ImportError as error:
-        raise UserError(
-            f"checkpoints of others need more packages ({first_line(error)}): pip install 'vitascope[hub]'"
-        ) from error
+        raise UserError(f"checkpoints of others need more packages ({first_line(error)}): {install('hub')}") from error
     diffusers.utils.logging.disable_progress_bar()
     diffusers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
@@ -144,6 +149,15 @@ def check_whole(folder: Path) -> None:
             )
 
 
+def looks_whole(folder: Path) -> bool:
+    """Whether files of all parts are there, told by names alone: `check_whole` reads them and is slow to import."""
+    try:
+        parts = all(_weights_in(part) or not (part / "config.json").is_file() for part in _parts(folder))
+        return parts and all(path.is_file() for path in weights_of(folder))
+    except UserError:
+        return False
+
+
 def weights_of(folder: Path) -> list[Path]:
     """The files of weights that are loaded: of each part one, or the shards that its index names."""
     return [path for part in _parts(folder) for path in _weights_in(part)]
@@ -192,9 +206,10 @@ def _lacking_vocabulary(part: Path, kind: type | None) -> str:
 
     if kind is None or not issubclass(kind, PreTrainedTokenizerBase):
         return ""
-    older = dict(kind.vocab_files_names)
+    tokenizer: Any = kind
+    older = dict(tokenizer.vocab_files_names)
     whole = older.pop("tokenizer_file", None)
-    if whole is None and not older or whole is not None and (part / whole).is_file():
+    if (whole is None and not older) or (whole is not None and (part / whole).is_file()):
         return ""  # such as that of bytes, which has none
     lacking = [f"'{name}'" for name in older.values() if not (part / name).is_file()]
     return " or ".join(([f"'{whole}'"] if whole and (lacking or not older) else []) + lacking)
@@ -222,7 +237,7 @@ def _stated_size(path: Path) -> int:
 
 
 def checksum(folder: Path, more: tuple[str, ...] = ()) -> str:
-    """One number for all that rules a video: weights, vocabularies and settings by place and content, what was added."""
+    """One number for all that rules a video: weights, vocabularies, settings by place and content, what was added."""
     files = [folder / INDEX, *weights_of(folder), *(path for part in _parts(folder) for path in _settings_in(part))]
     told = [f"{path.relative_to(folder)} {sha256_of(path)}" for path in files]
     return hashlib.sha256("\n".join([*sorted(told), *more]).encode()).hexdigest()

@@ -13,6 +13,7 @@ class Memory:
     dtype: str = ""
     offload: str = ""  # the same way in words of `--offload`; empty where there is none, or where they do not say
     how: str = ""  # what else it was measured with
+    foreign: bool = False  # in a way that this program does not have, so that it may need more here
 
     def way(self) -> str:
         """How to load it so, as far as that is known."""
@@ -39,14 +40,14 @@ class Known:
         words = "" if self.name in WORDLESS else ' "a red fox runs through snow"'
         return f"vitascope generate{words} --model hub:{self.name}{GIVEN[self.tasks[0]]}"
 
-    @property
-    def least_gigabytes(self) -> float | None:
-        """What the denoiser's weights alone take in 16 bits, which no way of loading does without; None if unknown."""
-        return 2.0 * sum(self.parameters) if self.parameters else None
+    def weights_gigabytes(self, bytes_each: int) -> float | None:
+        """What the denoiser's weights alone take, at so many bytes a number; None if unknown."""
+        return float(bytes_each * sum(self.parameters)) if self.parameters else None
 
-    def fits(self, free_gigabytes: float) -> Memory | None:
-        """Of the ways of loading that fit the one that needs most, as it is the quickest; None if none is known to."""
-        ways = [one for one in self.memory if one.gigabytes <= free_gigabytes]
+    def fits(self, gigabytes: float, *, foreign: bool = False) -> Memory | None:
+        """Of the ways of loading that a GPU of so much memory holds, ours or foreign ones, the one that needs most, as
+        it is the quickest; None if none is known."""
+        ways = [one for one in self.memory if one.gigabytes <= gigabytes and one.foreign == foreign]
         return max(ways, key=lambda one: one.gigabytes, default=None)
 
 
@@ -59,6 +60,7 @@ class Native:
     fps: int | None = None
     counts_latents: bool = False  # `sample_frames` of the denoiser's settings is in latent frames
     latents_at_once: int = 1  # latent frames that the autoencoder takes together
+    most_words: int | None = None  # parts of words (tokens) that are read of a prompt
 
 
 def native(name: str, pipeline: str) -> Native:
@@ -96,11 +98,12 @@ HUNYUAN_I2V = (
 SVD = "https://github.com/Stability-AI/generative-models scripts/sampling/simple_video_sample.py"
 
 # Sizes are those of landscape. "video" means that diffusers has a pipeline for it, whether its makers say so or not.
-# No `--offload` keeps the text encoder on the processor (`--t5_cpu`), so that such memory is a guide and no promise.
+# No `--offload` keeps the text encoder on the processor (`--t5_cpu`), and none computes in another dtype than that of
+# the weights, so that such memory is a guide and no promise.
 KNOWN: tuple[Known, ...] = (
     Known(
         "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", ("text", "video"), (1.3,), (832, 480), 81, 16, "Apache-2.0",
-        (Memory(8.19, "bf16", how="its makers' --offload_model True --t5_cpu"),), WAN_1,
+        (Memory(8.19, "bf16", how="its makers' --offload_model True --t5_cpu", foreign=True),), WAN_1,
     ),
     Known("Wan-AI/Wan2.1-T2V-14B-Diffusers", ("text", "video"), (14,), (1280, 720), 81, 16, "Apache-2.0", (), WAN_1),
     Known("Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", ("image",), (14,), (832, 480), 81, 16, "Apache-2.0", (), WAN_1),
@@ -112,7 +115,7 @@ KNOWN: tuple[Known, ...] = (
     Known(
         "Wan-AI/Wan2.2-TI2V-5B-Diffusers", ("text", "image"), (5,), (1280, 704), 121, 24, "Apache-2.0",
         (
-            Memory(24, "bf16", how="its makers' --offload_model True --convert_model_dtype --t5_cpu"),
+            Memory(24, "bf16", how="its makers' --offload_model True --convert_model_dtype --t5_cpu", foreign=True),
             Memory(80, offload="none"),
         ),
         WAN_2,
@@ -161,7 +164,7 @@ KNOWN: tuple[Known, ...] = (
     Known(
         "genmo/mochi-1-preview", ("text",), (10,), (848, 480), 163, 30, "Apache-2.0",
         (
-            Memory(42, "fp32", "model", "--num-frames 85, computed in bf16, decoded in tiles"),
+            Memory(42, "fp32", "model", "--num-frames 85, computed in bf16, decoded in tiles", foreign=True),
             Memory(22, "bf16", "model", "--num-frames 85, decoded in tiles"),
         ),
         (
@@ -196,6 +199,7 @@ FAMILIES: dict[str, Native] = {
     "CogVideoXVideoToVideoPipeline": Native(fps=8, latents_at_once=2),
     "HunyuanVideoImageToVideoPipeline": Native(fps=24),
     "HunyuanVideoPipeline": Native(fps=24),
+    "LattePipeline": Native(most_words=120),
     "MochiPipeline": Native(fps=30),
     "WanImageToVideoPipeline": Native(fps=16),
     "WanPipeline": Native(fps=16),

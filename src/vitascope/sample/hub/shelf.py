@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from vitascope.doctor import Finding, available_memory
-from vitascope.sample.hub.folder import INDEX, read_index
-from vitascope.sample.hub.known import KNOWN, Known
+from vitascope.sample.hub.folder import INDEX, looks_whole, read_index
+from vitascope.sample.hub.known import KNOWN, Known, Memory
 from vitascope.sample.model import HUB, bundled
 from vitascope.system import CARD
 from vitascope.types import UserError
@@ -63,7 +63,7 @@ def _cached() -> Iterator[Shelved]:
     snapshots = {path.parents[2]: path.parent for path in cache.glob(f"models--*/snapshots/*/{INDEX}")}
     for repository, folder in sorted(snapshots.items()):
         name = repository.name.removeprefix("models--").replace("--", "/")
-        yield Shelved(f"{HUB}{name}", f"{_kind(folder)}, fetched")
+        yield Shelved(f"{HUB}{name}", f"{_kind(folder)}, {'fetched' if looks_whole(folder) else 'fetched in part'}")
 
 
 def _kind(folder: Path) -> str:
@@ -139,39 +139,48 @@ def memory_of(known: Known) -> str:
 def held(gigabytes: float | None = None) -> list[Finding]:
     """Which known checkpoints a GPU of so much memory, or else this machine's, can hold; as far as their makers say.
 
-    Of those of which they do not, and where there is no GPU of all, only what is certainly too large is known: that
-    whose weights alone are larger than the memory.
+    Of those of which they do not, and where there is no GPU of all, the size of the weights is told.
     """
     if gigabytes is None:
         if not torch.cuda.is_available():
             return _held_without_gpu(available_memory() / 1e9)
-        gigabytes = torch.cuda.mem_get_info()[1] / 1e9
-    stated = {known.name: known.fits(gigabytes) for known in KNOWN if known.memory}
-    fit = [f"{name} ({way.way() or 'loaded in a way not stated'})" for name, way in stated.items() if way is not None]
-    too_large = [name for name, way in stated.items() if way is None]
+        gigabytes = torch.cuda.mem_get_info()[1] / 1e9  # of the whole GPU, as others' programs may end
+    stated = [known for known in KNOWN if known.memory]
+    fit = {known.name: way for known in stated if (way := known.fits(gigabytes))}
+    perhaps = {
+        known.name: way
+        for known in stated
+        if known.name not in fit and (way := known.fits(gigabytes, foreign=True))
+    }  # fmt: skip
+    too_large = [known.name for known in stated if known.name not in fit and known.name not in perhaps]
     return [
-        Finding("checkpoints that fit", ", ".join(fit) or "none of those whose makers say what they need"),
+        Finding("checkpoints that fit", _by_ways(fit) or "none of those whose makers say what they need"),
+        Finding("perhaps, by ways this program has not", _by_ways(perhaps) or "none"),
         Finding("too large", ", ".join(too_large) or "none"),
-        Finding("memory not stated", f"{_weights(known for known in KNOWN if not known.memory)}; {LEAST}"),
+        Finding("memory not stated", f"{_weights((one for one in KNOWN if not one.memory), 2)}; {ON_GPU}"),
     ]
+
+
+def _by_ways(ways: Mapping[str, Memory]) -> str:
+    return ", ".join(f"{name} ({way.way() or 'loaded in a way not stated'})" for name, way in ways.items())
 
 
 def _held_without_gpu(gigabytes: float) -> list[Finding]:
-    too_large = [known for known in KNOWN if (known.least_gigabytes or 0) > gigabytes]
+    too_large = [known for known in KNOWN if (known.weights_gigabytes(4) or 0) > gigabytes]
     return [
-        Finding("checkpoints", f"there is no GPU, and their makers state GPU memory only; {LEAST}"),
-        Finding("too large", _weights(too_large) or f"none for {gigabytes:.0f} GB of memory"),
-        Finding("may fit", _weights(known for known in KNOWN if known not in too_large)),
+        Finding("checkpoints", f"there is no GPU, and their makers state GPU memory only; {ON_CPU}"),
+        Finding("too large", _weights(too_large, 4) or f"none for {gigabytes:.0f} GB of memory"),
+        Finding("may fit", _weights((known for known in KNOWN if known not in too_large), 4)),
     ]
 
 
-def _weights(some: Iterable[Known]) -> str:
-    return ", ".join(
-        f"{known.name} ({UNKNOWN if known.least_gigabytes is None else f'{known.least_gigabytes:g} GB'})"
-        for known in some
-    )
+def _weights(some: Iterable[Known], bytes_each: int) -> str:
+    """Checkpoints with the size of their weights."""
+    sizes = ((known.name, known.weights_gigabytes(bytes_each)) for known in some)
+    return ", ".join(f"{name} ({UNKNOWN if size is None else f'{size:g} GB'})" for name, size in sizes)
 
 
-LEAST = "in brackets, the least: the weights of the denoiser alone, in 16 bits"
+ON_GPU = "in brackets the weights of the denoiser alone in 16 bits, of which --offload sequential holds a few at a time"
+ON_CPU = "in brackets the weights of the denoiser alone in fp32, the usual here; with --dtype bf16 it is half of that"
 COLUMNS = "id", "from", "parameters", "size", "frames", "fps", "licence", "GPU memory"
 PLAIN: dict[str, Any] = {"soft_wrap": True, "highlight": False, "markup": False}  # what is to be copied, unbroken
