@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from jaxtyping import Float
@@ -49,7 +51,7 @@ class Wish:
     known: dict[int, Float[Tensor, "3 h w"]]
     changes: tuple[str, ...]
 
-    @property
+    @cached_property
     def video(self) -> str:
         """The checksum of the video that is worked over, if one is."""
         if not self.route.traits.video:
@@ -68,6 +70,8 @@ def routes_of(pipeline: Any, name: str) -> tuple[Route, ...]:
         if not needed or pipeline.config.get(needed)
     ]
     pipelines = [pipeline, *(_over(pipeline, kind) for kind in kinds if _takes_all(kind, pipeline))]
+    for one in pipelines:
+        one.set_progress_bar_config(disable=True)  # each has a bar of its own, and ours is shown
     return tuple(Route(one, traits) for one in pipelines for traits in _uses(read(one, name)))
 
 
@@ -110,6 +114,7 @@ def legalise(routes: tuple[Route, ...], request: Request) -> Wish:
     fps = legal_fps(request.fps, traits.fps)
     size = _size(traits, request, changes)
     num_frames = _length(traits, request, fps, changes)
+    changes += [*_unread(route, request), *_untold(traits, fps), *_cut(request, size)]
     frames = {number: picture for number, picture in request.frames.items() if not traits.video or number < num_frames}
     known = known_pictures(Request("", frames), num_frames, size)
     return Wish(request, route, size, num_frames, fps, steps, guidance, known, tuple(changes))
@@ -201,6 +206,37 @@ def _length(traits: Traits, request: Request, fps: float, changes: list[str]) ->
     return legal
 
 
+def _unread(route: Route, request: Request) -> Iterator[str]:
+    """Of words that are too many for the pipeline, which cuts them off in silence."""
+    tokenizer = getattr(route.pipeline, "tokenizer", None)
+    if tokenizer is None:
+        return
+    for what, text in (("prompt", request.prompt), ("negative prompt", request.negative)):
+        num = len(tokenizer(text).input_ids) if text else 0
+        if num > (most := route.traits.most_words):
+            yield f"the end of the {what} is not read: it has {num} tokens (parts of words), and the model reads {most}"
+
+
+def _untold(traits: Traits, fps: float) -> Iterator[str]:
+    if traits.rate and _told_rate(fps) != fps:
+        yield f"the model is told {_told_rate(fps)} frames a second, as it knows whole numbers; the file has {fps:g}"
+
+
+def _told_rate(fps: float) -> int:
+    return max(round(fps), 1)
+
+
+def _cut(request: Request, size: tuple[int, int]) -> Iterator[str]:
+    """Of given pictures in another shape than the video's, which lose what does not fit."""
+    width, height = size
+    for number, picture in request.frames.items():
+        high, wide = picture.shape[-2:]
+        scale = max(width / wide, height / high)
+        if wide * scale > width + 1 or high * scale > height + 1:
+            sides = "left and right" if wide * scale > width + 1 else "top and bottom"
+            yield f"the picture for frame {number} ({wide}x{high}) is cut at {sides} to the shape of {width}x{height}"
+
+
 def _rule(traits: Traits) -> str:
     if traits.lengths:
         return f"the model makes {' or '.join(map(str, traits.lengths))} frames"
@@ -221,7 +257,7 @@ def arguments_of(wish: Wish, steps: int) -> dict[str, Any]:
         "use_resolution_binning": False,  # it would sample at another size than is said
         traits.length: wish.num_frames,
         traits.guidance: wish.guidance,
-        traits.rate: round(wish.fps),
+        traits.rate: _told_rate(wish.fps),
     }
     if traits.words:
         given["prompt"] = wish.request.prompt

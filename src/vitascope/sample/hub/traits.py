@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,13 +39,15 @@ class Traits:
     first: int  # frames that come before them: 1 where time is causal, more where no fewer can be made
     most_frames: int | None
     lengths: tuple[int, ...]  # the only ones, where there are such
+    most_words: int  # parts of words (tokens) that are read of a prompt
 
     def legal_length(self, wished: float) -> int:
         """The nearest length that the pipeline can make."""
         if self.lengths:
             return min(self.lengths, key=lambda some: abs(some - wished))
         most = self.most_frames or math.inf
-        cubes = max(round((min(wished, most) - self.first) / self.cube), 0 if self.first else 1)
+        between = (min(wished, most) - self.first) / self.cube
+        cubes = max(math.floor(between + 0.5), 0 if self.first else 1)  # of two as near the longer
         nearest = self.first + cubes * self.cube
         return nearest if nearest <= most else nearest - self.cube
 
@@ -72,15 +75,17 @@ def read(pipeline: Any, name: str = "") -> Traits:
         (first, *rows_columns), steps = tiles
         cube, rows, columns = map(math.lcm, steps, (cube, side, side))
         least, grain = (rows_columns[1], rows_columns[0]), (columns, rows)
-    # A denoiser that sees encoded pictures has room for one of them, or for exactly two (Wan's FLF2V).
+    # A denoiser that sees encoded pictures has room for one of them, or for exactly two (Wan's FLF2V). One that is told
+    # a time for each frame (Wan 2.2 TI2V) is given the first alone, though its pipeline's call has both.
     two = getattr(denoiser.config, "pos_embed_seq_len", None) is not None
+    per_frame = bool(pipeline.config.get("expand_timesteps"))
     needs_encoded = getattr(pipeline, "image_encoder", None) is not None
     return Traits(
         accepts=accepts,
         words="prompt" in accepts,
         negative=_named(accepts, ("negative_prompt",)) if (accepts.get("true_cfg_scale") or 2.0) > 1 else "",
         image=_named(accepts, ("image",)),
-        last_image=_named(accepts, ("last_image",)) if two or not needs_encoded else "",
+        last_image=_named(accepts, ("last_image",)) if two or not (needs_encoded or per_frame) else "",
         needs_last=two,
         video=_named(accepts, ("video",)),
         length=length,
@@ -98,6 +103,10 @@ def read(pipeline: Any, name: str = "") -> Traits:
         first=first,
         most_frames=adapter.config.motion_max_seq_length if adapter is not None else None,
         lengths=(1, only) if only else (),
+        most_words=stated.most_words
+        or accepts.get("max_sequence_length")
+        or getattr(getattr(pipeline, "tokenizer", None), "model_max_length", None)
+        or sys.maxsize,
     )
 
 

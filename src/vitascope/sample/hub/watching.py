@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -72,18 +72,33 @@ def watched(parts: Mapping[str, Any], watch: Watch) -> Iterator[Watch]:
     """While it lasts, `watch` is told whether what each part of a pipeline gives is finite."""
 
     def told(name: str) -> Any:
-        def hook(_module: nn.Module, _given: Any, output: Any) -> None:
+        def hook(_module: Any, _given: Any, output: Any) -> None:
             watch.finite[name] = all_finite(output) & watch.finite.get(name, True)
 
         return hook
 
     modules = {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
     hooks = [module.register_forward_hook(told(name)) for name, module in modules.items()]
+    encoders: dict[str, Any] = {name: module for name, module in modules.items() if hasattr(module, "encode")}
+    for name, module in encoders.items():  # which is called by that name, and so by no hook
+        module.encode = _telling(module.encode, told(name))
     try:
         yield watch
     finally:
         for hook in hooks:
             hook.remove()
+        for module in encoders.values():
+            del module.encode  # the instance's; its class has the original
+
+
+def _telling(encode: Callable[..., Any], hook: Callable[..., None]) -> Callable[..., Any]:
+    @functools.wraps(encode)
+    def told(*args: Any, **options: Any) -> Any:
+        output = encode(*args, **options)
+        hook(None, None, output)
+        return output
+
+    return told
 
 
 def all_finite(output: Any) -> Tensor:
@@ -99,6 +114,8 @@ def _tensors(output: Any) -> Iterator[Tensor]:
     elif isinstance(output, (Mapping, tuple, list)):
         for inner in output.values() if isinstance(output, Mapping) else output:
             yield from _tensors(inner)
+    elif isinstance(spread := getattr(output, "mean", None), Tensor):  # a distribution of latents
+        yield spread
 
 
 def is_flat(values: Tensor) -> bool:
