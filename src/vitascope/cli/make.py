@@ -41,7 +41,7 @@ def generate(
         Path | None, typer.Option(help="mp4, gif, webp or png; with --prompts a folder. out.mp4, or out, if absent.")
     ] = None,
     image: Annotated[Path | None, typer.Option(help="First frame.")] = None,
-    video: Annotated[Path | None, typer.Option(help="A video to go on from.")] = None,
+    video: Annotated[Path | None, typer.Option(help="A video to go on from; for hub models, to work over.")] = None,
     frames: Annotated[
         int | None, typer.Option(help="How many of the last frames of --video to go on from; 4 if absent.")
     ] = None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -66,9 +68,13 @@ def check_destinations(paths: Iterable[Path], *, force: bool, preview: bool = Fa
         kept = latents_beside(path)
         if kept.exists() and not force:
             raise UserError(
-                f"'{kept}' holds finished work of an interrupted run: finish it (vitascope decode {kept} --out {path}),"
+                f"'{kept}' holds finished work of an interrupted run: finish it ({_decoding(kept, path)}),"
                 " or pass --force to replace it"
             )
+
+
+def _decoding(latents: Path, path: Path) -> str:
+    return f"vitascope decode {shlex.quote(str(latents))} --out {shlex.quote(str(path))}"
 
 
 def known_frames(
@@ -78,10 +84,9 @@ def known_frames(
     known: dict[int, Tensor] = {}
     if video is not None:
         fps, size = model.rate_and_size(request)
-        whole = num is None and model.reworks_videos
         frames = (
-            all_frames(video, request, fps, size)
-            if whole
+            first_frames(video, request, fps, size, model.reworked_frames, say)
+            if num is None and model.reworked_frames
             else last_frames(video, 4 if num is None else num, fps, size, say)
         )
         known |= dict(enumerate(frames))
@@ -110,17 +115,24 @@ def last_frames(path: Path, num: int, fps: float, size: tuple[int, int], say: Sa
     return clip.pixels[[clip.num_frames - 1 - k for k in reversed(behind)]]
 
 
-def all_frames(path: Path, request: Request, fps: float, size: tuple[int, int]) -> Float[Tensor, "n 3 h w"]:
-    """A video from its beginning, as long as is asked for or as it is, as if it had been taken at `fps`."""
-    clip = media.read_video(path, size=size)
+def first_frames(
+    path: Path, request: Request, fps: float, size: tuple[int, int], own: int, say: Say
+) -> Float[Tensor, "n 3 h w"]:
+    """A video from its beginning, as long as is asked for or else `own` frames at most, as if taken at `fps`."""
+    asked = request.num_frames is not None or request.seconds is not None
+    wished = wished_length(request, fps, own)[0]
+    rate = media.read_video(path, num_frames=1, size=size).fps
+    longest = math.ceil((wished + 1) * rate / fps)  # one more, to tell whether there is more
+    clip = media.read_video(path, num_frames=longest, size=size)  # and not the hours that may follow
     there = max(int(clip.seconds * fps + 1e-6), 1)
-    wished = wished_length(request, fps, there)[0]
-    if wished > there + 0.5:
+    if asked and wished > there + 0.5:
         raise UserError(
             f"'{path}' has {there} frames at {fps:g} fps and {wished:g} were asked for; ask for at most {there}"
         )
-    numbers = [min(int(k * clip.fps / fps + 1e-6), clip.num_frames - 1) for k in range(max(round(wished), 1))]
-    return clip.pixels[numbers]
+    if not asked and there > wished:
+        say(f"note: of '{path}' the first {own} frames are taken, as the model was made for; --num-frames takes more")
+    taken = max(round(min(wished, there)), 1)
+    return clip.pixels[[min(int(k * clip.fps / fps + 1e-6), clip.num_frames - 1) for k in range(taken)]]
 
 
 def differences(model: Model, settings: Mapping[str, Any], request: Request, path: Path) -> list[str]:
@@ -167,7 +179,7 @@ def make(model: Model, request: Request, path: Path, *, say: Say, force: bool, p
         media.write(clip, path, force=force)
     except BaseException:
         if latents.exists():
-            say(f"the sampled video is not lost: vitascope decode {latents} --out {path}{model.options}")
+            say(f"the sampled video is not lost: {_decoding(latents, path)}{model.options}")
         raise
     latents.unlink(missing_ok=True)
     how = clip.settings.get("hub", {}).get("decoded", "")

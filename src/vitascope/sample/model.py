@@ -28,7 +28,7 @@ class Model(ABC):
     """What makes clips of requests: a model of ours, or a checkpoint of others."""
 
     has_previews = True  # `preview` can show a video while it is sampled
-    reworks_videos = False  # a given video is worked over as a whole, where ours go on from its end
+    reworked_frames = 0  # of a given video that is worked over, if no length is asked for; ours go on from its end
     options = ""  # what to type to have it again, as `load` was asked; nothing for the bundled one
 
     @property
@@ -171,9 +171,10 @@ def check_maker(path: Path, settings: Mapping[str, Any], model: Model) -> None:
 
 def options_of(origin: Mapping[str, Any]) -> str:
     """What to type to have the checkpoint that a clip's settings name, as it was loaded."""
+    checkpoint = shlex.quote(f"{HUB}{origin['checkpoint']}")
     revision = f" --revision {origin['revision']}" if origin["revision"] else ""
     loras = "".join(f" --lora FILE:{scale:g} (checksum {sha256[:12]})" for sha256, scale in origin["loras"])
-    return f"--model {HUB}{origin['checkpoint']}{revision} --dtype {origin['dtype']}{loras}"
+    return f"--model {checkpoint}{revision} --dtype {origin['dtype']}{loras}"
 
 
 def load(

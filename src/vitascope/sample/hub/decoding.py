@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from vitascope.errors import is_out_of_memory
+from vitascope.types import UserError
 
-Keep = Callable[[Tensor], None]
+Keep = Callable[[Tensor | None], None]
+"""What to do with latents that are about to be decoded; None: forget them."""
 Way = tuple[str, Callable[..., Tensor]]
 
 
@@ -28,9 +30,11 @@ class Decoding:
 
         self.num_calls += 1
         if self.kept is not None:
+            if self.num_calls > 1:
+                raise UserError("this pipeline decodes a video in pieces, which kept latents cannot take the place of")
             z = self.kept.to(z.device, z.dtype)
         if self.keep is not None:
-            self.keep(z)
+            self.keep(z if self.num_calls == 1 else None)  # what is decoded in pieces could not be finished from them
         in_tuple = options.pop("return_dict", True) is False
         video = self._decoded(z, *args, **options)
         return (video,) if in_tuple else DecoderOutput(sample=video)
@@ -88,6 +92,7 @@ class Decoding:
         before = next(self.vae.parameters())
         device, dtype = before.device, before.dtype
         offloaded = hasattr(self.vae, "_hf_hook")
+        by_layer = offloaded and not hasattr(self.vae._hf_hook, "prev_module_hook")  # whole parts have a hook that has
         if offloaded:
             from accelerate.hooks import remove_hook_from_module  # late: an extra
 
@@ -98,6 +103,10 @@ class Decoding:
             return self._sparing(z.to("cpu", torch.float32), *args, **options).to(z.device)
         finally:
             self.vae.to("cpu" if offloaded else device, dtype)
+            if by_layer:  # whole parts are hooked again by the pipeline, after each video
+                from accelerate import cpu_offload
+
+                cpu_offload(self.vae, z.device, offload_buffers=bool(self.vae._parameters))
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ class HubModel(Model):
 
     def __init__(self, routes: tuple[Route, ...], identity: str, origin: Mapping[str, Any]) -> None:
         self.routes, self._identity, self.origin = routes, identity, dict(origin)
-        self.reworks_videos = any(route.traits.video for route in routes)
+        self.reworked_frames = max((route.traits.num_frames for route in routes if route.traits.video), default=0)
 
     @property
     def identity(self) -> str:
@@ -53,16 +53,8 @@ class HubModel(Model):
         settings = settings_of(wish, self.identity, self.origin)
         keep = partial(_keep, keep_latents, settings) if keep_latents is not None else None
         watch = Watch(wish.steps, progress)
-        try:
-            with watched(wish.route.pipeline.components, watch):
-                return self._run(wish, settings, wish.steps, watch, keep=keep)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise UserError(
-                f"the memory ran out after step {watch.done} of {watch.steps}; try --offload model (or sequential), "
-                "--dtype bf16, a smaller --size or fewer frames"
-            ) from error
+        with watched(wish.route.pipeline.components, watch), _saying_what_memory_lacks(watch):
+            return self._run(wish, settings, wish.steps, watch, keep=keep)
 
     def _run(self, wish: Wish, settings: dict[str, Any], steps: int, watch: Watch, **latents: Any) -> Clip:
         """The clip of a pipeline's call; `latents`: what to do with those that it decodes."""
@@ -101,7 +93,9 @@ class HubModel(Model):
             black = torch.zeros(3, request.size[1], request.size[0])  # type: ignore[index]
             request = replace(request, frames=dict.fromkeys(range(request.num_frames or 1), black))
         wish = legalise(self.routes, request)
-        return self._run(wish, settings, STEPS_TO_DECODE, Watch(STEPS_TO_DECODE, None), kept=kept)
+        watch = Watch(STEPS_TO_DECODE, None)
+        with _saying_what_memory_lacks(watch):
+            return self._run(wish, settings, STEPS_TO_DECODE, watch, kept=kept)
 
     def changes(self, request: Request) -> tuple[str, ...]:
         return legalise(self.routes, request).changes
@@ -140,8 +134,24 @@ class HubModel(Model):
         return replace(clip, pixels=(made / 2 + 0.5).clamp(0, 1)[: clip.num_frames].float().cpu())
 
 
-def _keep(path: Path, settings: Mapping[str, Any], latents: Tensor) -> None:
-    write_latents(path, latents, settings)
+@contextmanager
+def _saying_what_memory_lacks(watch: Watch) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"the memory ran out after step {watch.done} of {watch.steps}; try --offload model (or sequential), "
+            "--dtype bf16, a smaller --size or fewer frames"
+        ) from error
+
+
+def _keep(path: Path, settings: Mapping[str, Any], latents: Tensor | None) -> None:
+    if latents is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_latents(path, latents, settings)
 
 
 def load_checkpoint(
@@ -190,5 +200,4 @@ def _loaded(found: Checkpoint, dtype: torch.dtype) -> Any:
         raise UserError(f"'{found.name}' cannot be loaded: {first_line(error)}") from error
     if getattr(pipeline, "vae", None) is None:
         raise UserError(f"'{found.name}' has no autoencoder named 'vae' in its '{INDEX}': it is no pipeline of videos")
-    pipeline.set_progress_bar_config(disable=True)
     return pipeline
