@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,12 @@ def test_a_video_is_worked_over(shell: Shell, folder_of: Folder) -> None:
     rng = torch.Generator().manual_seed(0)
     media.write(Clip(torch.rand(20, 3, 32, 48, generator=rng), fps=8.0), "in.mp4")
     model = ("--model", f"hub:{folder_of('cogvideox_v2v')}")
-    code, said = shell("generate", "a star", *model, "--video", "in.mp4", "--steps", "2", "--out", "out.mp4")
+    typed = ("generate", "a star", *model, "--video", "in.mp4", "--steps", "2")
+    code, said = shell(*typed, "--num-frames", "20", "--out", "out.mp4")
     assert code == 0, said
     assert "20 frames became 17 frames" in said
+    code, said = shell(*typed, "--out", "own.mp4")
+    assert "of 'in.mp4' the first 9 frames are taken" in said and "own.mp4: 9 frames" in said
     code, said = shell("generate", *model, "--like", "out.mp4", "--out", "again.mp4")
     assert code == 2 and "give it with --video" in said
     code, said = shell("generate", "a star", *model, "--video", "in.mp4", "--num-frames", "33", "--out", "long.mp4")
@@ -90,7 +94,7 @@ def test_an_exported_model_is_the_same_model_with_a_card(shell: Shell, tmp_path:
     assert torch.equal(one.pixels, other.pixels)
     assert one.settings == other.settings
     card = (tmp_path / "given" / "README.md").read_text()
-    assert card.startswith("---\nlicense: mit\n")
+    assert card.startswith('---\nlicense: "mit"\n')
     for heading in ("## Training data", "## Scores", "## Licence"):
         assert heading in card
     code, said = shell("export", run, "--out", "given")
@@ -99,6 +103,29 @@ def test_an_exported_model_is_the_same_model_with_a_card(shell: Shell, tmp_path:
     code, said = shell("export", run, "--out", "other")
     assert code == 2 and "is damaged" in said
     assert not (tmp_path / "other").exists()
+
+
+def test_scores_of_every_kind_stand_on_the_card_and_those_of_another_model_do_not(shell: Shell, tmp_path: Path) -> None:
+    folder = save_tiny(tmp_path / "tiny")
+    code, said = shell("evaluate", "toyland", "--model", folder, "--num", "2", "--steps", "1", "--out", "toyland.json")
+    assert code == 0, said
+    suite = {"suite": "vbench", "model": "tiny", "dimensions": {"motion_smoothness": {"value": 0.75, "n": 4}}}
+    Path("vbench.json").write_text(json.dumps(suite))
+    shell.done("export", folder, "--out", "my model", "--scores", "toyland.json", "--scores", "vbench.json")
+    card = Path("my model/README.md").read_text()
+    assert "| all | 0 |" in card
+    assert "| motion_smoothness | 0.75 |  | 4 |" in card
+    assert card.count("does not name the model") == 1
+    assert "--model FOLDER" in card and str(tmp_path) not in card
+    report = json.loads(Path("toyland.json").read_text())
+    report["protocol"]["model"] = "0" * 64
+    Path("other.json").write_text(json.dumps(report))
+    for name, why in (("other.json", "was measured of another model"), ("absent.json", "absent.json")):
+        assert why in shell.refused("export", folder, "--out", "other", "--scores", name)
+        assert not Path("other").exists()
+    said = shell.done("export", folder, "--out", "my model", "--licence", "Mine: all # of it", "--force")
+    assert Path("my model/README.md").read_text().startswith('---\nlicense: "mine: all # of it"\n')
+    assert "--model 'my model'" in said
 
 
 def test_models_lists_what_there_is(shell: Shell, folder_of: Folder) -> None:

@@ -103,6 +103,14 @@ def test_what_an_interrupted_or_damaged_download_leaves_is_named(shell: Shell, c
     assert not Path("out.mp4").exists()
 
 
+def test_what_is_printed_to_be_typed_can_be_typed(shell: Shell, copy: Path) -> None:
+    shell.done(*typed(copy, out="my fox.mp4"))
+    said = shell.refused("generate", "--like", "my fox.mp4", "--out", "again.mp4")
+    words = shlex.split(said.partition(": add ")[2])
+    shell.done("generate", "--like", "my fox.mp4", "--out", "again.mp4", *words)
+    assert "must be followed by a folder or the id" in shell.refused("generate", "a fox", "--model", "hub:")
+
+
 def test_without_a_network_both_ways_to_get_the_files_are_told(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
