@@ -155,7 +155,7 @@ def held(gigabytes: float | None = None) -> list[Finding]:
     too_large = [known.name for known in stated if known.name not in fit and known.name not in perhaps]
     return [
         Finding("checkpoints that fit", _by_ways(fit) or "none of those whose makers say what they need"),
-        Finding("perhaps, by ways this program has not", _by_ways(perhaps) or "none"),
+        Finding("perhaps", f"by ways that this program has not: {_by_ways(perhaps) or 'none'}"),
         Finding("too large", ", ".join(too_large) or "none"),
         Finding("memory not stated", f"{_weights((one for one in KNOWN if not one.memory), 2)}; {ON_GPU}"),
     ]
