@@ -12,7 +12,8 @@ from torch import nn
 from tiny import save_tiny_clip
 from vitascope import media
 from vitascope.evaluate.catalogue import Networks, metrics_named
-from vitascope.evaluate.metrics.alignment import frame_consistency
+from vitascope.evaluate.measured import Features
+from vitascope.evaluate.metrics.alignment import conventions, frame_consistency
 from vitascope.evaluate.metrics.inception_score import inception_scores, shuffled
 from vitascope.evaluate.metrics.metric import Bootstrap
 from vitascope.evaluate.networks.features import CPU
@@ -63,11 +64,23 @@ def test_captions_and_frames_give_cosines_and_what_is_missing_is_told(folder: Pa
     assert [(bad.name, bad.metric) for bad in report.unusable] == [("2", "clipsim"), ("2", "clipscore")]
     assert clipsim.beside["captions cut"] == pytest.approx(1 / 3)
     assert clipscore.beside["captions cut"] == 1  # its prefix alone fills these twelve tokens
-    assert clipsim.beside["times 2.5"] == pytest.approx(2.5 * max(clipsim.value, 0))
+    assert clipsim.beside["times 2.5"] >= 2.5 * max(clipsim.value, 0)
     assert clipsim.beside["times 100"] == pytest.approx(100 * max(clipsim.value, 0))
     assert steady.videos["still"] == pytest.approx(1, abs=1e-6)
     assert steady.videos["0"] < 0.9999
     assert clipsim.protocol["prepare"]["antialias"] and len(clipsim.protocol["sha256"]) == 64
+
+
+def test_hessels_score_clamps_each_frame_and_torchmetrics_the_mean(folder: Path):
+    clip = ClipNetwork(folder, CPU)
+    text = clip.text("red")
+    rows = torch.stack([text, -text, -text, text])
+    made = Features(("a", "b"), ("red", "red"), "", rows, torch.tensor([0, 0, 0, 1]))
+    beside = conventions(clip, "", made)  # frames of 1, -1, -1, and of 1
+    assert beside["times 2.5"] == pytest.approx(2.5 * (1 / 3 + 1) / 2)
+    assert beside["times 100"] == pytest.approx(100 * (-1 / 3 + 1) / 2)
+    against = Features(("a",), ("red",), "", rows[1:3], torch.tensor([0, 0]))
+    assert conventions(clip, "", against)["times 2.5"] == conventions(clip, "", against)["times 100"] == 0
 
 
 def test_consistency_never_looks_across_two_clips():

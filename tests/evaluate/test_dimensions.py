@@ -262,6 +262,17 @@ def test_a_part_of_a_suite_is_marked_and_the_whole_is_not():
     assert incomplete("scene", VBENCH, prompts[:5], found) == ("5 prompts of 86",)
 
 
+def test_of_a_prompt_that_serves_flickering_too_each_dimension_asks_its_own_number_of_videos():
+    found = {Path(CAT.file(index)): CAT for index in range(5)}
+    assert incomplete("dynamic_degree", VBENCH, [CAT], found) == ("1 prompts of 72",)
+    assert incomplete("temporal_flickering", VBENCH, [CAT], found) == ("1 prompts of 75", "5 videos of 25")
+    for number in range(2):
+        del found[Path(CAT.file(number))]
+    assert incomplete("dynamic_degree", VBENCH, [CAT], found) == ("1 prompts of 72", "3 videos of 5")
+    whole = {Path(CAT.file(index)): CAT for index in range(25)}
+    assert incomplete("dynamic_degree", VBENCH, [CAT, CAT], whole) == ("2 prompts of 72",)
+
+
 def test_a_folder_is_measured_with_what_there_is(tmp_path: Path):
     still = Clip(moving().pixels[:1].repeat(9, 1, 1, 1))
     folder = videos(tmp_path / "made", [moving(), still])
@@ -274,7 +285,7 @@ def test_a_folder_is_measured_with_what_there_is(tmp_path: Path):
     assert report.dimensions["dynamic_degree"].value == 0.5 and report.dimensions["dynamic_degree"].n == 2
     assert report.dimensions["temporal_flickering"].n == 1  # the moving one is no test of flickering
     assert report.dimensions["subject_consistency"].departures == (
-        "1 prompts of 72", "3 videos of 25", "1 videos that could not be measured",
+        "1 prompts of 72", "3 videos of 5", "1 videos that could not be measured",
     )  # fmt: skip
     assert "DIS" in report.dimensions["motion_smoothness"].departures[0]
     assert (

@@ -14,7 +14,7 @@ from rich.console import Console
 from vitascope.errors import UserError
 from vitascope.evaluate.vbench.aggregate import VBENCH
 from vitascope.evaluate.vbench.leaderboard import Row, board, place_by, places, print_board, published, row_of
-from vitascope.evaluate.vbench.leaderboard_plot import picture
+from vitascope.evaluate.vbench.leaderboard_plot import labels, picture
 from vitascope.evaluate.vbench.report import read_report
 
 
@@ -62,6 +62,14 @@ def test_what_was_measured_otherwise_is_marked_and_takes_no_place(tmp_path: Path
     assert {name: place for name, place in places(rows).items() if name != "mine"} == places(board())
     shown = printed(rows)
     assert "99.0*" in shown and "not comparable" in shown and "another interpolator" in shown
+
+
+def test_a_row_of_rewritten_prompts_says_so_beside_its_name(tmp_path: Path):
+    content = report_of(gen3())
+    plain, mine = added(tmp_path, content), added(tmp_path, {**content, "protocol": {"rewritten": True}})
+    assert " mine ‡ " in printed(board([mine])) and "‡ videos of rewritten prompts" in printed(board([mine]))
+    assert "‡" not in printed(board([plain]))
+    assert any(label.startswith("mine ‡") for label in labels(board([mine])))
 
 
 def test_official_files_are_read_and_incomplete_ones_have_no_total(tmp_path: Path):

@@ -134,6 +134,10 @@ def test_a_metric_that_knows_what_people_prefer_has_correlation_one():
     assert one.videos is not None and one.videos.n == 36 and one.videos.value > 0.8
     opposite = {label: {name: -value for name, value in told.items()} for label, told in values.items()}
     assert by_video(votes, opposite, 0, 0).value == pytest.approx(-one.videos.value)
+    low = [measured(label, told) for label, told in opposite.items()]
+    low = [replace(report, measured=(replace(report.measured[0], lower_is_better=True),)) for report in low]
+    (right,) = summed_up(votes, low, times=50).correlations
+    assert right.lower_is_better and (right.models, right.videos) == (one.models, one.videos)
     unlike = summed_up(votes, [measured("a", values["a"]), measured("b", values["b"], frames=8)], times=10)
     assert not unlike.correlations and "frames 16 and 8" in unlike.left_out["sharpness"]
     two = summed_up(votes, [measured(label, values[label]) for label in "ab"], times=10)

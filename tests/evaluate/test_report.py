@@ -253,6 +253,18 @@ def test_the_page_tells_all_and_refuses_what_cannot_be_compared(tmp_path: Path):
         page_of([(paths[0], read_one(paths[0]))] * 2)
 
 
+def test_clips_of_one_name_and_other_captions_are_another_test(tmp_path: Path):
+    one, other = (read_one(measured(tmp_path, name)) for name in ("one", "two"))
+    assert compare(one, other)
+    mute = replace(other, clips={name: replace(clip, caption="") for name, clip in other.clips.items()})
+    elsewhere = replace(other, clips={f"x {name}": replace(clip, caption="a dog") for name, clip in one.clips.items()})
+    assert compare(one, mute) and compare(one, elsewhere)
+    asked = replace(other, clips={**other.clips, "clip 3": replace(other.clips["clip 3"], caption="a dog")})
+    with pytest.raises(UserError, match=r"captions of 1 of 9 clips of one name, such as clip 3: .*'a dog'"):
+        compare(one, asked)
+    assert "not comparable (1)</summary>captions of 1 of 9" in page_of([(tmp_path / "a", one), (tmp_path / "b", asked)])
+
+
 @pytest.mark.skipif(browser_here() is None, reason="no Chromium here")
 def test_the_page_plays_draws_and_asks_nobody(toy: Path, tmp_path: Path):
     paths = [toy, measured(tmp_path, "one"), measured(tmp_path, "two", 0.05)]

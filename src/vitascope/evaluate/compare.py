@@ -53,6 +53,11 @@ def compare(first: Report, second: Report, metrics: Sequence[str] = ()) -> list[
         raise UserError(
             f"these numbers cannot be compared, for they were not measured alike ({told}); measure one again"
         )
+    if asked := unlike_captions(first, second):
+        raise UserError(
+            f"these numbers cannot be compared, for other videos were asked for ({asked}); give both models one set of "
+            "prompts, or the videos of other prompts other names"
+        )
     return [difference(ones[name], others[name]) for name in shared]
 
 
@@ -65,6 +70,18 @@ def unlike(one: Measured, other: Measured) -> list[str]:
         for name in names
         if flat.get(name) != flat_other.get(name)
     ]
+
+
+def unlike_captions(first: Report, second: Report) -> str:
+    """What differs in the captions of clips of one name, in words; a clip that has none was not asked for otherwise."""
+    pairs = {
+        name: (clip.caption, second.clips[name].caption) for name, clip in first.clips.items() if name in second.clips
+    }
+    other = {name: pair for name, pair in pairs.items() if all(pair) and pair[0] != pair[1]}
+    if not other:
+        return ""
+    name, (one, another) = next(iter(other.items()))
+    return f"captions of {len(other)} of {len(pairs)} clips of one name, such as {name}: '{one}' and '{another}'"
 
 
 def _flat(protocol: Any, path: str = "") -> dict[str, Any]:

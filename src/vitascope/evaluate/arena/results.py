@@ -43,11 +43,15 @@ class Standing:
 
 @dataclass(frozen=True)
 class Correlation:
-    """A metric against people: over the models, and over the pairs of videos where the metric has a value of each."""
+    """A metric against people: over the models, and over the pairs of videos where the metric has a value of each.
+
+    Above 0 they agree, also where low values are the good ones.
+    """
 
     metric: str
     models: Estimate | None
     videos: Estimate | None
+    lower_is_better: bool
 
 
 @dataclass(frozen=True)
@@ -91,9 +95,20 @@ class Results:
         for line in lines:
             console.print(line, markup=False, highlight=False)
         if self.correlations:
-            table = Table("metric", "Spearman over models", "95 % interval", "n", "over videos", "95 % interval", "n")
+            heads = (
+                "metric",
+                "better",
+                "Spearman over models",
+                "95 % interval",
+                "n",
+                "over videos",
+                "95 % interval",
+                "n",
+            )
+            table = Table(*heads, caption="+: people prefer what the metric calls better, be that high or low")
             for metric in self.correlations:
-                table.add_row(metric.metric, *_cells(metric.models), *_cells(metric.videos))
+                better = "low" if metric.lower_is_better else "high"
+                table.add_row(metric.metric, better, *_cells(metric.models), *_cells(metric.videos))
             console.print(table)
         for name, reason in self.left_out.items():
             console.print(f"{name}: left out, not measured alike: {reason}", markup=False, highlight=False)
@@ -118,10 +133,11 @@ def summed_up(votes: Sequence[Vote], reports: Sequence[Report] = (), *, times: i
             left_out[metric] = ", ".join(dict.fromkeys(differences))
             continue
         known = [at for at, label in enumerate(labels) if label in measured]
-        models = by_model([measured[labels[at]].value for at in known], strength[known], drawn[:, known])
-        values = {label: one.videos for label, one in measured.items()}
+        sign = -1 if first.lower_is_better else 1
+        models = by_model([sign * measured[labels[at]].value for at in known], strength[known], drawn[:, known])
+        values = {label: {name: sign * value for name, value in one.videos.items()} for label, one in measured.items()}
         videos = by_video(votes, values, times, seed) if all(values.values()) else None
-        correlations.append(Correlation(metric, models, videos if videos and videos.n else None))
+        correlations.append(Correlation(metric, models, videos if videos and videos.n else None, first.lower_is_better))
     return Results(
         len(votes), sum(vote.score is None for vote in votes), tuple(sorted({vote.rater for vote in votes})),
         tuple(sorted(standings, key=lambda one: -one.strength.value)), left_rate(votes),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
@@ -21,9 +22,13 @@ def cosine_with_caption(clip: ClipNetwork, prefix: str = "") -> Score:
     """Mean over frames of the cosine of frame and caption. What is stored is the cosine: conventions follow from it."""
 
     def score(rows: Float[Tensor, "n d"], caption: str) -> float:
-        return (rows.double() @ clip.text(prefix + caption).double()).mean().item()
+        return cosines(clip, rows, prefix + caption).mean().item()
 
     return score
+
+
+def cosines(clip: ClipNetwork, rows: Float[Tensor, "n d"], text: str) -> Float[Tensor, "n"]:
+    return rows.double() @ clip.text(text).double()
 
 
 def frame_consistency(frames: int) -> Score:
@@ -39,7 +44,14 @@ def frame_consistency(frames: int) -> Score:
     return score
 
 
-def conventions(clip: ClipNetwork, prefix: str, made: Features, cosine: float) -> Mapping[str, Any]:
-    """The same number as others print it, and the share of captions that CLIP does not read to their end."""
+def conventions(clip: ClipNetwork, prefix: str, made: Features) -> Mapping[str, Any]:
+    """The number as others print it, and the share of captions that CLIP does not read to their end.
+
+    Hessel's clamps the cosine of each frame and caption at 0 before any mean, torchmetrics' clamps the mean of all.
+    """
+    pairs = zip(made.of_each(), made.captions, strict=True)
+    found = [cosines(clip, rows, prefix + caption) for rows, caption in pairs]
+    of_pairs = torch.stack([some.clamp(min=0).mean() for some in found]).mean()
+    of_all = torch.stack([some.mean() for some in found]).mean().clamp(min=0)
     cut = sum(clip.is_cut(prefix + caption) for caption in made.captions) / len(made.captions)
-    return {"times 2.5": 2.5 * max(cosine, 0.0), "times 100": 100 * max(cosine, 0.0), "captions cut": cut}
+    return {"times 2.5": 2.5 * of_pairs.item(), "times 100": 100 * of_all.item(), "captions cut": cut}

@@ -128,13 +128,12 @@ class VideoMetric:
     score: Score
     convention: str
     needs_caption: bool = False
-    beside: Callable[[Features, float], Mapping[str, Any]] = lambda *_: {}
+    beside: Callable[[Features], Mapping[str, Any]] = lambda _: {}
 
     def measure(self, made: Features, protocol: Protocol, bootstrap: Bootstrap) -> Measured:
         scores = [self.score(rows, caption) for rows, caption in zip(made.of_each(), made.captions, strict=True)]
         record = record_of(protocol, self.reader.identity, {"convention": self.convention})
-        mean = sum(scores) / len(scores)
-        return mean_of(self.name, made.names, scores, record, bootstrap, self.beside(made, mean))
+        return mean_of(self.name, made.names, scores, record, bootstrap, self.beside(made))
 
 
 @dataclass(frozen=True, eq=False)

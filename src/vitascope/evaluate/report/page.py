@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from vitascope.evaluate.compare import difference, unlike
+from vitascope.evaluate.compare import difference, unlike, unlike_captions
 from vitascope.evaluate.measured import Measured, Report
 from vitascope.evaluate.report.clips import film, picks
 from vitascope.evaluate.report.drawing import CEILINGS, FLOORS, radar, strip
@@ -187,15 +187,17 @@ def _numbers(names: Sequence[str], reports: Sequence[Report]) -> str:
             )
             cells += [f"<td class=number>{told}" for told in (f"{one.value:.4g}", low_high, str(one.n or ""))]
             cells += [f"<td>{drawing}", f"<td class=beside>{escape(beside)}{departs}"]
-            cells += [f"<td class=against>{_against(known[0][1], one) if place else ''}"] if several else []
+            captions = unlike_captions(reports[known[0][0]], reports[at])
+            against = _against(known[0][1], one, [captions] if captions else []) if place else ""
+            cells += [f"<td class=against>{against}"] if several else []
             rows.append(f"<tr>{''.join(cells)}")
         rows.append("</tbody>")
     return "".join(rows)
 
 
-def _against(first: Measured, other: Measured) -> str:
-    """What `evaluate compare` says of the two."""
-    if differences := unlike(first, other):
+def _against(first: Measured, other: Measured, more: Sequence[str]) -> str:
+    """What `evaluate compare` says of the two; `more`: what differs in their reports as a whole."""
+    if differences := [*unlike(first, other), *more]:
         told = f"<summary class=bad>not comparable ({len(differences)})</summary>"
         return f"<details>{told}{escape('; '.join(differences))}</details>"
     found = difference(first, other)

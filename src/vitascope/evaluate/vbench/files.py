@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,8 +109,11 @@ def find_videos(folder: Path, prompts: Sequence[Prompt]) -> tuple[dict[Path, Pro
 def incomplete(name: str, suite: Suite, prompts: Sequence[Prompt], found: Mapping[Path, Prompt]) -> tuple[str, ...]:
     """What of the official prompts and videos of a dimension is not there, in words: a part is another test."""
     official, given = PROMPTS[suite.name].get(name, 0), numbers_by_dimension(prompts).get(name, 0)
-    wanted = sum(prompt.samples for prompt in prompts if name in prompt.dimensions)
-    there = sum(name in prompt.dimensions for prompt in found.values())
+    most = LAYOUTS[suite.name].more.get(name, LAYOUTS[suite.name].samples)
+    # Records that share a sentence share its videos; those that only another dimension wants are not asked for.
+    wanted = most * len({prompt.file(0) for prompt in prompts if name in prompt.dimensions})
+    of_each = Counter(prompt.file(0) for prompt in found.values() if name in prompt.dimensions)
+    there = sum(min(count, most) for count in of_each.values())
     fewer_prompts = (f"{given} prompts of {official}",) if given != official else ()
     return (*fewer_prompts, *((f"{there} videos of {wanted}",) if there < wanted else ()))
 

@@ -43,6 +43,7 @@ class Row:
     intervals: Mapping[str, tuple[float, float]] | None = None
     departures: tuple[str, ...] = ()
     doubtful: frozenset[str] = frozenset()
+    is_rewritten: bool = False
 
     @property
     def own(self) -> bool:
@@ -110,8 +111,9 @@ def row_of(report: SuiteReport) -> Row:
             for name, one in measured.items()
             if one.interval is not None
         },
-        departures=(*report.departures, *((REWRITTEN,) if report.is_rewritten else ())),
+        departures=tuple(report.departures),
         doubtful=frozenset(name for name, one in measured.items() if one.departures),
+        is_rewritten=report.is_rewritten,
     )
 
 
@@ -168,10 +170,15 @@ def table_of(rows: Sequence[Row], names: Sequence[str], title: str) -> Table:
     for name in names:
         table.add_column(SHORT[name], justify="right", no_wrap=True)
     for row in rows:
-        place, mark = order[row.model], " †" if misprints(row) else ""
+        place = order[row.model]
         style = "bold" if row.own else None
-        table.add_row(str(place or ""), row.model + mark, *[cell(row, name) for name in names], style=style)
+        table.add_row(str(place or ""), row.model + marks(row), *[cell(row, name) for name in names], style=style)
     return table
+
+
+def marks(row: Row) -> str:
+    """Behind the name of a model."""
+    return (" †" if misprints(row) else "") + (" ‡" if row.is_rewritten else "")
 
 
 def _with_added(rows: Sequence[Row]) -> str:
@@ -206,6 +213,8 @@ def print_places(row: Row, console: Console) -> None:
     console.print(table)
     for departure in row.departures:
         console.print(Text(f"* {departure}"))
+    if row.is_rewritten:
+        console.print(Text(f"‡ {REWRITTEN}"))
 
 
 SHORT = {

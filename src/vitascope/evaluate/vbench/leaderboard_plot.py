@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 from vitascope.errors import UserError, install
 from vitascope.evaluate.vbench.aggregate import VBENCH
-from vitascope.evaluate.vbench.leaderboard import Row, doubtful_aggregate, misprints, places, published
+from vitascope.evaluate.vbench.leaderboard import (
+    REWRITTEN,
+    Row,
+    doubtful_aggregate,
+    marks,
+    misprints,
+    places,
+    published,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +46,7 @@ def draw(rows: Sequence[Row], kind: str = "png") -> bytes:
     notes += ["*, hatched: not measured the official way, or built on such a value; not comparable"] * any(
         row.doubtful for row in rows
     )
+    notes += [f"‡: {REWRITTEN}"] * any(row.is_rewritten for row in rows)
     notes += ["empty: not measured"] * any(len(row.dimensions) < len(VBENCH.dimensions) for row in rows)
     figure.supxlabel("   ".join(notes), fontsize=9, color=INK)
     file = io.BytesIO()
@@ -47,10 +56,7 @@ def draw(rows: Sequence[Row], kind: str = "png") -> bytes:
 
 def labels(rows: Sequence[Row]) -> list[str]:
     order = places(rows)
-    return [
-        f"{row.model}{' †' if misprints(row) else ''}{'' if order[row.model] is None else f'  {order[row.model]:>2}'}"
-        for row in rows
-    ]
+    return [f"{row.model}{marks(row)}{'' if order[row.model] is None else f'  {order[row.model]:>2}'}" for row in rows]
 
 
 def draw_totals(axes: Axes, rows: Sequence[Row]) -> None:
