@@ -7,9 +7,10 @@ import os
 import random
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -132,6 +133,39 @@ def test_a_folder_of_another_config_ends_as_a_fresh_one(good: bytes, tmp_path: P
     run(raw, tmp_path / "used")
     run(raw, tmp_path / "fresh")
     assert final_bytes(tmp_path / "used") == final_bytes(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize(
+    ("ending", "damage"), [(".json", b"{}"), (".json", b"{"), (".frames", None), (".frames", b"cut"), (".npy", b"PK")]
+)
+def test_what_was_measured_and_is_damaged_or_gone_is_measured_again(
+    good: bytes, tmp_path: Path, ending: str, damage: bytes | None
+) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    (raw / "good.mp4").write_bytes(good)
+    run(raw, out)
+    before = final_bytes(out)
+    (kept,) = (out / "work" / "measured").glob(f"*{ending}")
+    kept.unlink() if damage is None else kept.write_bytes(damage)
+    run(raw, out)
+    assert final_bytes(out) == before
+
+
+def test_a_file_that_goes_while_it_is_needed_is_named_and_no_matter_of_space(good: bytes, tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    (raw / "good.mp4").write_bytes(good)
+
+    def loses_rows(work: executors.Work, tasks: Sequence[Any], limits: executors.Limits) -> Iterator[Any]:
+        yield from executors.in_process(work, tasks, limits)
+        for path in (out / "work" / "measured").glob("*.frames"):
+            path.unlink()
+
+    with pytest.raises(UserError, match=r"\.frames' could not be read .*run the same command again") as told:
+        curate(find([raw], out), out, Curate(), loses_rows)
+    assert "space" not in str(told.value)
+    assert run(raw, out)["files"]["read"] == 1
 
 
 @pytest.fixture
