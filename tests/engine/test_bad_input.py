@@ -168,6 +168,22 @@ def test_a_file_that_goes_while_it_is_needed_is_named_and_no_matter_of_space(goo
     assert run(raw, out)["files"]["read"] == 1
 
 
+def test_a_file_that_is_replaced_after_it_was_measured_is_not_cut(good: bytes, tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    (raw / "good.mp4").write_bytes(good)
+    other = write(tmp_path / "other.mp4", waves(30, seed=9)).read_bytes()
+
+    def replaces(work: executors.Work, tasks: Sequence[Any], limits: executors.Limits) -> Iterator[Any]:
+        yield from executors.in_process(work, tasks, limits)
+        (raw / "good.mp4").write_bytes(other)
+
+    funnel = curate(find([raw], out), out, Curate(), replaces)
+    assert {*funnel["pieces"]} == {"cutting: is another file than when it was measured"}
+    assert not [*(out / "work" / "clips").glob("*.mp4")]
+    assert run(raw, out)["pieces"]["kept"]["frames"] == 30
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 48 kB."""

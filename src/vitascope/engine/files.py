@@ -42,9 +42,10 @@ class MeasureTask:
 
 @dataclass(frozen=True)
 class CutTask:
-    """Clips to cut out of one file: key, first frame, frame after the last, borders."""
+    """Clips to cut out of one file: key, first frame, frame after the last, borders. `content`: what was measured."""
 
     path: Path
+    content: str
     work: Path
     settings: Cutting
     fps: float
@@ -130,6 +131,8 @@ def cut_file(task: CutTask) -> dict[str, Any]:
 
 
 def _cut(task: CutTask, wanted: list[tuple[str, int, int, tuple[int, int, int, int]]]) -> None:
+    if content_key(task.path) != task.content:
+        raise NotAVideo("is another file than when it was measured")
     container, video = open_video(task.path)
     waiting = sorted(wanted, key=lambda clip: clip[1])
     writer: _Writer | None = None

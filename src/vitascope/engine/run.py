@@ -205,7 +205,7 @@ def _cut(
     for piece in kept:
         wanted.setdefault(piece.file, []).append((clip_key(piece, settings), piece.start, piece.stop, piece.crop))
     tasks = [
-        CutTask(files[key].path, work, settings.cutting, files[key].facts["fps"], tuple(clips))
+        CutTask(files[key].path, key, work, settings.cutting, files[key].facts["fps"], tuple(clips))
         for key, clips in wanted.items()
     ]
     failed = {}
