@@ -75,7 +75,8 @@ def _tell(funnel: dict) -> None:
         named, unusable = one["files"], sum(one["rows left out"].values())
         say(
             f"{one['set']}: {one['rows']} rows, {unusable} unusable; files named: {named['on disk']} there, "
-            f"{named['missing']} missing (missing.txt); {named['not named']} others beside them; "
+            f"{named['missing']} missing (missing.txt); {named['not named']} others beside them, "
+            f"{named['same named']} of a name that another has; "
             f"{one['clips']['of files on disk']} clips in those that are there"
         )
     table = Table("", "pieces", "frames", "seconds", box=None)

@@ -85,7 +85,7 @@ def read_set(name: str, folder: Path, wanted: Annotations) -> tuple[list[Source]
                 told.found, told.clips = told.found - 1, told.clips - len(source.clips)
             else:
                 given[source.path] = source
-    told.not_named = len(files.videos) - len(given)
+    told.not_named, told.same_named = len(files.videos) - len(given), files.same_named
     if not told.rows:
         raise UserError(f"the tables of {name} in '{folder}' hold no row; copy them again")
     return list(given.values()), told
