@@ -8,13 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vitascope.data.folder import as_text, named_in
+from vitascope.data.folder import VIDEOS, as_text, named_in
 from vitascope.errors import UserError
 
-ENDINGS = (
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".flv", ".ogv", ".asf", ".wmv",
-    ".ivf", ".nut", ".y4m", ".3gp", ".gif",
-)  # fmt: skip
 TABLES = (".csv", ".parquet", ".jsonl")
 BESIDE = (".txt", ".json", *TABLES)
 """What lies beside videos and is not taken for one."""
@@ -78,7 +74,7 @@ def _printable(name: str) -> str:
         return as_text(name)
 
 
-ENDINGS_TOLD = f"videos are files that end in {', '.join(ENDINGS)}"
+ENDINGS_TOLD = f"videos are files that end in {', '.join(VIDEOS)}"
 NO_VIDEO = "no video by its ending"
 
 
@@ -91,7 +87,7 @@ def _folder(folder: Path, out: Path | None) -> Iterator[Source]:
         folders[:] = sorted({*folders} - links - own)
         for name in sorted([*names, *links - own]):
             path = Path(here) / name
-            is_video = path.suffix.lower() in ENDINGS
+            is_video = path.suffix.lower() in VIDEOS
             if name in links:
                 missing = "a link to a folder"
             elif is_video:
