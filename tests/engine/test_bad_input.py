@@ -7,6 +7,7 @@ import os
 import random
 import struct
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 
 from engine.footage import waves, write
 from engine.fuzz import final_bytes, fuzz
+from vitascope import cli
 from vitascope.config import override
 from vitascope.engine import executors
 from vitascope.engine.config import Curate
@@ -118,6 +120,38 @@ def test_every_kind_of_bad_file_is_counted_with_its_reason(good: bytes, tmp_path
     assert told.keys() == reasons.keys()
     for name, reason in reasons.items():
         assert (reason in told[name]) if reason else not told[name], (name, told[name])
+
+
+def test_a_file_is_counted_once_however_its_path_is_written(
+    good: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw, beside = tmp_path / "raw", tmp_path / "beside"
+    raw.mkdir()
+    (raw / "good.mp4").write_bytes(good)
+    (raw / "link.mp4").symlink_to("good.mp4")
+    beside.symlink_to(raw)
+    (tmp_path / "table.csv").write_text("path,caption\nraw/../beside/good.mp4,said\n")
+    (tmp_path / "list.txt").write_text(f"{raw}/good.mp4\n\0/nothing.mp4\n")
+    monkeypatch.chdir(tmp_path)
+    told = {source.path.name: source for source in find([Path("raw"), Path("list.txt"), Path("table.csv")])}
+    assert {*told} == {"good.mp4", "link.mp4", "nothing.mp4"} and told["good.mp4"].captions == ("said",)
+    assert len(find([Path("raw"), Path("raw/good.mp4"), raw, beside])) == 2
+    assert [source.name for source in find([Path("raw"), raw / "good.mp4"])] == ["good.mp4", "link.mp4"]
+
+
+def test_footage_in_a_folder_named_report_is_curated(
+    good: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "good.mp4").write_bytes(good)
+    monkeypatch.chdir(tmp_path)
+    for words, code in (["./report"], 0), (["report"], 2):
+        monkeypatch.setattr(sys, "argv", ["vitascope", "curate", *words, "--out", "out", "--engine", "here"])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert (end.value.code or 0) == code
+    told = capsys.readouterr()
+    assert "1 of 1 files read" in told.err and "for footage in a folder of that name: ./report" in told.err
 
 
 def test_an_empty_folder_is_told(tmp_path: Path) -> None:

@@ -66,8 +66,7 @@ def gather(raw: Sequence[Path], out: Path | None, wanted: Annotations) -> tuple[
                 f"none of the {len(told.missing)} videos that {told.name} names is in its folder, not even "
                 f"'{next(iter(told.missing), '')}'; put them below it"
             )
-    together = {source.path: source for source in [*found, *(one for sources, _ in read for one in sources)]}
-    return in_order(together.values()), [told for _, told in read]
+    return in_order([*found, *(one for sources, _ in read for one in sources)]), [told for _, told in read]
 
 
 def read_set(name: str, folder: Path, wanted: Annotations) -> tuple[list[Source], Told]:
