@@ -108,10 +108,10 @@ def _curate(
     pieces = [_with_captions(piece, captioned.get(clip_key(piece, settings))) for piece in pieces]
     samples = [_sample(piece, files[piece.file], settings) for piece in pieces if not piece.dropped]
     shards.write(out, work, samples, settings.shards.clips)
-    funnel = funnel_of(records, pieces, files, settings)
+    funnel = funnel_of(records, pieces, files, settings, sets)
     (out / MISSING).unlink(missing_ok=True)
     if sets:
-        funnel["sets"] = told_of_sets(sets, records, files, funnel)
+        funnel["sets"] = told_of_sets(sets, records, files)
         lines = [f"{told.name}: {name}\n" for told in sets for name in told.missing]
         replace_file(out / MISSING, "".join(lines).encode(errors="backslashreplace"))
     if captioned:
