@@ -84,6 +84,24 @@ def test_a_folder_without_footage_says_what_it_holds(tmp_path: Path) -> None:
         open_folder(tmp_path / "nowhere")
 
 
+def test_a_table_without_words_leaves_them_to_the_text_beside_the_file_and_both_readers_agree(tmp_path: Path) -> None:
+    from vitascope.engine.sources import find  # late: an extra
+
+    media.write(film(3), tmp_path / "a.mp4")
+    media.write(film(4), tmp_path / "b.mp4")
+    (tmp_path / "b.mp4").rename(tmp_path / "b.3gp")
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text(f"beside {name}\n")
+    table = tmp_path / "table.csv"
+    table.write_text("path,caption\na.mp4,said\nb.3gp,\n")
+    files = open_table(table)
+    told = {files.sample(row).key: files.sample(row).captions for row in range(2)}
+    assert told == {"a.mp4": ("said",), "b.3gp": ("beside b",)}
+    assert {source.name: source.captions for source in find([table])} == told
+    table.unlink()
+    assert keys(open_folder(tmp_path)) == [source.name for source in find([tmp_path])] == [*told]
+
+
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_tables_name_files_and_captions(tmp_path: Path, ending: str) -> None:
     media.write(film(3), tmp_path / "a.mp4")

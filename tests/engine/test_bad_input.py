@@ -7,9 +7,11 @@ import os
 import random
 import struct
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -17,6 +19,7 @@ import pytest
 
 from engine.footage import waves, write
 from engine.fuzz import final_bytes, fuzz
+from vitascope import cli
 from vitascope.config import override
 from vitascope.engine import executors
 from vitascope.engine.config import Curate
@@ -119,6 +122,38 @@ def test_every_kind_of_bad_file_is_counted_with_its_reason(good: bytes, tmp_path
         assert (reason in told[name]) if reason else not told[name], (name, told[name])
 
 
+def test_a_file_is_counted_once_however_its_path_is_written(
+    good: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw, beside = tmp_path / "raw", tmp_path / "beside"
+    raw.mkdir()
+    (raw / "good.mp4").write_bytes(good)
+    (raw / "link.mp4").symlink_to("good.mp4")
+    beside.symlink_to(raw)
+    (tmp_path / "table.csv").write_text("path,caption\nraw/../beside/good.mp4,said\n")
+    (tmp_path / "list.txt").write_text(f"{raw}/good.mp4\n\0/nothing.mp4\n")
+    monkeypatch.chdir(tmp_path)
+    told = {source.path.name: source for source in find([Path("raw"), Path("list.txt"), Path("table.csv")])}
+    assert {*told} == {"good.mp4", "link.mp4", "nothing.mp4"} and told["good.mp4"].captions == ("said",)
+    assert len(find([Path("raw"), Path("raw/good.mp4"), raw, beside])) == 2
+    assert [source.name for source in find([Path("raw"), raw / "good.mp4"])] == ["good.mp4", "link.mp4"]
+
+
+def test_footage_in_a_folder_named_report_is_curated(
+    good: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "good.mp4").write_bytes(good)
+    monkeypatch.chdir(tmp_path)
+    for words, code in (["./report"], 0), (["report"], 2):
+        monkeypatch.setattr(sys, "argv", ["vitascope", "curate", *words, "--out", "out", "--engine", "here"])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert (end.value.code or 0) == code
+    told = capsys.readouterr()
+    assert "1 of 1 files read" in told.err and "for footage in a folder of that name: ./report" in told.err
+
+
 def test_an_empty_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no video"):
         run(tmp_path, tmp_path / "out")
@@ -132,6 +167,55 @@ def test_a_folder_of_another_config_ends_as_a_fresh_one(good: bytes, tmp_path: P
     run(raw, tmp_path / "used")
     run(raw, tmp_path / "fresh")
     assert final_bytes(tmp_path / "used") == final_bytes(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize(
+    ("ending", "damage"), [(".json", b"{}"), (".json", b"{"), (".frames", None), (".frames", b"cut"), (".npy", b"PK")]
+)
+def test_what_was_measured_and_is_damaged_or_gone_is_measured_again(
+    good: bytes, tmp_path: Path, ending: str, damage: bytes | None
+) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    (raw / "good.mp4").write_bytes(good)
+    run(raw, out)
+    before = final_bytes(out)
+    (kept,) = (out / "work" / "measured").glob(f"*{ending}")
+    kept.unlink() if damage is None else kept.write_bytes(damage)
+    run(raw, out)
+    assert final_bytes(out) == before
+
+
+def test_a_file_that_goes_while_it_is_needed_is_named_and_no_matter_of_space(good: bytes, tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    (raw / "good.mp4").write_bytes(good)
+
+    def loses_rows(work: executors.Work, tasks: Sequence[Any], limits: executors.Limits) -> Iterator[Any]:
+        yield from executors.in_process(work, tasks, limits)
+        for path in (out / "work" / "measured").glob("*.frames"):
+            path.unlink()
+
+    with pytest.raises(UserError, match=r"\.frames' could not be read .*run the same command again") as told:
+        curate(find([raw], out), out, Curate(), loses_rows)
+    assert "space" not in str(told.value)
+    assert run(raw, out)["files"]["read"] == 1
+
+
+def test_a_file_that_is_replaced_after_it_was_measured_is_not_cut(good: bytes, tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    (raw / "good.mp4").write_bytes(good)
+    other = write(tmp_path / "other.mp4", waves(30, seed=9)).read_bytes()
+
+    def replaces(work: executors.Work, tasks: Sequence[Any], limits: executors.Limits) -> Iterator[Any]:
+        yield from executors.in_process(work, tasks, limits)
+        (raw / "good.mp4").write_bytes(other)
+
+    funnel = curate(find([raw], out), out, Curate(), replaces)
+    assert {*funnel["pieces"]} == {"cutting: is another file than when it was measured"}
+    assert not [*(out / "work" / "clips").glob("*.mp4")]
+    assert run(raw, out)["pieces"]["kept"]["frames"] == 30
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Every frame is kept or dropped with a reason; the same input gives the same bytes, whatever happened on the way."""
 
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -176,6 +177,17 @@ def test_limits_of_time_and_memory_hold_for_each_task_alone() -> None:
     assert [large[0], large[2]] == [2**20, 2**21] and "memory" in large[1].reason
     dead = list(executors.pool(1)(dies, [0, 1, 0], limits))
     assert [dead[0], dead[2]] == [0, 0] and "exit code -11" in dead[1].reason
+
+
+def test_a_worker_that_is_killed_while_it_is_idle_is_replaced() -> None:
+    strangers = {*multiprocessing.active_children()}
+    answers = executors.pool(1)(dies, [0, 0, 1, 0], executors.Limits(seconds=60.0, megabytes=300))
+    assert next(answers) == 0
+    (idle,) = {*multiprocessing.active_children()} - strangers
+    idle.kill()
+    idle.join()
+    answered, failed, last = answers
+    assert (answered, last) == (0, 0) and "exit code -11" in failed.reason
 
 
 def test_what_the_user_can_mend_is_told(raw: Path, tmp_path: Path) -> None:

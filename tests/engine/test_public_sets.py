@@ -83,6 +83,7 @@ def test_the_lists_of_ucf101_as_published(tmp_path: Path) -> None:
 def test_msrvtt_takes_all_sentences_and_leaves_times_of_the_web_alone(tmp_path: Path) -> None:
     for number in (0, 1, 7):
         touch(tmp_path / "TrainValVideo" / f"video{number}.mp4")
+    touch(tmp_path / "TrainValVideo" / "video0.webm")
     videos = [
         {"category": 9, "url": "u", "video_id": f"video{number}", "start time": 137.72, "end time": 149.44,
          "split": split, "id": number}
@@ -99,6 +100,7 @@ def test_msrvtt_takes_all_sentences_and_leaves_times_of_the_web_alone(tmp_path: 
     assert first.captions == ("a car", "a red car") and not first.clips
     assert first.seconds == pytest.approx(11.72) and first.about["category"] == 9
     assert [*told.missing] == ["video2.mp4"] and told.not_named == 1
+    assert told.same_named == told.record()["files"]["same named"] == 1
     assert told.left_out == {"sentences of an unknown video": 1, "sentence without words or video": 1}
     assert [*read("msrvtt", tmp_path, split="validate")[0]] == ["TrainValVideo/video1.mp4"]
     assert not read("msrvtt", tmp_path, captions=False)[0]["TrainValVideo/video0.mp4"].captions

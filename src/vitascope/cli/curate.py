@@ -13,7 +13,7 @@ from vitascope.errors import UserError, install
 
 def curate(
     raw: Annotated[
-        list[Path], typer.Argument(help="Folders, video files, .txt lists, tables, SET:FOLDER; or: report FOLDER.")
+        list[str], typer.Argument(help="Folders, video files, .txt lists, tables, SET:FOLDER; or: report FOLDER.")
     ],
     out: Annotated[Path | None, typer.Option(help="Folder of the shards; a run that stopped goes on there.")] = None,
     changes: ChangesOption = None,
@@ -23,8 +23,8 @@ def curate(
     force: ForceOption = False,
 ) -> None:
     """Cut raw footage into measured, filtered training clips; `curate report FOLDER` shows what became of it."""
-    if str(raw[0]) == "report":
-        _report(raw[1:], out, force=force)
+    if raw[0] == "report":  # as it is written: ./report is a folder of footage
+        _report([Path(name) for name in raw[1:]], out, force=force)
         return
     if out is None:
         raise UserError("--out is missing: the folder for the shards")
@@ -49,7 +49,7 @@ def curate(
     num = workers or len(os.sched_getaffinity(0))
     chosen = {"pool": executors.pool(num), "here": executors.in_process, "ray": ray_data(workers)}
     executor = chosen[one_of("--engine", engine, tuple(chosen))]
-    sources, sets = gather(raw, out, settings.annotations)
+    sources, sets = gather([Path(name) for name in raw], out, settings.annotations)
     funnel = run(sources, out, settings, executor, tracker, key, sets)
     _tell(funnel)
     say(f"{out}: the shards; vitascope curate report {out}")
@@ -75,7 +75,8 @@ def _tell(funnel: dict) -> None:
         named, unusable = one["files"], sum(one["rows left out"].values())
         say(
             f"{one['set']}: {one['rows']} rows, {unusable} unusable; files named: {named['on disk']} there, "
-            f"{named['missing']} missing (missing.txt); {named['not named']} others beside them; "
+            f"{named['missing']} missing (missing.txt); {named['not named']} others beside them, "
+            f"{named['same named']} of a name that another has; "
             f"{one['clips']['of files on disk']} clips in those that are there"
         )
     table = Table("", "pieces", "frames", "seconds", box=None)
@@ -94,7 +95,9 @@ def _tell(funnel: dict) -> None:
 
 def _report(folders: list[Path], page: Path | None, *, force: bool) -> None:
     if len(folders) != 1:
-        raise UserError("give one folder: vitascope curate report FOLDER")
+        raise UserError(
+            "give one folder: vitascope curate report FOLDER (for footage in a folder of that name: ./report)"
+        )
     _check_extra()
     from vitascope import media
     from vitascope.engine.report import report

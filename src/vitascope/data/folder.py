@@ -17,10 +17,11 @@ from vitascope.data.footage import Ledger, Sample, Table, Told, Track, digest_of
 from vitascope.errors import install
 from vitascope.types import UserError
 
-ENDINGS = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .flv .ogv .wmv .ivf .gif .webp .png .jpg .jpeg .bmp .tif .tiff "
-    ".avif".split()
-)
+VIDEOS = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".flv", ".ogv", ".asf", ".wmv",
+    ".ivf", ".nut", ".y4m", ".3gp", ".gif",
+)  # fmt: skip
+ENDINGS = frozenset((*VIDEOS, *".webp .png .jpg .jpeg .bmp .tif .tiff .avif".split()))
 FILES_PER_SHARD = 256
 
 
@@ -45,12 +46,12 @@ def open_folder(folder: Path, track: Track = lambda items: items) -> Files:
 
 
 def open_table(table: Path, track: Track = lambda items: items) -> Files:
-    """The files that a table names, relative to the table's own folder, with its captions."""
+    """The files that a table names, relative to the table's own folder, with its captions or those beside them."""
     ledger, listed = Ledger(), []
     for name, captions in named_in(table).items():
         path = table.parent / name
         if path.is_file():
-            listed.append((path, captions))
+            listed.append((path, captions or _lines_beside(path, ledger)))
         else:
             ledger.left_out["not on disk"].append(name)
     return _files(table.parent, listed, ledger, track)

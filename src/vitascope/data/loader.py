@@ -118,11 +118,16 @@ class Loader:
 
     def places(self, number: int) -> tuple[Bucket, list[tuple[Place, int]]]:
         """The bucket of a batch, and its clips: where each comes from, and how many of its source came before it."""
+        which, places = self._drawn(number)
+        return self.buckets[which], places
+
+    def _drawn(self, number: int) -> tuple[int, list[tuple[Place, int]]]:
+        """`places`, with the number of the bucket."""
         which, before = next(interleaved(self.rates, number))
         bucket = self.buckets[which]
         turns = itertools.islice(interleaved(bucket.rates, before * bucket.batch), bucket.batch)
         names = list(bucket.rows)
-        return bucket, [(self._place(which, names[turn], count), count) for turn, count in turns]
+        return which, [(self._place(which, names[turn], count), count) for turn, count in turns]
 
     def _place(self, bucket: int, source: int, count: int) -> Place:
         """The clip at `count` of the endless sequence of epochs of a source's part of a bucket."""
@@ -142,14 +147,13 @@ class Loader:
 
     def batch(self, number: int) -> PixelBatch:
         """The batch of a number: nothing else matters."""
-        bucket, places = self.places(number)
-        which = self.buckets.index(bucket)
+        which, places = self._drawn(number)
         made = [self._clip(which, place, count) for place, count in places]
         pixels, captions, framings, fps, taken, failed = zip(*made, strict=True)
         return PixelBatch(
             torch.stack(pixels),
             captions,
-            micro_conditions(framings, bucket.num_frames),
+            micro_conditions(framings, self.buckets[which].num_frames),
             torch.tensor(fps),
             taken,
             tuple(itertools.chain(*failed)),

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vitascope.data.folder import as_text
-from vitascope.engine.sources import ENDINGS, Span
+from vitascope.data.folder import VIDEOS, as_text
+from vitascope.engine.sources import Span
 from vitascope.errors import UserError
 
 TABLES = (".csv", ".json", ".jsonl", ".txt")
@@ -25,6 +25,7 @@ class Files:
     folder: Path
     videos: Mapping[str, Path]  # by name without ending
     tables: tuple[Path, ...]
+    same_named: int = 0  # videos whose name without ending another one has that came first
 
 
 @dataclass
@@ -39,27 +40,32 @@ class Told:
     clips: int = 0
     missing_clips: int = 0
     not_named: int = 0
+    same_named: int = 0
 
     def record(self) -> dict[str, Any]:
         return {
             "set": self.name, "rows": self.rows, "rows left out": dict(sorted(self.left_out.items())),
-            "files": {"on disk": self.found, "missing": len(self.missing), "not named": self.not_named},
+            "files": {
+                "on disk": self.found, "missing": len(self.missing), "not named": self.not_named,
+                "same named": self.same_named,
+            },
             "clips": {"of files on disk": self.clips, "of missing files": self.missing_clips},
         }  # fmt: skip
 
 
 def files_in(folder: Path) -> Files:
     """Links to folders are not followed; a .json or .txt beside a video of its name is no table."""
-    videos, tables = dict[str, Path](), list[Path]()
+    videos, tables, same_named = dict[str, Path](), list[Path](), 0
     for here, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
             path = Path(here) / name
-            if path.suffix.lower() in ENDINGS and path.is_file():
+            if path.suffix.lower() in VIDEOS and path.is_file():
+                same_named += path.stem in videos
                 videos.setdefault(path.stem, path)
             elif path.suffix.lower() in TABLES:
                 tables.append(path)
-    return Files(folder, videos, tuple(path for path in tables if path.stem not in videos))
+    return Files(folder, videos, tuple(path for path in tables if path.stem not in videos), same_named)
 
 
 def tables_of(files: Files, ending: str, columns: tuple[str, ...], split: str) -> list[Path]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import pydantic
+
 from vitascope.config import Amount, AmountOrZero, Config, Count, CountOrZero, Share
 
 
@@ -86,7 +90,8 @@ class Duplicates(Config):
     """Clips that show the same; the best of them is kept."""
 
     on: bool = True
-    most_bits: CountOrZero = 8  # of 64, in which the hashes of two pictures may differ and yet be the same picture
+    # Of 64, in which the hashes of two pictures may differ and yet be the same picture. Half of them differ by chance.
+    most_bits: Annotated[int, pydantic.Field(ge=0, le=31)] = 8
     pictures: Count = 5  # hashes compared, spread evenly over the clip
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from vitascope.engine.config import Duplicates
 from vitascope.engine.pieces import Piece
 
-BANDS = 8  # of 8 bits: pictures that differ in fewer bits than there are bands agree in one of them
+BITS = 64
 
 
 def hashes_of(frames: np.ndarray, piece: Piece, num: int) -> tuple[int, ...]:
@@ -25,16 +26,17 @@ def without_duplicates(pieces: Sequence[Piece], hashes: Sequence[tuple[int, ...]
         return list(pieces)
     best_first = sorted(range(len(pieces)), key=lambda number: _rank(pieces[number]))
     kept_by_band: dict[tuple[int, int, int], list[int]] = defaultdict(list)
+    num_bands = settings.most_bits + 1  # pictures that differ in fewer bits than there are bands agree in one of them
     result = list(pieces)
     for number in best_first:
-        near = {other for band in _bands(hashes[number]) for other in kept_by_band[band]}
+        near = {other for band in _bands(hashes[number], num_bands) for other in kept_by_band[band]}
         twin = next(
             (other for other in sorted(near) if _alike(hashes[number], hashes[other], settings.most_bits)), None
         )
         if twin is not None:
             result[number] = pieces[number].drop("duplicates", "shows the same as a better clip")
             continue
-        for band in _bands(hashes[number]):
+        for band in _bands(hashes[number], num_bands):
             kept_by_band[band].append(number)
     return result
 
@@ -46,12 +48,13 @@ def _rank(piece: Piece) -> tuple:
     return -size, -features["clarity"], -piece.num_frames, piece.file, piece.start
 
 
-def _bands(hashes: tuple[int, ...]) -> list[tuple[int, int, int]]:
+def _bands(hashes: tuple[int, ...], num: int) -> list[tuple[int, int, int]]:
     """Parts of the hash of each picture, by which near ones find each other without comparing all with all."""
-    width = 64 // BANDS
-    mask = (1 << width) - 1
+    ends = [BITS * band // num for band in range(num + 1)]
     return [
-        (place, band, value >> (band * width) & mask) for place, value in enumerate(hashes) for band in range(BANDS)
+        (place, band, (value >> start) & ((1 << (stop - start)) - 1))
+        for place, value in enumerate(hashes)
+        for band, (start, stop) in enumerate(pairwise(ends))
     ]
 
 

@@ -89,8 +89,7 @@ def pool(workers: int) -> Executor:
             for number in range(len(tasks)):
                 while number not in done:
                     while len(busy) < workers and (following := next(waiting, None)) is not None:
-                        worker = idle.pop() if idle else _Worker(context, work, limits)
-                        worker.pipe.send(following[1])
+                        worker = _given(following[1], idle, lambda: _Worker(context, work, limits))
                         busy[worker.pipe] = worker, following[0], time.monotonic() + limits.seconds
                     _collect(busy, idle, done, limits)
                 yield done.pop(number)
@@ -112,6 +111,21 @@ class _Worker:
         self.process.kill()
         self.process.join()
         self.pipe.close()
+
+
+def _given(task: Any, idle: list[_Worker], fresh: Callable[[], _Worker]) -> _Worker:
+    """The worker that took the task. One that was killed while it had nothing to do is replaced."""
+    while idle:
+        worker = idle.pop()
+        try:
+            worker.pipe.send(task)
+        except OSError:
+            worker.end()
+        else:
+            return worker
+    worker = fresh()
+    worker.pipe.send(task)
+    return worker
 
 
 def _collect(

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import av
 import numpy as np
@@ -41,9 +42,10 @@ class MeasureTask:
 
 @dataclass(frozen=True)
 class CutTask:
-    """Clips to cut out of one file: key, first frame, frame after the last, borders."""
+    """Clips to cut out of one file: key, first frame, frame after the last, borders. `content`: what was measured."""
 
     path: Path
+    content: str
     work: Path
     settings: Cutting
     fps: float
@@ -73,9 +75,8 @@ def measure_file(task: MeasureTask) -> dict[str, Any]:
     except OSError as error:
         raise NotAVideo(f"cannot be read: {error.strerror}") from None
     stem = stem_of(task.work, key, task.settings)
-    done = stem.with_suffix(".json")
-    if done.is_file():
-        return json.loads(done.read_text())
+    if (before := _measured_before(stem, key)) is not None:
+        return before
     stem.parent.mkdir(parents=True, exist_ok=True)
     part = stem.parent / f".{secrets.token_hex(6)}.part"
     try:
@@ -90,8 +91,19 @@ def measure_file(task: MeasureTask) -> dict[str, Any]:
     np.save(table, samples)
     replace_file(stem.with_suffix(".npy"), table.getvalue())
     record = {"key": key, **facts}
-    replace_file(done, json.dumps(record).encode())  # last: where it is, all is
+    replace_file(stem.with_suffix(".json"), json.dumps(record).encode())  # last: where it is, all is
     return record
+
+
+def _measured_before(stem: Path, key: str) -> dict[str, Any] | None:
+    """What an earlier run left, if all of it is there and whole."""
+    try:
+        record = json.loads(stem.with_suffix(".json").read_text())
+        frames, _ = rows_of(stem)
+    except (OSError, ValueError, EOFError, BadZipFile):
+        return None
+    is_whole = isinstance(record, dict) and record.keys() == {"key", *FACTS} and record["key"] == key
+    return record if is_whole and record["num_frames"] == len(frames) else None
 
 
 def stem_of(work: Path, key: str, settings: Measuring) -> Path:
@@ -119,6 +131,8 @@ def cut_file(task: CutTask) -> dict[str, Any]:
 
 
 def _cut(task: CutTask, wanted: list[tuple[str, int, int, tuple[int, int, int, int]]]) -> None:
+    if content_key(task.path) != task.content:
+        raise NotAVideo("is another file than when it was measured")
     container, video = open_video(task.path)
     waiting = sorted(wanted, key=lambda clip: clip[1])
     writer: _Writer | None = None

@@ -31,9 +31,16 @@ def tier_of(features: dict[str, Any], tiers: Sequence[Tier]) -> str:
 
 
 def funnel_of(
-    records: Sequence[dict[str, Any]], pieces: Sequence[Piece], files: dict[str, Decoded], settings: Curate
+    records: Sequence[dict[str, Any]],
+    pieces: Sequence[Piece],
+    files: dict[str, Decoded],
+    settings: Curate,
+    sets: Sequence[Told] = (),
 ) -> dict[str, Any]:
-    """Counts of files, pieces, frames and seconds by what became of them; kept and dropped add up to the input."""
+    """Counts of files, pieces, frames and seconds by what became of them; kept and dropped add up to the input.
+
+    What annotations name and the disk lacks counts as given and dropped.
+    """
     by_reason: dict[str, Counter[str]] = {}
     for piece in pieces:
         count = by_reason.setdefault(piece.dropped or "kept", Counter())
@@ -41,8 +48,10 @@ def funnel_of(
         count["seconds"] += piece.num_frames / files[piece.file].facts["fps"]
     tiers = Counter(tier_of(piece.features, settings.tiers) for piece in pieces if not piece.dropped)
     dropped_files = Counter(_reason(record["dropped"]) for record in records if record["dropped"])
+    if missing := sum(len(told.missing) for told in sets):
+        dropped_files[ABSENT] = missing
     return {
-        "files": {"given": len(records), "read": len(files), "dropped": dict(sorted(dropped_files.items()))},
+        "files": {"given": len(records) + missing, "read": len(files), "dropped": dict(sorted(dropped_files.items()))},
         "frames": {"decoded": sum(file.facts["num_frames"] for file in files.values())},
         "pieces": {
             reason: {**count, "seconds": round(count["seconds"], 3)} for reason, count in sorted(by_reason.items())
@@ -52,12 +61,9 @@ def funnel_of(
 
 
 def told_of_sets(
-    sets: Sequence[Told], records: Sequence[dict[str, Any]], files: dict[str, Decoded], funnel: dict[str, Any]
+    sets: Sequence[Told], records: Sequence[dict[str, Any]], files: dict[str, Decoded]
 ) -> list[dict[str, Any]]:
-    """What each annotation names and where files differ from it. Those that are missing count as given and dropped."""
-    if missing := sum(len(told.missing) for told in sets):
-        funnel["files"]["given"] += missing
-        funnel["files"]["dropped"][ABSENT] = missing
+    """What each annotation names and where files differ from it."""
     lasting_otherwise, after_the_end = Counter[str](), Counter[str]()
     for record in records:
         lasting_otherwise[record.get("set", "")] += "differs" in record

@@ -66,8 +66,7 @@ def gather(raw: Sequence[Path], out: Path | None, wanted: Annotations) -> tuple[
                 f"none of the {len(told.missing)} videos that {told.name} names is in its folder, not even "
                 f"'{next(iter(told.missing), '')}'; put them below it"
             )
-    together = {source.path: source for source in [*found, *(one for sources, _ in read for one in sources)]}
-    return in_order(together.values()), [told for _, told in read]
+    return in_order([*found, *(one for sources, _ in read for one in sources)]), [told for _, told in read]
 
 
 def read_set(name: str, folder: Path, wanted: Annotations) -> tuple[list[Source], Told]:
@@ -85,7 +84,7 @@ def read_set(name: str, folder: Path, wanted: Annotations) -> tuple[list[Source]
                 told.found, told.clips = told.found - 1, told.clips - len(source.clips)
             else:
                 given[source.path] = source
-    told.not_named = len(files.videos) - len(given)
+    told.not_named, told.same_named = len(files.videos) - len(given), files.same_named
     if not told.rows:
         raise UserError(f"the tables of {name} in '{folder}' hold no row; copy them again")
     return list(given.values()), told

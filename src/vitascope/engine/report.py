@@ -165,12 +165,12 @@ def _sets(sets: Iterable[dict[str, Any]]) -> str:
     rows = "".join(
         f"<tr><th>{html.escape(one['set'])}<td>{one['rows']:,}<td>{sum(one['rows left out'].values()):,}"
         f"<td>{one['files']['on disk']:,}<td>{one['files']['missing']:,}<td>{one['files']['not named']:,}"
+        f"<td>{one['files']['same named']:,}"
         f"<td>{one['clips']['of files on disk']:,}<td>{one['files that last otherwise']:,}"
         for one in sets
     )
-    head = (
-        "<tr><th>set<th>rows<th>unusable<th>files there<th>missing<th>not named<th>clips<th>files that last otherwise"
-    )
+    names = ("set", "rows", "unusable", "files there", "missing", "not named", "same named", "clips")
+    head = "<tr>" + "".join(f"<th>{name}" for name in (*names, "files that last otherwise"))
     return f"<section><h2>Public sets</h2><table class=plain>{head}{rows}</table></section>" if rows else ""
 
 

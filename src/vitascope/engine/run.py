@@ -22,12 +22,12 @@ from vitascope.engine.captions import Captioned, caption_clips, record_of, told_
 from vitascope.engine.config import Curate
 from vitascope.engine.duplicates import hashes_of, without_duplicates
 from vitascope.engine.embedding import check_asked, embed_clips, judged_by
-from vitascope.engine.executors import Executor, Failed, Limits, Progress, results
+from vitascope.engine.executors import FULL, Executor, Failed, Limits, Progress, results
 from vitascope.engine.files import CutTask, MeasureTask, cut_file, key_of, measure_file, rows_of, stem_of
 from vitascope.engine.funnel import funnel_of, tier_of, told_of_sets
 from vitascope.engine.pieces import Decoded, Measured, Piece, pieces_of
 from vitascope.engine.sources import Source
-from vitascope.errors import UserError
+from vitascope.errors import UserError, first_line
 from vitascope.media.writing import make_folder, replace_file
 
 RECORDS, FUNNEL, SETTINGS = "records.json", "funnel.json", "curate.json"
@@ -59,9 +59,16 @@ def curate(
         try:
             return _curate(sources, out, work, settings, executor, progress, secret, sets)
         except OSError as error:
-            raise UserError(
-                f"'{out}' could not be written ({error.strerror}); free some space and run the same command again"
-            ) from None
+            raise UserError(_told_why(error, out)) from None
+
+
+def _told_why(error: OSError, out: Path) -> str:
+    if error.errno in FULL:
+        return f"'{out}' could not be written ({error.strerror}); free some space and run the same command again"
+    return (
+        f"'{error.filename or out}' could not be read or written ({error.strerror or first_line(error)}); "
+        "run the same command again: it makes anew what is missing"
+    )
 
 
 def _own_folder(out: Path) -> Path:
@@ -101,10 +108,10 @@ def _curate(
     pieces = [_with_captions(piece, captioned.get(clip_key(piece, settings))) for piece in pieces]
     samples = [_sample(piece, files[piece.file], settings) for piece in pieces if not piece.dropped]
     shards.write(out, work, samples, settings.shards.clips)
-    funnel = funnel_of(records, pieces, files, settings)
+    funnel = funnel_of(records, pieces, files, settings, sets)
     (out / MISSING).unlink(missing_ok=True)
     if sets:
-        funnel["sets"] = told_of_sets(sets, records, files, funnel)
+        funnel["sets"] = told_of_sets(sets, records, files)
         lines = [f"{told.name}: {name}\n" for told in sets for name in told.missing]
         replace_file(out / MISSING, "".join(lines).encode(errors="backslashreplace"))
     if captioned:
@@ -198,7 +205,7 @@ def _cut(
     for piece in kept:
         wanted.setdefault(piece.file, []).append((clip_key(piece, settings), piece.start, piece.stop, piece.crop))
     tasks = [
-        CutTask(files[key].path, work, settings.cutting, files[key].facts["fps"], tuple(clips))
+        CutTask(files[key].path, key, work, settings.cutting, files[key].facts["fps"], tuple(clips))
         for key, clips in wanted.items()
     ]
     failed = {}

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vitascope.data.folder import as_text, named_in
+from vitascope.data.folder import VIDEOS, as_text, named_in
 from vitascope.errors import UserError
 
-ENDINGS = (
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".flv", ".ogv", ".asf", ".wmv",
-    ".ivf", ".nut", ".y4m", ".3gp", ".gif",
-)  # fmt: skip
 TABLES = (".csv", ".parquet", ".jsonl")
 BESIDE = (".txt", ".json", *TABLES)
 """What lies beside videos and is not taken for one."""
@@ -48,27 +45,40 @@ def find(raw: Sequence[Path], out: Path | None = None) -> list[Source]:
 
     Their order never changes. A table given after a folder says the captions of the files that both name.
     """
-    found: dict[Path, Source] = {}
+    found: list[Source] = []
     for given in raw:
         if not given.exists():
             raise UserError(f"'{given}' does not exist; give folders, video files, a .txt list of paths or a table")
         if given.is_dir():
-            found.update({source.path: source for source in _folder(given, out)})
+            found += _folder(given, out)
         elif given.suffix.lower() == ".txt":
-            found.update({source.path: source for source in _list(given)})
+            found += _list(given)
         elif given.suffix.lower() in TABLES:
-            found.update({source.path: source for source in _table(given)})
+            found += _table(given)
         else:
-            found[given] = Source(given, given.name, _captions(given))
-    if all(source.missing == NO_VIDEO for source in found.values()):
+            found.append(Source(given, given.name, _captions(given)))
+    if all(source.missing == NO_VIDEO for source in found):
         raise UserError(f"there is no video in {', '.join(f'{str(path)!r}' for path in raw)}; {ENDINGS_TOLD}")
-    return in_order(found.values())
+    return in_order(found)
 
 
 def in_order(sources: Iterable[Source]) -> list[Source]:
-    """By name; bytes in a name that are no text are written out, so that every name can be printed and kept."""
-    named = [replace(source, name=_printable(source.name)) for source in sources]
+    """By name, the last one that names a file counting, in whichever way its path is written.
+
+    Bytes in a name that are no text are written out, so that every name can be printed and kept.
+    """
+    real = cache(os.path.realpath)  # many files share a folder
+    last = {_place(source.path, real): source for source in sources}
+    named = [replace(source, name=_printable(source.name)) for source in last.values()]
     return sorted(named, key=lambda source: (source.name, str(source.path)))
+
+
+def _place(path: Path, real: Callable[[Path], str]) -> str:
+    """Its folder without links and detours, and its name: a link to a file counts as a file of its own."""
+    try:
+        return os.path.join(real(path.parent), path.name)
+    except (OSError, ValueError):  # a name that no file can have
+        return os.path.abspath(path)
 
 
 def _printable(name: str) -> str:
@@ -78,7 +88,7 @@ def _printable(name: str) -> str:
         return as_text(name)
 
 
-ENDINGS_TOLD = f"videos are files that end in {', '.join(ENDINGS)}"
+ENDINGS_TOLD = f"videos are files that end in {', '.join(VIDEOS)}"
 NO_VIDEO = "no video by its ending"
 
 
@@ -91,7 +101,7 @@ def _folder(folder: Path, out: Path | None) -> Iterator[Source]:
         folders[:] = sorted({*folders} - links - own)
         for name in sorted([*names, *links - own]):
             path = Path(here) / name
-            is_video = path.suffix.lower() in ENDINGS
+            is_video = path.suffix.lower() in VIDEOS
             if name in links:
                 missing = "a link to a folder"
             elif is_video:
