@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitascope.cli.common import ForceOption, say, tracker
+from vitascope.cli.videos import NetworksDeviceOption, device_named
 from vitascope.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def vbench(
     quirk: Annotated[
         list[str] | None, typer.Option(help="several_processes=true, few_frames_are_dynamic=false. Repeatable.")
     ] = None,
+    device: NetworksDeviceOption = "auto",
     rewritten: Annotated[
         bool, typer.Option("--rewritten", help="The videos were made from rewritten prompts: the report will say so.")
     ] = False,
@@ -88,7 +90,8 @@ def vbench(
     progress = tracker("measuring")
     if official is None:
         files = Files(dino, clip, large_clip, head, dreamsim, dino2)
-        given = Given(load_networks(files), images, read_slow(slow_fast) if slow_fast else {}, quirks_of(quirk or ()))
+        loaded = load_networks(files, device_named(device))
+        given = Given(loaded, images, read_slow(slow_fast) if slow_fast else {}, quirks_of(quirk or ()))
         kept = None if out is None else out.with_suffix(".videos.jsonl")
         report = measure(
             videos, records, given, model=model, suite=which, wanted=wanted, kept=kept, progress=progress

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from vitascope.evaluate.measured import Report
 
+NetworksDeviceOption = Annotated[
+    str, typer.Option(help="Where networks run: cpu, cuda, mps; a GPU where there is one.")
+]
+
 
 def videos(
     made: Annotated[Path, typer.Argument(help="Folder of the videos to measure, or one video.")],
@@ -37,7 +41,7 @@ def videos(
         Path | None, typer.Option(help="Lines of name, tab, caption; else what the files themselves say.")
     ] = None,
     resamples: Annotated[int, typer.Option(help="For the intervals; 0 for none.")] = 200,
-    device: Annotated[str, typer.Option(help="Where networks run: cpu, cuda, mps; a GPU where there is one.")] = "auto",
+    device: NetworksDeviceOption = "auto",
     cache: Annotated[
         Path | None, typer.Option(help="Where features are kept; features.sqlite beside --out if absent.")
     ] = None,

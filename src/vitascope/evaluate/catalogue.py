@@ -148,7 +148,7 @@ class Networks:
         backbone, linear = self._about("alexnet"), self._about("lpips")
         states = load_state(self.paths["alexnet"]), load_state(self.paths["lpips"])
         try:
-            network = Lpips(*states)
+            network = Lpips(*states).to(self.device)
         except (KeyError, RuntimeError) as error:
             raise UserError(
                 f"'{self.paths['alexnet']}' and '{self.paths['lpips']}' must be torchvision's AlexNet and the weights "

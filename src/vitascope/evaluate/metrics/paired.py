@@ -63,7 +63,7 @@ class PairReader:
             sizes = " and ".join(f"{clip.shape[-1]}x{clip.shape[-2]}" for clip in (made, real))
             raise UserError(f"the frames of a pair must be of one size, got {sizes}; scale one, or set a resolution")
         one, other = made.double() / 255, real.double() / 255
-        frames = self.per_frame(one, other).double()
+        frames = self.per_frame(one, other).cpu().double()
         score = frames.mean().item() if self.whole is None else self.whole(one, other)
         return torch.tensor([[score, self.worst(frames)]], dtype=torch.float64)
 

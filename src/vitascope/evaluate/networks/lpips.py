@@ -44,7 +44,8 @@ class Lpips(nn.Module):
 
     def seen(self, frames: Float[Tensor, "t 3 h w"]) -> list[Float[Tensor, "t _c _h _w"]]:
         """Features behind each tap, their channels scaled to unit length."""
-        hidden, found = (2 * frames.float() - 1 - self.shift) / self.scale, []
+        pixels = frames.float().to(self.shift.device)
+        hidden, found = (2 * pixels - 1 - self.shift) / self.scale, []
         for number, layer in enumerate(self.layers):
             hidden = layer(hidden)
             if number in TAPS:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitascope.errors import UserError
-from vitascope.evaluate.networks.features import load_weights, sha256_of
+from vitascope.evaluate.networks.features import CPU, load_weights, sha256_of
 from vitascope.evaluate.networks.pretrained import ClipNetwork, load_pretrained
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -58,29 +58,34 @@ class Files:
     dino2: Path | None = None
 
 
-def load_networks(files: Files) -> Networks:
+def load_networks(files: Files, device: torch.device = CPU) -> Networks:
+    """All of them on `device`, where frames are prepared too; what they see comes back to the CPU."""
     given: dict[str, Any] = {}
+
+    def batched(embed: Embed) -> Embed:
+        return in_batches(embed, device)
+
     if files.dino is not None:
-        vit = load_pretrained("dino", files.dino, "ViTModel", "vit")
+        vit = load_pretrained("dino", files.dino, "ViTModel", "vit").to(device)
         given["dino"] = batched(
             lambda frames: vit(for_dino(frames), interpolate_pos_encoding=True).last_hidden_state[:, 0]
         )
         given["dino_cut"] = batched(lambda frames: vit(cut(frames)).last_hidden_state[:, 0])
         given["dino_picture"] = batched(lambda frames: vit(cut(frames, antialias=True)).last_hidden_state[:, 0])
     if files.clip is not None:
-        base = ClipNetwork(files.clip, torch.device("cpu"))
+        base = ClipNetwork(files.clip, device)
         given["clip"], given["words"] = batched(lambda frames: base.pictures(for_clip(frames))), base.text
     if files.large_clip is not None:
-        large = ClipNetwork(files.large_clip, torch.device("cpu"))
+        large = ClipNetwork(files.large_clip, device)
         given["large_clip"] = batched(lambda frames: large.pictures(for_clip(frames)))
     if files.head is not None:
         given["aesthetic_head"] = read_head(files.head)
     if files.dreamsim is not None:
-        dreamsim = load_weights(files.dreamsim)
+        dreamsim = load_weights(files.dreamsim).to(device)
         given["dreamsim"] = batched(lambda frames: dreamsim(squashed(frames)))
         given["dreamsim_picture"] = batched(lambda frames: dreamsim(squashed(frames, antialias=True)))
     if files.dino2 is not None:
-        newer = load_pretrained("dino2", files.dino2, "Dinov2Model", "dinov2")
+        newer = load_pretrained("dino2", files.dino2, "Dinov2Model", "dinov2").to(device)
         given["dino2"] = batched(lambda frames: newer(cut(frames)).last_hidden_state[:, 0])
     paths = {one.name: getattr(files, one.name) for one in fields(files)}
     names = {
@@ -91,10 +96,10 @@ def load_networks(files: Files) -> Networks:
     return Networks(**given, names=names)
 
 
-def batched(embed: Embed) -> Embed:
+def in_batches(embed: Embed, device: torch.device) -> Embed:
     @torch.no_grad()
     def in_parts(frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t d"]:
-        return torch.cat([embed(part) for part in frames.split(BATCH)])
+        return torch.cat([embed(part.to(device)).cpu() for part in frames.split(BATCH)])
 
     return in_parts
 
@@ -136,7 +141,7 @@ def middle(frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t 3 224 224"]:
 def normed(
     frames: Float[Tensor, "t 3 h w"], mean: tuple[float, float, float], std: tuple[float, float, float]
 ) -> Float[Tensor, "t 3 h w"]:
-    return (frames - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+    return (frames - frames.new_tensor(mean)[:, None, None]) / frames.new_tensor(std)[:, None, None]
 
 
 def read_head(path: Path) -> tuple[Float[Tensor, "1 d"], Float[Tensor, "1"]]:
