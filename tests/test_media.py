@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from beside import SHARED, needs
 from vitascope import media
 from vitascope.media import reading
 from vitascope.types import Clip, UserError, generator_for
@@ -22,7 +23,7 @@ from vitascope.types import Clip, UserError, generator_for
 ENDINGS = [".mp4", ".gif", ".webp", ".png"]
 MOVING = [".mp4", ".gif", ".webp"]
 SETTINGS = {"prompt": "größer, «rot» 🙂", "seed": 7, "nested": {"steps": [1, 2.5, None, True]}, "long": "x" * 300_000}
-REAL = Path(__file__).parents[2] / "shared" / "data" / "videos" / "real"
+REAL = SHARED / "videos" / "real"
 PALETTE = torch.tensor([[230, 38, 38], [38, 191, 51], [51, 77, 242], [242, 217, 38], [10, 10, 10]]) / 255
 
 
@@ -429,7 +430,7 @@ def test_contact_sheet_holds_every_clip_and_its_label() -> None:
         media.contact_sheet(clips, labels=["only one"])
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real clips of ../shared/data are not here")
+@needs(REAL)
 @pytest.mark.parametrize(
     ("name", "frames", "fps"), [("intel_asl_milk.mkv", 51, 30.0), ("intel_people_detection.gif", 23, 12.04)]
 )

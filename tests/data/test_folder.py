@@ -15,12 +15,13 @@ import pytest
 import torch
 from filming import film, numbers_of
 
+from beside import SHARED, needs
 from vitascope import media
 from vitascope.data.decoding import probe, read_frames
 from vitascope.data.folder import Files, open_folder, open_table
 from vitascope.types import Clip, UserError
 
-REAL = Path(__file__).parents[3] / "shared" / "data" / "videos"
+REAL = SHARED / "videos"
 
 
 def keys(files: Files) -> list[str]:
@@ -196,7 +197,7 @@ def test_random_damage_costs_a_file_alone(tmp_path: Path) -> None:
     assert num_read >= 5 and num_refused >= 5
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real clips of ../shared/data are not here")
+@needs(REAL)
 def test_real_clips_have_their_facts(tmp_path: Path) -> None:
     with open(REAL / "manifest.csv") as file:
         rows = {Path(row["file"]).name: row for row in csv.DictReader(file)}

@@ -7,7 +7,9 @@ from pathlib import Path
 import av
 import numpy as np
 
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "videos"
+from beside import SHARED
+
+VIDEOS = SHARED / "videos"
 
 
 def waves(num: int, *, seed: int = 0, width: int = 160, height: int = 128, speed: float = 2.0) -> np.ndarray:

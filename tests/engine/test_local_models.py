@@ -8,8 +8,9 @@ import pytest
 import torch
 import transformers
 
+from beside import needs
 from chatting import SMALL, WORDS, tiny_llama, tiny_llava
-from engine.footage import SHARED, waves, write
+from engine.footage import VIDEOS, waves, write
 from vitascope.config import override
 from vitascope.engine import captions, embedding, executors
 from vitascope.engine.config import Curate
@@ -19,7 +20,7 @@ from vitascope.engine.run import curate
 from vitascope.engine.sources import find
 from vitascope.errors import UserError
 
-HEAD_FILES = SHARED.parent / "weights" / "laion_aesthetic_linear"
+HEAD_FILES = VIDEOS.parent / "weights" / "laion_aesthetic_linear"
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.skipif(not HEAD_FILES.is_dir(), reason="the heads of ../shared/data are not here")
+@needs(HEAD_FILES)
 def test_aesthetics_and_consistency_become_features_and_a_threshold_embeds_nothing_again(
     raw: Path, clip: Path, tmp_path: Path, monkeypatch
 ) -> None:
@@ -132,7 +133,7 @@ def test_aesthetics_and_consistency_become_features_and_a_threshold_embeds_nothi
         run(raw, out, *on[:2], f"embedding.head={HEAD_FILES / 'sa_0_4_vit_l_14_linear.pth'}", "embedding.frames=3")
 
 
-@pytest.mark.skipif(not HEAD_FILES.is_dir(), reason="the heads of ../shared/data are not here")
+@needs(HEAD_FILES)
 def test_the_published_heads_give_the_known_ratings() -> None:
     known = {
         0: [-2.4579, -0.1379, 1.8951, 3.5849, 5.0997, 6.4701, 7.7870, 9.0480, 10.2264, 11.3044],

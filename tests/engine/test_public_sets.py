@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from engine.footage import SHARED, waves, write
+from beside import needs
+from engine.footage import VIDEOS, waves, write
 from vitascope.config import override
 from vitascope.engine import executors
 from vitascope.engine.annotations import Told, seconds_of
@@ -71,9 +72,9 @@ def test_ucf101_has_classes_and_splits(ucf: Path) -> None:
         read("ucf101", ucf, split="train1")
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the lists of ../shared/data are not here")
+@needs(VIDEOS)
 def test_the_lists_of_ucf101_as_published(tmp_path: Path) -> None:
-    for path in (SHARED.parent / "prompts" / "ucf101").iterdir():
+    for path in (VIDEOS.parent / "prompts" / "ucf101").iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     _, told = read("ucf101", tmp_path)
     assert len(told.missing) == 13320 and told.rows == 3 * 13320 and not told.left_out

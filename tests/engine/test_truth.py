@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.footage import SHARED, blend, waves, write
+from beside import needs
+from engine.footage import VIDEOS, blend, waves, write
 from vitascope.engine.config import Curate, Measuring, Scenes
 from vitascope.engine.decoding import open_video, pictures
 from vitascope.engine.features import features_of
@@ -17,7 +18,7 @@ from vitascope.engine.measuring import FRAME, measure
 from vitascope.engine.scenes import Transition, adaptive_ratio, hard_cuts, transitions
 from vitascope.media.reading import to_rgb
 
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the real clips of ../shared/data are not here")
+needs_shared = needs(VIDEOS)
 
 
 @cache
@@ -35,7 +36,7 @@ def found(path: Path) -> list[Transition]:
 
 
 def features(name: str) -> tuple[tuple[int, int, int, int], dict]:
-    frames, samples, facts = measured(SHARED / "derived" / f"{name}.mp4")
+    frames, samples, facts = measured(VIDEOS / "derived" / f"{name}.mp4")
     return features_of(frames, samples, facts, 0, len(frames), Curate())
 
 
@@ -45,19 +46,19 @@ def features(name: str) -> tuple[tuple[int, int, int, int], dict]:
     [("cuts_hard", (40, 73, 130, 154, 202)), ("flash_frame", ()), ("camera_pan_left", ()), ("flicker", ())],
 )
 def test_hard_cuts_are_exact_and_nothing_else_is_one(name: str, cuts: tuple[int, ...]) -> None:
-    assert found(SHARED / "derived" / f"{name}.mp4") == [Transition(cut, cut, "cut") for cut in cuts]
+    assert found(VIDEOS / "derived" / f"{name}.mp4") == [Transition(cut, cut, "cut") for cut in cuts]
 
 
 @needs_shared
 @pytest.mark.parametrize("name", ["mdn_rabbit320.mp4", "intel_car_detection.mp4", "mdn_stream_of_water.mp4"])
 def test_a_moving_camera_and_changing_light_are_no_transition(name: str) -> None:
-    assert found(SHARED / "real" / name) == []
+    assert found(VIDEOS / "real" / name) == []
 
 
 @needs_shared
 def test_a_fade_is_found_from_its_first_frame_to_its_last() -> None:
-    truth = json.loads((SHARED / "derived" / "ground_truth.json").read_text())["fade_through_black.mp4"]
-    (fade,) = found(SHARED / "derived" / "fade_through_black.mp4")
+    truth = json.loads((VIDEOS / "derived" / "ground_truth.json").read_text())["fade_through_black.mp4"]
+    (fade,) = found(VIDEOS / "derived" / "fade_through_black.mp4")
     assert abs(fade.start - truth["fade_out"][0]) <= 3 and abs(fade.stop - truth["fade_in"][1]) <= 3
 
 
@@ -78,7 +79,7 @@ FILMS = (
 @cache
 def opening(name: str) -> np.ndarray:
     """The first 60 frames, small."""
-    container, video = open_video(SHARED / "real" / name)
+    container, video = open_video(VIDEOS / "real" / name)
     with container:
         shown = itertools.islice(pictures(container, video), 60)
         return np.stack([to_rgb(one.frame.reformat(256, 144)) for one in shown])
@@ -144,7 +145,7 @@ def test_zoom_within_five_percent_of_that_halfway_through_the_clip() -> None:
     import vitascope.media as media
 
     _, values = features("camera_zoom_in")
-    clip = media.read_video(SHARED / "derived" / "camera_zoom_in.mp4").pixels.mean(1).numpy()
+    clip = media.read_video(VIDEOS / "derived" / "camera_zoom_in.mp4").pixels.mean(1).numpy()
     _, warp = cv2.findTransformECC(clip[26], clip[18], np.eye(2, 3, dtype=np.float32), cv2.MOTION_AFFINE)
     rate = (1 / np.sqrt(abs(np.linalg.det(warp[:, :2])))) ** (1 / 8)
     assert values["camera"] == "zoom_in" and values["zoom"] - 1 == pytest.approx(rate - 1, rel=0.05)

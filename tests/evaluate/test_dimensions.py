@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from beside import SHARED, needs
 from vitascope import media
 from vitascope.errors import UserError
 from vitascope.evaluate.vbench import dimensions
@@ -25,14 +26,23 @@ from vitascope.evaluate.vbench.files import (
     read_prompts,
 )
 from vitascope.evaluate.vbench.long import read_knots
-from vitascope.evaluate.vbench.networks import Files, Networks, for_clip, for_dino, load_networks, read_head
+from vitascope.evaluate.vbench.networks import (
+    Files,
+    Networks,
+    cut,
+    for_clip,
+    for_dino,
+    in_batches,
+    load_networks,
+    read_head,
+    squashed,
+)
 from vitascope.evaluate.vbench.report import over_videos
 from vitascope.evaluate.vbench.run import DIMENSIONS, Given, measure
 from vitascope.toyland import Scene, Thing, render
 from vitascope.types import Clip, generator_for
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not here")
+needs_shared = needs(SHARED)
 FEATURES = torch.randn(5, 8, generator=generator_for(0))
 
 
@@ -321,6 +331,12 @@ def test_networks_come_from_folders(tmp_path: Path):
     networks = load_networks(Files(dino=tmp_path / "dino"))
     assert networks.dino is not None and networks.names["dino"]["file"] == "dino"
     assert networks.dino(torch.rand(3, 3, 60, 100)).shape == (3, 16)
+    elsewhere = torch.device("meta")
+    for prepare in (for_clip, for_dino, cut, squashed):  # all on the device of the frames
+        assert prepare(torch.rand(2, 3, 60, 100, device=elsewhere)).device == elsewhere
+    seen = []
+    embed = in_batches(lambda frames: seen.append(frames.device) or torch.zeros(len(frames), 4), elsewhere)
+    assert embed(torch.rand(40, 3, 8, 8)).shape == (40, 4) and seen == [elsewhere] * 2
     with pytest.raises(UserError, match="is no vit"):
         load_networks(Files(dino=tmp_path))
     (tmp_path / "head.pth").write_bytes(b"no weights")

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 
+from beside import SHARED, needs
 from vitascope import media
 from vitascope.evaluate.catalogue import Networks, metrics_named
 from vitascope.evaluate.compare import compare
@@ -35,7 +36,7 @@ MATRIX, QUARTER = (ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30), (0, ONE, 0, -ONE, 0, 0,
 """Of an mp4: as it lies, and turned by a quarter."""
 SETS = ["frechet-random", "kernel-random", "flicker"]
 PAIRS = ["psnr", "psnr-clip", "ssim"]
-DERIVED = Path(__file__).parents[3] / "shared" / "data" / "videos" / "derived"
+DERIVED = SHARED / "videos" / "derived"
 
 
 def clip_of(number: int, num_frames: int = 6, noise: float = 0.0, size: tuple[int, int] = (24, 16)) -> Clip:
@@ -343,7 +344,7 @@ def test_captions_come_from_a_file_or_from_the_videos(tmp_path: Path):
         read_captions(tmp_path / "said.tsv")
 
 
-@pytest.mark.skipif(not DERIVED.is_dir(), reason="the derived clips of ../shared/data are not here")
+@needs(DERIVED)
 def test_flickering_knows_a_still_from_a_flickering_film():
     videos = [VideoFile(DERIVED / f"{name}.mp4", name) for name in ("static", "static_noise", "flicker")]
     (one,) = run(videos, None, ["flicker"], Protocol(frames=16)).measured

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from beside import SHARED, needs
 from chatting import WORDS, tiny_llava
 from serving import Reply, Server, in_order, reply
 from tiny import COMPBENCH as RECORDS
@@ -20,7 +21,7 @@ from vitascope.evaluate.judges.compbench import CATEGORIES, PHRASE_SCORES, lette
 from vitascope.evaluate.judges.run import judge_compbench, judge_dsg
 from vitascope.types import Clip
 
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "prompts" / "dsg"
+DSG = SHARED / "prompts" / "dsg"
 PICTURE = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
@@ -136,16 +137,16 @@ def test_a_question_counts_only_if_its_own_parents_were_answered_yes():
     assert dsg.corpus_score([item, item[1:]]) == pytest.approx((1 / 3 + 1) / 2)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the answers of ../shared/data are not here")
+@needs(DSG)
 def test_the_released_answers_have_their_published_score():
-    questions = dsg.read_questions(SHARED / "dsg-1k-anns.csv")
+    questions = dsg.read_questions(DSG / "dsg-1k-anns.csv")
     assert len(questions) == 1060 and sum(map(len, questions.values())) == 8182
     # One prompt has no answers; it counts, as nothing.
-    items = {**questions, **dsg.read_answers(SHARED / "pali17b_dsg_answers.csv", "sd2dot1")}
+    items = {**questions, **dsg.read_answers(DSG / "pali17b_dsg_answers.csv", "sd2dot1")}
     assert round(100 * dsg.corpus_score(items.values()), 1) == 80.5
     assert round(100 * dsg.corpus_score(items.values(), dependencies=False), 1) == 82.9
     with pytest.raises(UserError, match="sd2dot1"):
-        dsg.read_answers(SHARED / "pali17b_dsg_answers.csv", "sd3")
+        dsg.read_answers(DSG / "pali17b_dsg_answers.csv", "sd3")
 
 
 def test_videos_are_asked_about_and_what_is_damaged_is_listed(tmp_path: Path):

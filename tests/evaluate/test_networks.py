@@ -11,6 +11,7 @@ from jaxtyping import TypeCheckError
 from PIL import Image
 from torch import nn
 
+from beside import SHARED, needs
 from vitascope.evaluate.catalogue import FID_CLEAN, FID_LEGACY, METRICS, Networks, metrics_named
 from vitascope.evaluate.networks.features import (
     SOURCES,
@@ -28,7 +29,7 @@ from vitascope.evaluate.prepare import at_resolution, prepared, resized, tf1_bil
 from vitascope.evaluate.protocol import PROTOCOLS, Prepare
 from vitascope.types import UserError, generator_for
 
-LINEAR = Path(__file__).parents[3] / "shared" / "data" / "weights" / "lpips_linear" / "v0.1" / "alex.pth"
+LINEAR = SHARED / "weights" / "lpips_linear" / "v0.1" / "alex.pth"
 
 
 def bytes_of(*shape: int) -> torch.Tensor:
@@ -166,7 +167,7 @@ def alexnet() -> dict[str, torch.Tensor]:
     return {**state, "classifier.1.weight": torch.zeros(1)}
 
 
-@pytest.mark.skipif(not LINEAR.is_file(), reason="the LPIPS weights of ../shared/data are not here")
+@needs(LINEAR)
 def test_lpips_is_zero_only_for_equal_frames_and_grows_with_the_damage():
     network = Lpips(alexnet(), load_state(LINEAR))
     frames = torch.rand(2, 3, 64, 64, generator=generator_for(1))
@@ -193,7 +194,7 @@ def test_weights_that_are_not_the_stated_ones_are_refused(i3d: Path):
         metrics_named(["fvd"], Networks({"i3d": i3d}, PROTOCOLS["styleganv"]))
 
 
-@pytest.mark.skipif(not LINEAR.is_file(), reason="the LPIPS weights of ../shared/data are not here")
+@needs(LINEAR)
 def test_a_file_whose_digest_is_known_is_checked_by_it(tmp_path: Path):
     assert checked("lpips", LINEAR)["sha256"] == SOURCES["lpips"].sha256
     (tmp_path / "alex.pth").write_bytes(LINEAR.read_bytes()[:-1])
@@ -231,7 +232,7 @@ def test_black_and_white_reach_inception_as_in_clean_fid_and_in_pytorch_fid():
         assert out[0].unique().tolist() == [-1.0] and out[1].unique().tolist() == [pytest.approx(white, abs=1e-6)]
 
 
-@pytest.mark.skipif(not LINEAR.is_file(), reason="the LPIPS weights of ../shared/data are not here")
+@needs(LINEAR)
 def test_an_alexnet_that_is_none_is_told(tmp_path: Path):
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "alexnet.pth")
     paths = {"alexnet": tmp_path / "alexnet.pth", "lpips": LINEAR}

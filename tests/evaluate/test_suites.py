@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 from typer.testing import CliRunner
 
+from beside import SHARED, needs
 from tiny import save_tiny_clip
 from vitascope import cli, media
 from vitascope.errors import UserError
@@ -24,8 +25,7 @@ from vitascope.evaluate.vbench.networks import Networks, cut
 from vitascope.evaluate.vbench.run import Given, Quirks, measure
 from vitascope.types import Clip, generator_for
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not here")
+needs_shared = needs(SHARED)
 
 
 def nothing(done: int, total: int) -> None: ...

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
 
 import pytest
 
+from beside import SHARED, needs
 from vitascope.errors import UserError
 from vitascope.evaluate.vbench.aggregate import (
     SUITES,
@@ -22,7 +22,6 @@ from vitascope.evaluate.vbench.aggregate import (
 )
 from vitascope.evaluate.vbench.leaderboard import AGGREGATES, misprints, published, recomputed
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 MISPRINTED = {"VideoCrafter", "CogVideoX-5B", "M-256", "CogVideo"}
 
 
@@ -52,7 +51,7 @@ def test_rounding_alone_explains_so_much():
     assert bound.total == pytest.approx(0.136, abs=5e-4)
 
 
-@pytest.mark.skipif(not (SHARED / "vbench").is_dir(), reason="the leaderboard of ../shared/data is not here")
+@needs(SHARED / "vbench")
 def test_the_rows_in_the_package_are_those_of_the_paper():
     with open(SHARED / "vbench" / "leaderboard.csv", encoding="utf-8") as file:
         rows = {
