@@ -14,14 +14,14 @@ from rich.console import Console
 from vitascope import toyland
 from vitascope.evaluate.classes import CLASSES, evaluate_classes, inception_score, true_clip
 from vitascope.evaluate.lasting import Maker, evaluate_lasting, lasting_scenes, smoothness_around, windows_of
-from vitascope.evaluate.views import SIZE, evaluate_views, faces, test_solid
+from vitascope.evaluate.views import SIZE, evaluate_views, faces, held_out_solid
 from vitascope.toyland.scene import LASTING
 from vitascope.toyland.solids import NUM_VIEWS, render_views
 from vitascope.types import Clip, Request, UserError, generator_for
 
 
 def true_views(requests: Sequence[Request]) -> list[Clip]:
-    return [Clip(render_views(test_solid(0, one.seed))) for one in requests]
+    return [Clip(render_views(held_out_solid(0, one.seed))) for one in requests]
 
 
 def test_true_views_are_perfect_and_the_first_one_repeated_is_not() -> None:
@@ -41,7 +41,7 @@ def test_the_model_is_given_the_first_view_alone() -> None:
     def looks(requests: Sequence[Request]) -> list[Clip]:
         for one in requests:
             assert (one.prompt, list(one.frames), one.num_frames) == ("", [0], NUM_VIEWS)
-            assert torch.equal(one.frames[0], render_views(test_solid(3, one.seed))[0])
+            assert torch.equal(one.frames[0], render_views(held_out_solid(3, one.seed))[0])
         return [Clip(torch.zeros(NUM_VIEWS, 3, SIZE, SIZE)) for _ in requests]
 
     evaluate_views(looks, num=2, seed=3)
@@ -50,7 +50,7 @@ def test_the_model_is_given_the_first_view_alone() -> None:
 
 
 def test_a_face_of_the_wrong_colour_counts_and_noise_does_not() -> None:
-    solid = test_solid(0, 0)
+    solid = held_out_solid(0, 0)
     views = render_views(solid)
     noisy = (views + 0.05 * torch.randn(views.shape, generator=generator_for(0))).clamp(0, 1)
     swapped = render_views(replace(solid, colours=(*solid.colours[1::-1], *solid.colours[2:])))

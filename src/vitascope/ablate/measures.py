@@ -141,7 +141,7 @@ class GuidedLength(Config):
             blend = guided(model, Rules(renorm=False), self.scale)
             ends = blend(z, levels, shown.cond)
             told = velocity(path, ends, levels)
-            plain = velocity(path, ends.plain, levels)  # type: ignore[attr-defined]
+            plain = velocity(path, ends.plain, levels)
             found |= {
                 f"guided length at {level:g}": rms(told, made),
                 f"plain length at {level:g}": rms(plain, made),

@@ -185,14 +185,14 @@ def finished(
 
 def rows_of(column: Column, decoded: Mapping[str, Taken]) -> Float[Tensor, "n d"]:
     try:
-        if column.which == PAIR:
+        if isinstance(column.reader, PairReader):
             ones, others = decoded[MADE].clips, decoded[REAL].clips
             if len(ones) != len(others):
                 raise UserError(f"its pair is not as long: {len(ones)} clips and {len(others)}; cut one to the other")
             pairs = zip(ones, others, strict=True)
-            rows = torch.cat([column.reader(one, other) for one, other in pairs])  # type: ignore[call-arg,arg-type]
+            rows = torch.cat([column.reader(one, other) for one, other in pairs])
         else:
-            rows = column.reader(decoded[column.which].clips)  # type: ignore[call-arg,arg-type]
+            rows = column.reader(decoded[column.which].clips)
     except RuntimeError as error:  # torch's, of a network that cannot take such a clip
         if is_out_of_memory(error):
             raise

@@ -83,7 +83,7 @@ def evaluate_views(
 
     for first in range(0, num, batch):
         numbers = range(first, min(first + batch, num))
-        solids = [test_solid(seed, number) for number in numbers]
+        solids = [held_out_solid(seed, number) for number in numbers]
         truths = [render_views(solid, SIZE) for solid in solids]
         wanted = [
             Request("", frames={0: truth[0]}, num_frames=NUM_VIEWS, size=(SIZE, SIZE), seed=number)
@@ -105,12 +105,9 @@ def evaluate_views(
     return ViewsReport(protocol, told)
 
 
-def test_solid(seed: int, number: int) -> Solid:
+def held_out_solid(seed: int, number: int) -> Solid:
     """No solid to learn from is drawn so."""
     return sample_solid(random.Random(f"solid to be tested on {seed} {number}"))
-
-
-test_solid.__test__ = False  # type: ignore[attr-defined]  # its name makes pytest take it for a test
 
 
 def faces(made: Float[Tensor, "v 3 h w"], true: Float[Tensor, "v 3 h w"], solid: Solid) -> Float[Tensor, "v"]:

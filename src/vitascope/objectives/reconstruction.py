@@ -122,7 +122,8 @@ class VggFeatures(nn.Module):
                 if isinstance(layer, nn.Conv2d):
                     fan_in = layer.weight[0].numel()
                     layer.weight.data = torch.randn(layer.weight.shape, generator=rng) * (2 / fan_in) ** 0.5
-                    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+                    assert layer.bias is not None
+                    nn.init.zeros_(layer.bias)
         self.requires_grad_(False)
 
     def load(self, weights: str) -> None:

@@ -58,7 +58,7 @@ class Stepper:
         self.course = _course(run, stage, self.model)
         self.module = self.course.module.train()
         self.parameters = learned(self.module)
-        self.optimizer = stage.optimizer.build(self.module, stage.learning_rate)  # type: ignore[attr-defined]
+        self.optimizer = stage.optimizer.build(self.module, stage.learning_rate)
         self.average = MovingAverage(self.module, stage.ema_decay)
         self.cast = autocast(run.precision, self.model.device)
 

@@ -125,7 +125,7 @@ def _step(
     """As `train.loop` takes it; FLOPs of the passes, of the optimizer, and bytes."""
     module.train()
     parameters = learned(module)
-    optimizer = stage.optimizer.build(module, stage.learning_rate)  # type: ignore[attr-defined]
+    optimizer = stage.optimizer.build(module, stage.learning_rate)
     average = MovingAverage(module, stage.ema_decay)
     before = walk.alive
     walk.forget_peak()

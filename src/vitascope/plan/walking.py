@@ -83,7 +83,7 @@ class Kernels(TorchFunctionMode):
             q, k, v = (one.reshape(-1, *one.shape[-3:]) for one in args[:3])  # the formulas know one batch axis
             mixed = aten._scaled_dot_product_efficient_attention(q, k, v, None, True)[0]
             return mixed.reshape(*args[0].shape[:-1], v.shape[-1])
-        if self.is_gpu and func == torch.Tensor.is_cuda.__get__:  # type: ignore[attr-defined]
+        if self.is_gpu and func == torch.Tensor.is_cuda.__get__:  # type: ignore[attr-defined]  # a property to the stub
             return True
         if self.is_gpu and func is torch.nn.functional.layer_norm:
             with torch.autocast("cpu", enabled=False):

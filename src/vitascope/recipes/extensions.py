@@ -14,6 +14,7 @@ from vitascope.recipes.worlds import LabelledConfig, PacedConfig, SolidsConfig
 from vitascope.system import Defaults, Lesson, ModelConfig
 from vitascope.tasks import TaskMix
 from vitascope.text import classes
+from vitascope.text.tiny import TinyTextConfig
 from vitascope.toyland.scene import COLOURS, LASTING
 from vitascope.toyland.solids import NUM_VIEWS
 from vitascope.train.initialise import Origin
@@ -74,7 +75,9 @@ def by_class(base: Run) -> Run:
     vitascope train laptop:classes --stage classes --from bundled
     """
     names, autoencoder = tuple(COLOURS), next(stage for stage in base.stages if isinstance(stage, TokenizerStage))
-    model = base.model.model_copy(update={"text": classes.ClassesConfig(names=names, width=base.model.text.width)})  # type: ignore[attr-defined]
+    assert isinstance(base.model.text, TinyTextConfig)
+    text = classes.ClassesConfig(names=names, width=base.model.text.width)
+    model = base.model.model_copy(update={"text": text})
     stage = further(
         "classes",
         steps=1500,

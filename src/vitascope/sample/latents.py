@@ -16,7 +16,6 @@ from torch import Tensor
 
 from vitascope import media
 from vitascope.conditions import Conditions, micro_conditions
-from vitascope.protocols import Estimator
 from vitascope.sample.legal import Legal, checked
 from vitascope.samplers import guidance as guide
 from vitascope.samplers.solvers import KNOWN_SLOTS, SOLVERS, integrate, levels
@@ -50,13 +49,11 @@ def sample_latents(
     noise = torch.stack([_noise(one, cond.frames.shape[1:]) for one in legal]).to(model.device)
     estimate, path = guided(model, first.rules, first.guidance), model.objective.path
     window, cube = model.config.defaults.num_frames, model.backbone.config.patch[0]
-    estimate = windowed(estimate, window, window // 2 // cube * cube)  # windows begin where cubes do
+    whole = windowed(estimate, window, window // 2 // cube * cube)  # windows begin where cubes do
     walk, keep = levels(first.steps, first.rules.level_shift), KNOWN_SLOTS[first.rules.known_slots]
     rng = [_rng(one, "solver") for one in legal]
     try:
-        return integrate(
-            SOLVERS[first.solver], path, estimate, noise, walk, cond, rng=rng, keep=keep, progress=progress
-        )
+        return integrate(SOLVERS[first.solver], path, whole, noise, walk, cond, rng=rng, keep=keep, progress=progress)
     except FloatingPointError as error:
         raise UserError(str(error)) from error
 
@@ -90,7 +87,7 @@ def conditions_of(model: VideoModel, legal: Sequence[Legal], made: Made | None =
     return model.conditions([one.request.prompt for one in legal], known, frames, micro)
 
 
-def guided(model: VideoModel, rules: Rules, scale: float) -> Estimator:
+def guided(model: VideoModel, rules: Rules, scale: float) -> guide.GuidedEstimator:
     """The model's estimate under guidance: of the kind, the length and the interval of levels that the rules say."""
     estimate = guide.GUIDANCE[rules.guidance_kind](model.estimate, scale, rules.image_guidance)
     if rules.renorm:

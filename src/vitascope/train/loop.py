@@ -142,7 +142,7 @@ def _learn(session: Session, stage: Stage, course: Course, budget: float, begun:
     """
     run, log, module = session.run, session.log, course.module.train()
     parameters = learned(module)
-    optimizer = stage.optimizer.build(module, stage.learning_rate)  # type: ignore[attr-defined]
+    optimizer = stage.optimizer.build(module, stage.learning_rate)
     average = MovingAverage(module, stage.ema_decay)
     step, earlier = 0, 0.0
     state = checkpoint.load(session.checkpoints, log.say)

@@ -8,16 +8,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitascope.config import AmountOrZero, Config, Decay
+from vitascope.config import AmountOrZero, Decay
 from vitascope.nn.attention import Attention
 from vitascope.nn.layers import ResidualBlock
-from vitascope.train.optim import learned
+from vitascope.train.optim import OptimizerConfig, learned
 
 LONGEST = 4
 """A hidden matrix is at most so many times as long as it is wide; others are modulations and scales."""
 
 
-class MuonConfig(Config):
+class MuonConfig(OptimizerConfig):
     """`learning_rate` of the stage is that of the hidden matrices; the rest learns `rest` times as fast."""
 
     momentum: Decay = 0.95

@@ -15,7 +15,15 @@ def learned(module: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
-class AdamWConfig(Config):
+class OptimizerConfig(Config):
+    """An optimizer by its settings."""
+
+    def build(self, module: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+        """It moves the weights of `module` that learn."""
+        raise NotImplementedError
+
+
+class AdamWConfig(OptimizerConfig):
     beta1: Decay = 0.9
     beta2: Decay = 0.99
     weight_decay: AmountOrZero = 0.0
@@ -25,7 +33,7 @@ class AdamWConfig(Config):
         return torch.optim.AdamW(learned(module), learning_rate, betas, weight_decay=self.weight_decay, foreach=True)
 
 
-class AdafactorConfig(Config):
+class AdafactorConfig(OptimizerConfig):
     """STIV's optimizer (its section 3.1): beta1 0.9, beta2 0.999, no weight decay. See `Adafactor`."""
 
     beta1: Decay = 0.9

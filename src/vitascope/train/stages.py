@@ -18,7 +18,7 @@ from vitascope.objectives.contrast import ContrastConfig
 from vitascope.objectives.reconstruction import ReconstructionConfig
 from vitascope.system import Defaults, Lesson, ModelConfig, VideoModel, build
 from vitascope.train.initialise import Origin, freeze, seeded
-from vitascope.train.optim import AdamWConfig
+from vitascope.train.optim import AdamWConfig, OptimizerConfig
 from vitascope.types import Batch, Clip, Loss, UserError, generator_for
 
 Track = Callable[[Sequence[int], str], Iterator[int]]
@@ -48,7 +48,7 @@ class Stage(Config):
     decay_share: Share = 0.3
     clip_norm: Amount = 1.0
     ema_decay: Share = 0.9999
-    optimizer: Config = AdamWConfig()
+    optimizer: OptimizerConfig = AdamWConfig()
     model: ModelConfig | None = None  # the run's if absent, as are the data
     data: Config | None = None
     begins: tuple[Origin, ...] = ()  # of several for one weight the last counts; none: the stage before

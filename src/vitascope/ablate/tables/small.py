@@ -10,6 +10,7 @@ from vitascope.system import ModelConfig
 from vitascope.text.tiny import TinyTextConfig
 from vitascope.train.initialise import Origin
 from vitascope.train.stages import Run, Stage, VideoStage
+from vitascope.types import UserError
 
 WIDTH, NUM_CLIPS = 64, 1024
 DATA = ToylandConfig()
@@ -26,8 +27,11 @@ def small_model(base: ModelConfig, backbone: StivConfig, objective: Config | Non
 
 def small_stiv(base: ModelConfig, **changes: object) -> StivConfig:
     usual = {"width": WIDTH, "heads": 2, "depth": 4, "text_width": WIDTH}
-    channels = getattr(base.tokenizer, "channels")  # noqa: B009 (of whatever tokenizer the base has)
-    return StivConfig.model_validate({"channels": channels, **usual, **changes})
+    if not isinstance(base.backbone, StivConfig):
+        raise UserError(
+            f"the tables vary a STIV and the base is a {type(base.backbone).__name__}; give another --model"
+        )
+    return StivConfig.model_validate({"channels": base.backbone.channels, **usual, **changes})
 
 
 def from_nothing(name: str, says: str, model: ModelConfig, measures: tuple[Config, ...], *stages: Stage) -> Row:
