@@ -24,7 +24,7 @@ from vitascope.config import Config, from_json, to_json
 from vitascope.errors import UserError
 from vitascope.noise import Cosine, ScaledLinear, Straight, log_snr_half
 from vitascope.sample.model import bundled
-from vitascope.system import load_model, read_card
+from vitascope.system import Rules, load_model, read_card
 from vitascope.train.initialise import Origin
 from vitascope.train.loop import fit
 from vitascope.train.stages import Run, VideoStage
@@ -231,6 +231,9 @@ def test_tables_are_values_whose_claims_are_about_what_is_measured(name: str) ->
             assert any(side.metric in told_by(measure) for measure in measures), side
     for curve in made.curves:
         assert len(curve.metrics) == len(curve.places)
+    for trade in made.trades:
+        for name in (name for line in trade.lines for name in line):
+            assert all({trade.paid, trade.got} <= told_by(measure) for measure in made.row(name).measures)
 
 
 def told_by(measure: Config) -> set[str]:
@@ -240,7 +243,8 @@ def told_by(measure: Config) -> set[str]:
     if isinstance(measure, GuidedLength):
         return {f"{what} at {level:g}" for what in ("guided length", "plain length", "gap") for level in measure.levels}
     assert isinstance(measure, Sampled)
-    names = {"energy distance", "toyland distance", "contrast", "oracle all", "oracle colour"}
+    names = {"energy distance", "toyland distance", "contrast", "oracle all", "oracle mean", "oracle colour"}
+    names |= {"network evaluations"}
     if not measure.images:
         names |= {"motion energy", "dynamic degree", "smoothness"}
         names |= {"error of pixels"} if measure.task != "text" else set()
@@ -296,6 +300,39 @@ def test_sampled_clips_are_measured_in_every_way(tmp_path: Path, images: bool) -
     assert told_by(asked) - {"here oracle colour"} <= {*told} and all(map(math.isfinite, told.values()))
     assert told == asked.measure(model, 0)
     assert told != asked.measure(model, 1)
+
+
+@pytest.mark.parametrize(
+    ("solver", "guidance", "interval", "evaluations"),
+    [
+        ("euler", 1.0, (0.0, 1.0), 4),
+        ("euler", 3.0, (0.0, 1.0), 8),
+        ("heun", 1.0, (0.0, 1.0), 7),  # the last step ends at no noise, where nothing is left to ask
+        ("euler", 3.0, (0.5, 1.0), 7),  # of the levels 1, 0.75, 0.5, 0.25 the last is not guided
+    ],
+)
+def test_evaluations_are_counted(
+    tmp_path: Path, solver: str, guidance: float, interval: tuple[float, float], evaluations: int
+) -> None:
+    model = load_model(save_tiny(tmp_path / "base", size=(64, 64), num_frames=16))
+    rules = Rules(guidance_interval=interval)
+    asked = Sampled(num=2, steps=4, solver=solver, guidance=guidance, rules=rules)
+    assert asked.measure(model, 0)["network evaluations"] == evaluations
+
+
+def test_a_page_draws_what_is_paid_against_what_is_got(tmp_path: Path) -> None:
+    base, sampled = save_tiny(tmp_path / "base", size=(64, 64), num_frames=16), Sampled(num=2, solver="euler")
+    rows = [
+        Row(name=f"euler-{steps}", says="so many steps", measures=(sampled.model_copy(update={"steps": steps}),))
+        for steps in (1, 2)
+    ]
+    trade = {"title": "Steps", "paid": "network evaluations", "got": "oracle mean", "lines": (("euler-1", "euler-2"),)}
+    two = table(*rows, shown=("oracle mean",), trades=(trade,))
+    done = ablate(two, Place(tmp_path / "work", base), 2, Budget(), say=str)
+    lines = [*publish(two, done, tmp_path / "pages", "vitascope ablate two")]
+    assert lines[-1].endswith("two.md: the page") and (tmp_path / "pages" / "two.png").stat().st_size > 10_000
+    with pytest.raises(ValueError, match="about 'heun-1', which is no row"):
+        table(*rows, trades=({**trade, "lines": (("heun-1",),)},))
 
 
 def test_sets_of_one_law_are_at_no_distance_and_others_apart() -> None:

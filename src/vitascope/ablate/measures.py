@@ -4,7 +4,8 @@ sampled clips, judged right or wrong, do not."""
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -24,7 +25,7 @@ from vitascope.sample.generate import generate
 from vitascope.sample.latents import guided
 from vitascope.system import Rules, VideoModel, build
 from vitascope.tasks import MASKS
-from vitascope.toyland.oracle import judge, passed
+from vitascope.toyland.oracle import ASKED, judge, passed
 from vitascope.toyland.scene import Kind
 from vitascope.types import Clip, Request, generator_for
 
@@ -181,11 +182,13 @@ class Sampled(Config):
         questions = [question("seen", self.kind, number, "canonical", "text") for number in numbers]
         known = torch.zeros(1, dtype=torch.bool) if self.images else MASKS[self.task](NUM_FRAMES, self.given)
         requests = [self._request(one.request, one.truth, known) for one in questions]
-        made = generate(model, requests)
+        with counting(model) as evaluated:
+            made = generate(model, requests)
         truths = [one.truth for one in questions]
         if self.images:  # a picture is judged as a clip in which nothing moves
             made, truths = ([stilled(clip) for clip in clips] for clips in (made, truths))
         numbers_of = {
+            "network evaluations": sum(evaluated) / self.num,
             "energy distance": distance(model, made, truths),
             "toyland distance": energy_distance(*map(described, (truths, made))),
             **versus_truth(made, truths, known),
@@ -194,6 +197,8 @@ class Sampled(Config):
         for dimension in dict.fromkeys(name for scores in judged for name in scores):
             verdicts = [passed(scores[dimension]) for scores in judged if dimension in scores]
             numbers_of[f"oracle {dimension}"] = statistics.fmean(verdicts)
+        asked = ([passed(score) for name, score in scores.items() if name in ASKED] for scores in judged)
+        numbers_of["oracle mean"] = statistics.fmean(map(statistics.fmean, asked))
         if not self.images:
             numbers_of["dynamic degree"] = statistics.fmean(dynamic_degree(clip, dis_flow).value for clip in made)
             between = halfway(dis_flow)
@@ -213,6 +218,17 @@ class Sampled(Config):
             guidance=self.guidance,
             **{name: getattr(self.rules, name) for name in Rules.model_fields},
         )
+
+
+@contextmanager
+def counting(model: VideoModel) -> Iterator[list[int]]:
+    """How many samples each call of the backbone had: guidance doubles them, Heun's solver calls twice a step."""
+    evaluated: list[int] = []
+    hook = model.backbone.register_forward_pre_hook(lambda _, given: evaluated.append(len(given[0])))
+    try:
+        yield evaluated
+    finally:
+        hook.remove()
 
 
 def stilled(clip: Clip) -> Clip:

@@ -8,7 +8,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from vitascope.ablate.page import measured
-from vitascope.ablate.table import Curve, Table
+from vitascope.ablate.table import Curve, Table, Trade
 from vitascope.ablate.verdict import Results, Verdict, find, mean_interval
 from vitascope.errors import UserError, install
 
@@ -27,15 +27,18 @@ def draw(table: Table, results: Results) -> bytes:
         raise UserError(f"a plot needs matplotlib: {install('plot')}") from None
 
     drawn = [name for name in table.shown if any(name in metrics for metrics in results.values())][:2]
-    num = 1 + len(drawn) + len(table.curves)
+    num = 1 + len(drawn) + len(table.curves) + len(table.trades)
     tall = max(0.34 * max(len(table.claims), len(table.rows)) + 1.6, 3.5)
     figure = Figure(figsize=(8 + 4.5 * (num - 1), tall), layout="constrained")
     axes = figure.subplots(1, num, width_ratios=(1.8, *[1] * (num - 1)), squeeze=False)[0]
     draw_claims(axes[0], table, results)
     for one, name in zip(axes[1:], drawn, strict=False):
         draw_rows(one, table, results, name)
-    for one, curve in zip(axes[1 + len(drawn) :], table.curves, strict=True):
-        draw_curve(one, curve, results)
+    left = iter(axes[1 + len(drawn) :])
+    for curve in table.curves:
+        draw_curve(next(left), curve, results)
+    for trade in table.trades:
+        draw_trade(next(left), trade, results)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=100)
     return file.getvalue()
@@ -103,5 +106,33 @@ def draw_curve(axes: Axes, curve: Curve, results: Results) -> None:
     axes.set_xlabel(curve.axis, fontsize=9)
     axes.set_ylim(bottom=0)
     if axes.lines:
+        axes.legend(fontsize=8, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def draw_trade(axes: Axes, trade: Trade, results: Results) -> None:
+    """One line for each series of rows: the means over seeds, with the interval of what is got."""
+    for line in trade.lines:
+        points = []
+        for name in line:
+            pairs = [
+                (metrics[trade.paid], metrics[trade.got])
+                for (row, _), metrics in results.items()
+                if row == name and trade.paid in metrics and trade.got in metrics
+            ]
+            if pairs:
+                paid, got = zip(*pairs, strict=True)
+                points.append((statistics.fmean(paid), statistics.fmean(got)))
+                low, high = mean_interval(got)
+                if math.isfinite(low):
+                    axes.plot([points[-1][0]] * 2, [low, high], color="#d5dee6", linewidth=3, zorder=1)
+        if points:
+            axes.plot(
+                *zip(*points, strict=True), marker="o", label=line[0].rpartition("-")[0] if len(line) > 1 else line[0]
+            )
+    axes.set_title(trade.title, fontsize=10)
+    axes.set_xlabel(trade.paid, fontsize=9)
+    axes.set_ylabel(trade.got, fontsize=9)
+    if axes.get_legend_handles_labels()[1]:
         axes.legend(fontsize=8, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

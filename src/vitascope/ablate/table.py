@@ -67,6 +67,15 @@ class Curve(Config):
     places: tuple[float, ...]  # of the metrics on the axis
 
 
+class Trade(Config):
+    """One number of rows against another, to be drawn: what is paid and what is got for it."""
+
+    title: str
+    paid: str
+    got: str
+    lines: tuple[tuple[str, ...], ...]  # rows that are joined in this order, named by what stands before their last "-"
+
+
 class Table(Config):
     """Rows at equal budget."""
 
@@ -77,6 +86,7 @@ class Table(Config):
     claims: tuple[Claim, ...]
     shown: tuple[str, ...]  # metrics of the page's table; the file of results holds all
     curves: tuple[Curve, ...] = ()
+    trades: tuple[Trade, ...] = ()
 
     @pydantic.model_validator(mode="after")
     def claims_are_about_rows(self) -> Table:
@@ -85,6 +95,7 @@ class Table(Config):
             raise ValueError(f"each row needs a name of its own, got {', '.join(names)}")
         told = [side.row for claim in self.claims for side in (claim.left, claim.right)]
         told += [row for curve in self.curves for row in curve.rows]
+        told += [row for trade in self.trades for line in trade.lines for row in line]
         if unknown := [name for name in told if name not in names]:
             raise ValueError(f"a claim or curve is about '{unknown[0]}', which is no row; rows are {', '.join(names)}")
         return self

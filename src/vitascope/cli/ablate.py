@@ -12,7 +12,7 @@ from vitascope.errors import UserError
 
 
 def ablate(
-    name: Annotated[str, typer.Argument(help="t2i, t2v, ti2v, guidance, init or applications.")],
+    name: Annotated[str, typer.Argument(help="t2i, t2v, ti2v, guidance, sampling, init or applications.")],
     seeds: Annotated[int, typer.Option(help="Repetitions of every row.")] = 3,
     minutes: Annotated[
         float | None, typer.Option(help="Train every row for so long, instead of its number of steps.")

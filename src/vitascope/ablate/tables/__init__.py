@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vitascope.ablate.table import Table
-from vitascope.ablate.tables import applications, guidance, init, t2i, t2v, ti2v
+from vitascope.ablate.tables import applications, guidance, init, sampling, t2i, t2v, ti2v
 from vitascope.config import nearest
 from vitascope.system import ModelConfig
 from vitascope.types import UserError
@@ -22,6 +22,7 @@ TABLES: dict[str, Callable[[ModelConfig], Table]] = {
     "t2v": t2v.table,
     "ti2v": ti2v.table,
     "guidance": guidance.table,
+    "sampling": sampling.table,
     "init": init.table,
     "applications": applications.table,
 }
