@@ -18,7 +18,7 @@ from rich.table import Table
 from vitascope import media, toyland
 from vitascope.evaluate.lasting import lasting_scenes, mean, smoothness_around
 from vitascope.evaluate.metrics.paired import SquaredError, squared_error
-from vitascope.sample.model import load_own
+from vitascope.sample.loading import load_own
 from vitascope.sample.upsample import upsample
 from vitascope.samplers.windows import window_starts
 from vitascope.types import Clip, Request

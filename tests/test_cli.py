@@ -18,7 +18,7 @@ from tiny import save_tiny
 from vitascope import cli, load, media
 from vitascope.recipes import resolve
 from vitascope.sample import generate as sampling
-from vitascope.sample import model as models
+from vitascope.sample import loading
 from vitascope.system import _sha256
 from vitascope.types import Clip
 
@@ -318,7 +318,7 @@ def test_a_demo_refreshes_its_own_folder_and_no_other(
     shell: Shell, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(folder, tmp_path / "package" / "bundled" / "tiny")
-    monkeypatch.setattr(models.vitascope, "__file__", str(tmp_path / "package" / "__init__.py"))
+    monkeypatch.setattr(loading.vitascope, "__file__", str(tmp_path / "package" / "__init__.py"))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "image.png").write_text("precious")
     is_one_line(shell("demo", "--out", "mine"), "image.png", "--force")

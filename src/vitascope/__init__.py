@@ -14,12 +14,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from vitascope.errors import UserError as UserError
+    from vitascope.sample.loading import load as load
     from vitascope.sample.model import Model as Model
-    from vitascope.sample.model import load as load
     from vitascope.types import Clip as Clip
     from vitascope.types import Request as Request
 
-_HOMES = {"load": "sample.model", "Model": "sample.model", "Clip": "types", "Request": "types", "UserError": "errors"}
+_HOMES = {"load": "sample.loading", "Model": "sample.model", "Clip": "types", "Request": "types", "UserError": "errors"}
 
 
 def __getattr__(name: str) -> Any:

@@ -23,7 +23,7 @@ from vitascope.ablate.verdict import PRINTED, find, mean_interval, student
 from vitascope.config import Config, from_json, to_json
 from vitascope.errors import UserError
 from vitascope.noise import Cosine, ScaledLinear, Straight, log_snr_half
-from vitascope.sample.model import bundled
+from vitascope.sample.loading import bundled
 from vitascope.system import Rules, load_model, read_card
 from vitascope.train.initialise import Origin
 from vitascope.train.loop import fit

@@ -17,7 +17,8 @@ from vitascope.recipes import laptop, resolve
 from vitascope.recipes.judged import Judged
 from vitascope.recipes.toyland import ToylandConfig
 from vitascope.recipes.watch import watcher
-from vitascope.sample.model import OwnModel, load
+from vitascope.sample.loading import load
+from vitascope.sample.model import OwnModel
 from vitascope.system import Card
 from vitascope.toyland import caption
 from vitascope.train.initialise import initialised

@@ -12,7 +12,7 @@ from vitascope.config import override
 from vitascope.recipes import laptop, resolve
 from vitascope.recipes.extensions import KEYFRAME_STRIDE
 from vitascope.recipes.worlds import LabelledConfig, PacedConfig, SolidsConfig
-from vitascope.sample.model import load, load_own
+from vitascope.sample.loading import load, load_own
 from vitascope.toyland.scene import COLOURS, LASTING
 from vitascope.train.loop import fit
 from vitascope.types import Request, UserError

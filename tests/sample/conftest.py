@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tiny import save_tiny
-from vitascope.sample.model import Model, load
+from vitascope.sample.loading import load
+from vitascope.sample.model import Model
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ from vitascope.sample import chain
 from vitascope.sample.chain import _window, borders, long_or_short, rollout
 from vitascope.sample.latents import Made, _noise, sample_latents
 from vitascope.sample.legal import Legal, legalise
-from vitascope.sample.model import Model, load
+from vitascope.sample.loading import load
+from vitascope.sample.model import Model
 from vitascope.system import VideoModel
 from vitascope.types import Clip, Request, UserError, generator_for
 

@@ -19,8 +19,9 @@ from vitascope.sample import memory
 from vitascope.sample.generate import decode, generate
 from vitascope.sample.latents import read_latents
 from vitascope.sample.legal import departures, legalise, request_of, settings_of
+from vitascope.sample.loading import load
 from vitascope.sample.memory import free_bytes, sampling_bytes
-from vitascope.sample.model import Model, load
+from vitascope.sample.model import Model
 from vitascope.system import Rules, VideoModel
 from vitascope.types import Clip, Request, UserError
 

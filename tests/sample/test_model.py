@@ -17,10 +17,11 @@ from safetensors.torch import save_file
 import vitascope
 from tiny import save_tiny
 from vitascope import media
-from vitascope.sample import model as models
+from vitascope.sample import loading
 from vitascope.sample.latents import write_latents
 from vitascope.sample.legal import legalise, settings_of
-from vitascope.sample.model import Model, bundled, load
+from vitascope.sample.loading import bundled, load
+from vitascope.sample.model import Model
 from vitascope.types import Request, UserError
 
 
@@ -111,7 +112,7 @@ def test_a_full_disk_leaves_the_latents_that_were_there(model: Model, tmp_path: 
 
 
 def test_without_a_model_it_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(models.vitascope, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(loading.vitascope, "__file__", str(tmp_path / "__init__.py"))
     with pytest.raises(UserError, match="vitascope train"):
         load()
 
@@ -120,7 +121,7 @@ def test_a_bundled_model_is_found_whatever_its_name(
     monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(folder, tmp_path / "bundled" / "any name")
-    monkeypatch.setattr(models.vitascope, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(loading.vitascope, "__file__", str(tmp_path / "__init__.py"))
     assert bundled().name == "any name"
     assert load().generate("x").num_frames == 4
 

@@ -15,7 +15,8 @@ from vitascope.conditions import MICRO, Conditions, TextFeatures
 from vitascope.evaluate.lasting import mean, smoothness_around
 from vitascope.noise import Estimate, Straight
 from vitascope.sample.legal import legalise, request_of
-from vitascope.sample.model import OwnModel, load_own
+from vitascope.sample.loading import load_own
+from vitascope.sample.model import OwnModel
 from vitascope.sample.upsample import doubled, upsample
 from vitascope.samplers.solvers import euler, integrate, levels
 from vitascope.samplers.windows import window_starts, windowed

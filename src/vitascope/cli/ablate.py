@@ -28,7 +28,7 @@ def ablate(
     from vitascope.ablate.report import publish
     from vitascope.ablate.run import Budget, Place, ablate
     from vitascope.ablate.tables import table_named
-    from vitascope.sample.model import bundled
+    from vitascope.sample.loading import bundled
     from vitascope.system import read_card
 
     if not times > 0 or (minutes is not None and not minutes > 0):

@@ -58,7 +58,7 @@ def compare(
     from vitascope.errors import UserError
     from vitascope.recipes.compare import ROWS, compared, psnr, sheet
     from vitascope.recipes.footage import source_for
-    from vitascope.sample.model import load_own
+    from vitascope.sample.loading import load_own
 
     if num < 1:
         raise UserError(f"--num must be at least 1, got {num}")

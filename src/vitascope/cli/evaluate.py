@@ -75,7 +75,7 @@ def toyland(
     from vitascope.evaluate.report.reading import clips_folder, unfinished
     from vitascope.evaluate.vbench import twins
     from vitascope.recipes.judged import Judged
-    from vitascope.sample.model import load
+    from vitascope.sample.loading import load
 
     if suites and kind is not None:
         raise UserError("--suites asks for every kind and --kind for one; leave one of them out")

@@ -28,7 +28,7 @@ def upsample(
     from torch import Tensor
 
     from vitascope import media
-    from vitascope.sample.model import load_own
+    from vitascope.sample.loading import load_own
     from vitascope.sample.upsample import doubled
     from vitascope.sample.upsample import upsample as make
     from vitascope.types import Request

@@ -32,7 +32,7 @@ def views(
     """Give the first view of Toyland's solids and compare six novel ones with the truth."""
     from vitascope.evaluate.views import evaluate_views
     from vitascope.recipes.judged import Judged
-    from vitascope.sample.model import load_own
+    from vitascope.sample.loading import load_own
 
     check_out(out, force)
     judged = Judged(load_own(model), steps, guidance, solver, parse_rules(rules))
@@ -59,7 +59,7 @@ def classes(
     """Ask for classes of Toyland; an Inception Score with the oracle as the classifier."""
     from vitascope.evaluate.classes import evaluate_classes
     from vitascope.recipes.judged import Judged
-    from vitascope.sample.model import load_own
+    from vitascope.sample.loading import load_own
 
     check_out(out, force)
     judged = Judged(load_own(model), steps, guidance, solver, parse_rules(rules))
@@ -94,7 +94,8 @@ def long(
     from vitascope.evaluate.lasting import FPS, Maker, evaluate_lasting
     from vitascope.recipes.judged import Judged
     from vitascope.sample.chain import borders
-    from vitascope.sample.model import OwnModel, load_own
+    from vitascope.sample.loading import load_own
+    from vitascope.sample.model import OwnModel
 
     check_out(out, force)
     if plot is not None:

@@ -76,7 +76,8 @@ def generate(
     from vitascope import media
     from vitascope.sample import files
     from vitascope.sample.legal import request_of
-    from vitascope.sample.model import load, options_of
+    from vitascope.sample.loading import load
+    from vitascope.sample.model import options_of
     from vitascope.types import Request
 
     for one, other, what in (
@@ -131,7 +132,7 @@ def decode(
 ) -> None:
     """Turn kept latents into a video."""
     from vitascope import media
-    from vitascope.sample.model import load
+    from vitascope.sample.loading import load
 
     media.check_destination(out, force=force)
     clip = load(model, device, revision=revision, dtype=dtype, offload=offload, loras=lora or ()).decode(latents)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vitascope import media
 from vitascope.sample.files import Say, check_destinations, make
-from vitascope.sample.model import load
+from vitascope.sample.loading import load
 from vitascope.types import Clip, Request
 
 PROMPTS = (

@@ -11,7 +11,8 @@ from safetensors import safe_open
 from vitascope import media
 from vitascope.evaluate.measured import Measured, Report
 from vitascope.evaluate.report.reading import read_reports
-from vitascope.sample.model import HUB, bundled
+from vitascope.sample.loading import bundled
+from vitascope.sample.model import HUB
 from vitascope.system import CARD, WEIGHTS, Card, load_model, read_card
 from vitascope.types import UserError
 

@@ -15,7 +15,7 @@ from tiny import save_tiny
 from vitascope import media
 from vitascope.sample.hub.model import HubModel
 from vitascope.sample.latents import write_latents
-from vitascope.sample.model import load
+from vitascope.sample.loading import load
 from vitascope.types import Clip
 
 

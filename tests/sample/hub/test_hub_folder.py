@@ -13,7 +13,7 @@ from families import FAMILIES, Folder, built
 
 from vitascope.sample.hub.folder import check_whole, checksum, find, read_index, sha256_of, weights_of
 from vitascope.sample.hub.model import load_checkpoint
-from vitascope.sample.model import load
+from vitascope.sample.loading import load
 from vitascope.types import UserError
 
 

@@ -22,7 +22,7 @@ from vitascope.sample.hub.lora import merge, parse
 from vitascope.sample.hub.watching import Watch, heard, watched
 from vitascope.sample.latents import Progress, read_latents, write_latents
 from vitascope.sample.legal import legal_fps, request_of
-from vitascope.sample.model import Model, check_maker, usual_device
+from vitascope.sample.model import Model, check_maker
 from vitascope.types import Clip, Request, UserError
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -160,15 +160,14 @@ def load_checkpoint(
     dtype: str | None = None,
     offload: str | None = None,
     loras: tuple[str, ...] = (),
-    device: str | None = None,
+    device: str = "cpu",
 ) -> HubModel:
     """The checkpoint of a hub's id or a folder, whole, with its LoRA files added, where it is to run."""
-    where = usual_device(device)
-    chosen = dtype or ("bf16" if where.startswith("cuda") else "fp32")
+    chosen = dtype or ("bf16" if device.startswith("cuda") else "fp32")
     for option, value, known in (("--dtype", chosen, tuple(DTYPES)), ("--offload", offload or "none", OFFLOADS)):
         if value not in known:
             raise UserError(f"{option} must be one of {', '.join(known)}, got '{value}'; {nearest(value, list(known))}")
-    if offload not in (None, "none") and where == "cpu":
+    if offload not in (None, "none") and device == "cpu":
         raise UserError("--offload keeps parts in memory until the GPU needs them, and there is no GPU; leave it out")
     wanted = [parse(text) for text in loras]
     found = find(name, revision)
@@ -178,13 +177,13 @@ def load_checkpoint(
     identity = checksum(found.folder, tuple(f"{told} {scale:g}" for told, scale in added))
     routes = routes_of(pipeline, found.name)
     if offload == "model":
-        pipeline.enable_model_cpu_offload(device=where)
+        pipeline.enable_model_cpu_offload(device=device)
     elif offload == "sequential":
-        pipeline.enable_sequential_cpu_offload(device=where)
+        pipeline.enable_sequential_cpu_offload(device=device)
     else:
-        pipeline.to(where)
+        pipeline.to(device)
     origin = {
-        "checkpoint": name, "revision": found.revision, "dtype": chosen, "device": where.partition(":")[0],
+        "checkpoint": name, "revision": found.revision, "dtype": chosen, "device": device.partition(":")[0],
         "loras": [list(one) for one in added],
     }  # fmt: skip
     return HubModel(routes, identity, origin)

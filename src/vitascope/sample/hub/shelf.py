@@ -17,7 +17,8 @@ from rich.text import Text
 from vitascope.doctor import Finding, available_memory
 from vitascope.sample.hub.folder import INDEX, looks_whole, read_index
 from vitascope.sample.hub.known import KNOWN, Known, Memory
-from vitascope.sample.model import HUB, bundled
+from vitascope.sample.loading import bundled
+from vitascope.sample.model import HUB
 from vitascope.system import CARD
 from vitascope.types import UserError
 
