@@ -9,7 +9,7 @@ import torch
 
 from tiny import StripesConfig, tiny_run
 from vitascope.config import Config, override
-from vitascope.train.check import refuse_what_does_not_fit
+from vitascope.train.check import around, refuse_what_does_not_fit
 from vitascope.train.initialise import initialised
 from vitascope.train.loop import fit
 from vitascope.types import UserError
@@ -18,7 +18,18 @@ from vitascope.types import UserError
 @pytest.mark.parametrize(
     ("path", "text", "said"),
     [
-        ("model.backbone.patch", "[2, 3]", "the clips have 16x16 pixels .* blocks of 24x24 .* make the clips 24x24"),
+        (
+            "model.backbone.patch",
+            "[2, 3]",
+            "the clips have 16x16 pixels .* blocks of 24x24 .* make the clips 24x24, or",
+        ),
+        (
+            "model.backbone.patch",
+            "[3, 1]",
+            "stage videos: the clips have 4 frames .* cubes 3; make the clips 3 or 6 frames",
+        ),
+        ("model.defaults.keyframe_stride", "2", r"stage videos: .* has 3 frames, .* set it to 3 or 0 \(no keyframes\)"),
+        ("model.defaults.keyframe_stride", "9", r"stage videos: .* no more than the 4 of a window; set it to 3 or 0"),
         ("model.backbone.channels", "5", r"set backbone\.channels to 4"),
         (
             "model.defaults.num_frames",
@@ -41,6 +52,20 @@ def test_settings_that_do_not_fit_are_refused_before_the_folder_is_made(
         fit(override(tiny_run(), path, text), tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_stage_may_say_that_its_last_cubes_are_not_full() -> None:
+    run = override(tiny_run(), "model.backbone.patch", "[3, 1]")
+    refuse_what_does_not_fit(override(run, "stages.videos.part_cubes", "true"))
+
+
+def test_keyframes_that_meet_the_ends_of_a_window_fit() -> None:
+    refuse_what_does_not_fit(override(tiny_run(), "model.defaults.keyframe_stride", "3"))
+
+
+@pytest.mark.parametrize(("number", "step", "legal"), [(20, 16, [16, 32]), (32, 16, [32]), (5, 16, [16])])
+def test_the_nearest_multiples_lie_around_a_number(number: int, step: int, legal: list[int]) -> None:
+    assert around(number, step) == legal
 
 
 class HoldsPath(StripesConfig):

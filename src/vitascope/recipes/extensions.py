@@ -64,9 +64,8 @@ def views(base: Run) -> Run:
     """
     lesson = Lesson(tasks=TaskMix(text=0.0, image=1.0), text_dropout=0.0, frame_dropout=0.0, blank_dropout=0.1)
     model = asked(base.model, num_frames=NUM_VIEWS, fps=2.0, guidance=3.5, guidance_kind="blank")
-    return extended(
-        base, further("views", steps=1500, num_clips=4096, lesson=lesson, data=SolidsConfig(), model=model), prompts=()
-    )
+    stage = further("views", steps=1500, lesson=lesson, data=SolidsConfig(), model=model, part_cubes=True)
+    return extended(base, stage, prompts=())
 
 
 def by_class(base: Run) -> Run:

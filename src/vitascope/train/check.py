@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from vitascope.errors import first_line, is_out_of_memory
 from vitascope.samplers.solvers import SOLVERS
 from vitascope.system import VideoModel, build
 from vitascope.train.initialise import Origin, freeze, inherit, initialised, weights_of
-from vitascope.train.stages import Run, is_folder
+from vitascope.train.stages import Run, Stage, VideoStage, is_folder
 from vitascope.types import UserError
 
 
@@ -44,8 +44,8 @@ def refuse_what_does_not_fit(run: Run) -> None:
         if solver not in SOLVERS:
             raise UserError(f"model.defaults.solver: there is no solver '{solver}'; {nearest(solver, list(SOLVERS))}")
         model = initialised(here.model, run.seed).to("cuda" if torch.cuda.is_available() else "cpu")
-        _refuse_sizes(here, model)
         try:
+            refuse_what_does_not_divide(here, stage, model)
             if origins := run.origins(stage):
                 inherit(model, [(origin, _outline(run, origin)) for origin in origins], stage.fresh)
             freeze(model, stage.frozen)
@@ -77,14 +77,46 @@ def _outline(run: Run, origin: Origin) -> Mapping[str, Tensor]:
     return initialised(run.at(stage).model, run.seed).state_dict()
 
 
-def _refuse_sizes(run: Run, model: VideoModel) -> None:
-    size = build(run.data).clip(0).size
-    patch, (_, rows, columns) = model.backbone.config.patch[1], model.tokenizer.stride
+def refuse_what_does_not_divide(run: Run, stage: Stage, model: VideoModel) -> None:
+    """Sides, lengths and keyframe strides that the model's blocks do not divide, with the nearest that they do."""
+    clip, defaults = build(run.data).clip(0), run.model.defaults
+    (cube, patch), (_, rows, columns) = model.backbone.config.patch, model.tokenizer.stride
     block = patch * columns, patch * rows
-    if any(side % step for side, step in zip(size, block, strict=True)):
-        width, height = (max(round(side / step), 1) * step for side, step in zip(size, block, strict=True))
+    if any(side % step for side, step in zip(clip.size, block, strict=True)):
+        widths, heights = (around(side, step) for side, step in zip(clip.size, block, strict=True))
+        nearest_sizes = f"{widths[0]}x{heights[0]}", f"{widths[-1]}x{heights[-1]}"
         raise UserError(
-            f"the clips have {size[0]}x{size[1]} pixels and the model works in blocks of {block[0]}x{block[1]} (the "
-            f"tokenizer's {columns}x{rows} times the backbone's patch of {patch}); make the clips {width}x{height}, or "
-            "choose another patch"
+            f"the clips have {clip.size[0]}x{clip.size[1]} pixels and the model works in blocks of "
+            f"{block[0]}x{block[1]} (the tokenizer's {columns}x{rows} times the backbone's patch of {patch}); make the clips "
+            f"{_either(nearest_sizes)}, or choose another patch"
         )
+    if not isinstance(stage, VideoStage) or stage.images:
+        return
+    if clip.num_frames % cube and not stage.part_cubes:
+        raise UserError(
+            f"the clips have {clip.num_frames} frames and the backbone's cubes {cube}; make the clips "
+            f"{_either(around(clip.num_frames, cube))} frames long, choose another patch, or set "
+            f"stages.{stage.name}.part_cubes=true: the last frame is then shown again until a cube is full"
+        )
+    stride, window = defaults.keyframe_stride, defaults.num_frames
+    legal = [one for one in range(2, window) if (one + 1) % cube == 0]
+    if stride and stride not in legal:
+        told = (
+            f"model.defaults.keyframe_stride is {stride}: a gap with the keyframes at its ends has {stride + 1} frames"
+        )
+        below, above = [one for one in legal if one < stride], [one for one in legal if one > stride]
+        nearest_strides = [str(one) for one in (*below[-1:], *above[:1])]
+        raise UserError(
+            f"{told}, which must be whole cubes of {cube} and no more than the {window} of a window; "
+            f"set it to {_either([*nearest_strides, '0 (no keyframes)'])}"
+        )
+
+
+def around(number: int, step: int) -> list[int]:
+    """The multiples of `step` on both sides of a number, one if it is a multiple itself or below the first."""
+    below, above = number // step * step, -(-number // step) * step
+    return [one for one in dict.fromkeys((below, above)) if one]
+
+
+def _either(choices: Iterable[object]) -> str:
+    return " or ".join(dict.fromkeys(map(str, choices)))

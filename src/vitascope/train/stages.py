@@ -101,6 +101,7 @@ class VideoStage(Stage):
     images: bool = False  # random frames of the clips instead of clips
     pictures: Count = 1  # of images: so many of each clip under one caption, which is then read once
     num_clips: Count = 16384
+    part_cubes: bool = False  # clips whose last cube is not full may be learned from: its last frame is repeated
 
     def begin(self, run: Run, model: VideoModel, cache_root: Path, track: Track) -> VideoCourse:
         cache = open_cache(cache_root, build(run.data), model.tokenizer, self.num_clips, track)
