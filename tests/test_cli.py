@@ -141,6 +141,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
         (["--like", "absent.mp4"], "absent.mp4"),
         (["--like", "text.mp4"], "text.mp4"),
         (["--like", "short.mp4"], "do not describe a generated video"),
+        (["--prompts", "prompts.txt", "--out", "new.mp4"], "their folder, got 'new.mp4'; leave the ending out"),
     ],
 )
 def test_what_generate_cannot_do_is_one_line_and_touches_nothing(
@@ -529,6 +530,7 @@ def test_toyland_draws_a_sentence_or_many_scenes(shell: Shell, tmp_path: Path) -
     before = snapshot(tmp_path)
     is_one_line(shell("toyland", "--num", "1", "--out", "many"), "0000.mp4")
     is_one_line(shell("toyland", "--num", "0"), "--num")
+    is_one_line(shell("toyland", "--num", "1", "--out", "many.mp4"), "their folder, got 'many.mp4'")
     is_one_line(shell("toyland", "--kind", "three"), "--kind must be one of one, two")
     is_one_line(shell("toyland", "--size", "0x9"), "1 to 4096")
     is_one_line(shell("toyland", "a red elephant sings", "--out", "new/x.mp4"))
@@ -568,6 +570,7 @@ def test_rules_of_sampling_are_options_and_are_kept_in_the_file(shell: Shell) ->
         ("renorm", "--rule needs name=value"),
         ("guidance_kind=both", "'joint', 'text', 'separate' or 'blank'"),
         ("guidance_interval=[0.8,0.2]", "the lower level first"),
+        ("guidance_interval=0.2,0.8", "written as [.., ..]"),
     ],
 )
 def test_rules_that_mean_nothing_are_one_line(shell: Shell, rule: str, said: str) -> None:

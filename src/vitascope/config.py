@@ -96,7 +96,8 @@ def _validated(kind: type[Tree], fields: dict[str, Any], path: str, text: str) -
         return kind.model_validate(fields)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"'{path}' cannot be {text!r}: {first['msg']}") from None
+        hint = ", written as [.., ..]" if first["type"] == "tuple_type" else ""
+        raise UserError(f"'{path}' cannot be {text!r}: {first['msg']}{hint}") from None
 
 
 def to_json(node: Any) -> Any:

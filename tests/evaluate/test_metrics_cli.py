@@ -104,5 +104,5 @@ def test_what_cannot_be_done_is_one_line(
 def test_the_list_names_metrics_and_where_networks_come_from(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    code, out, _ = said(capsys, monkeypatch, "videos . --list")
+    code, out, _ = said(capsys, monkeypatch, "videos --list")
     assert code == 0 and "frechet-random" in out and "Apache-2.0" in out

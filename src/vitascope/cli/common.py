@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,7 +27,10 @@ ChangesOption = Annotated[
 ]
 RulesOption = Annotated[
     list[str] | None,
-    typer.Option("--rule", help="A rule of sampling: guidance_kind=separate, renorm=false, level_shift=3. Repeatable."),
+    typer.Option(
+        "--rule",
+        help="A rule of sampling: guidance_kind=separate, renorm=false, guidance_interval=[0.2,0.8]. Repeatable.",
+    ),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 
@@ -80,6 +84,15 @@ def parse_rules(texts: list[str] | None) -> dict[str, Any]:
         rules = override(rules, name, value)
         names.append(name)
     return {name: getattr(rules, name) for name in names}
+
+
+def folder_for_many(out: Path, of: str) -> Path:
+    """`--out` where there are many files: a name with a video's ending was surely meant for one."""
+    from vitascope.media.writing import ENCODERS
+
+    if out.suffix.lower() in ENCODERS and not out.is_dir():
+        raise UserError(f"{of} makes many files and --out is then their folder, got '{out}'; leave the ending out")
+    return out
 
 
 def one_of(option: str, value: str | None, known: tuple[str, ...]) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitascope.cli.common import ChangesOption, ForceOption, one_of, say, tracker
+from vitascope.cli.common import ForceOption, one_of, say, tracker
 from vitascope.errors import UserError, install
 
 
@@ -16,7 +16,7 @@ def curate(
         list[str], typer.Argument(help="Folders, video files, .txt lists, tables, SET:FOLDER; or: report FOLDER.")
     ],
     out: Annotated[Path | None, typer.Option(help="Folder of the shards; a run that stopped goes on there.")] = None,
-    changes: ChangesOption = None,
+    changes: Annotated[list[str] | None, typer.Option("--set", help="A setting by dotted path. Repeatable.")] = None,
     engine: Annotated[str, typer.Option(help="pool, here: this process alone, or ray: a cluster.")] = "pool",
     workers: Annotated[int | None, typer.Option(help="Processes; if absent as many as there are cores.")] = None,
     key: Annotated[str, typer.Option(envvar="VITASCOPE_CAPTIONS_KEY", help="Of the servers that caption.")] = "",

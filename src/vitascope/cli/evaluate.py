@@ -25,7 +25,7 @@ from vitascope.cli.common import (
 if TYPE_CHECKING:
     from vitascope.types import Clip
 
-app = typer.Typer(help="Measure a model.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Measure a model, or videos of any origin.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("toyland")
@@ -48,8 +48,8 @@ def toyland(
     task: Annotated[
         str,
         typer.Option(
-            help="text; image, prediction, interpolation or upsampling: the true first, first four, both end or "
-            "every second frames are given; picture: one frame from text."
+            help="text; image, prediction, interpolation or upsampling: the first, first four, first and last, or "
+            "every second of the true frames are given; picture: one frame from text."
         ),
     ] = "text",
     steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,

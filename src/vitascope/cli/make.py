@@ -16,6 +16,7 @@ from vitascope.cli.common import (
     OffloadOption,
     RevisionOption,
     RulesOption,
+    folder_for_many,
     one_of,
     parse_rules,
     parse_size,
@@ -104,7 +105,7 @@ def generate(
     if prompts is None:
         wanted = files.numbered(request, out or Path("out.mp4"), num)
     else:
-        wanted = files.from_lines(request, prompts, out or Path("out"), num)
+        wanted = files.from_lines(request, prompts, folder_for_many(out or Path("out"), "--prompts"), num)
     paths = [path for _, path in wanted]
     if prompts is None or paths[0].parent.exists():  # else it is made once all else is known to be right
         files.check_destinations(paths, force=force, preview=preview)
@@ -189,5 +190,7 @@ def toyland(
     if num < 1:
         raise UserError(f"--num must be at least 1, got {num}")
     wanted_kind, wanted_split = one_of("--kind", kind, get_args(Kind)), one_of("--split", split, get_args(Split))
-    draw_scenes(out, num, wanted_kind, wanted_split, draw, rng, force=force)
-    say(f"{out}: {num} clips, captions.tsv, sheet.png")
+    draw_scenes(
+        folder_for_many(out, "toyland without a sentence"), num, wanted_kind, wanted_split, draw, rng, force=force
+    )
+    say(f"{out}: {num} {'clip' if num == 1 else 'clips'}, captions.tsv, sheet.png")

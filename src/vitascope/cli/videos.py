@@ -22,7 +22,7 @@ NetworksDeviceOption = Annotated[
 
 
 def videos(
-    made: Annotated[Path, typer.Argument(help="Folder of the videos to measure, or one video.")],
+    made: Annotated[Path | None, typer.Argument(help="Folder of the videos to measure, or one video.")] = None,
     real: Annotated[Path | None, typer.Option(help="Folder of real videos, for distances and pairs.")] = None,
     metrics: Annotated[
         list[str] | None, typer.Option("--metric", help="Repeatable; --list names all. What needs no file, if absent.")
@@ -65,6 +65,8 @@ def videos(
     if list_all:
         print_catalogue(Console())
         return
+    if made is None:
+        raise UserError("evaluate videos needs the folder of the videos to measure; --list names what can be measured")
     if paired and real is None:
         raise UserError("--paired compares with the videos of --real; give that folder")
     if resamples < 0:

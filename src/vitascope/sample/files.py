@@ -188,8 +188,9 @@ def make(model: Model, request: Request, path: Path, *, say: Say, force: bool, p
     if clip.num_frames > 1 and clip.pixels.std() < 1 / 255:
         say("note: the video is of one flat colour; try another seed or less guidance")
     (width, height), spent = clip.size, time.monotonic() - begun
+    length = "1 frame" if clip.num_frames == 1 else f"{clip.num_frames} frames"
     say(
-        f"{path}: {clip.num_frames} frames, {clip.seconds:g} s at {clip.fps:g} fps, {width}x{height}, "
+        f"{path}: {length}, {clip.seconds:g} s at {clip.fps:g} fps, {width}x{height}, "
         f"seed {request.seed}, made in {spent:.1f} s"
     )
     return clip

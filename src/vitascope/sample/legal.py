@@ -235,6 +235,8 @@ def checked(settings: object) -> Settings:
     try:
         return Settings.model_validate_json(json.dumps(settings))  # JSON has no tuples: as Python they would not pass
     except ValidationError as error:
+        if isinstance(settings, Mapping) and "prompt" not in settings:
+            raise UserError("the file's settings do not describe a generated video: it was drawn or filmed") from error
         raise UserError(f"the file's settings do not describe a generated video: {_first_of(error)}") from error
 
 

@@ -87,8 +87,8 @@ def refuse_what_does_not_divide(run: Run, stage: Stage, model: VideoModel) -> No
         nearest_sizes = f"{widths[0]}x{heights[0]}", f"{widths[-1]}x{heights[-1]}"
         raise UserError(
             f"the clips have {clip.size[0]}x{clip.size[1]} pixels and the model works in blocks of "
-            f"{block[0]}x{block[1]} (the tokenizer's {columns}x{rows} times the backbone's patch of {patch}); make the clips "
-            f"{_either(nearest_sizes)}, or choose another patch"
+            f"{block[0]}x{block[1]} (the tokenizer's {columns}x{rows} times the backbone's patch of {patch}); "
+            f"make the clips {_either(nearest_sizes)}, or choose another patch"
         )
     if not isinstance(stage, VideoStage) or stage.images:
         return
