@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -456,19 +457,22 @@ def test_train_makes_a_model_that_generates(shell: Shell, tmp_path: Path) -> Non
         (["laptop:stiv", "--set", "stages.t2v.steps=0"], "stages.t2v.steps"),
         (["laptop:stiv", "--set", "stages.t2v"], "path=value"),
         (["laptop:stiv", "--set", "model.backbone.heads=7"], "heads"),
-        (["laptop:stiv", "--set", "data.size=60"], "make the clips 64x64"),
+        (["laptop:stiv", "--set", "data.size=60"], "make the clips 48x48 or 64x64"),
         (["laptop:stiv", "--set", "data.size=0"], "data.size"),
         (["laptop:stiv", "--set", "data.fps=0"], "data.fps"),
         (["laptop:stiv", "--set", "stages.t2v.optimizer.momentum=1"], "stages.t2v.optimizer.momentum"),
         (["laptop:stiv", "--minutes", "0"], "--minutes"),
         (["laptop:stiv", "--minutes", "nan"], "--minutes"),
         (["laptop:stiv", "--resume"], "holds no run"),
-        (["laptop:stiv", "--out", "file/run"], "file"),
+        (["laptop:stiv", "--stage", "t2v"], "train that first: --stage t2i"),
+        (["laptop:stiv", "--out", "file"], "'file' is a file, and a run needs a folder"),
+        (["laptop:stiv", "--out", "file/run"], "'file' is a file, and a run needs a folder"),
     ],
 )
 def test_what_train_cannot_do_is_one_line(shell: Shell, tmp_path: Path, words: list[str], part: str) -> None:
     (tmp_path / "file").write_text("in the way")
     is_one_line(shell("train", *words), part)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_print_shows_the_whole_run_and_trains_nothing(shell: Shell, tmp_path: Path) -> None:
@@ -576,6 +580,24 @@ def test_rules_of_sampling_are_options_and_are_kept_in_the_file(shell: Shell) ->
 def test_rules_that_mean_nothing_are_one_line(shell: Shell, rule: str, said: str) -> None:
     answer = shell.generate("a", "--out", "a.gif", "--rule", rule)
     assert answer.code == 2 and said in answer.err and not Path("a.gif").exists()
+
+
+def test_a_bar_leaves_the_screen_when_its_command_fails(folder: Path) -> None:
+    """A bar hides the cursor; whatever ends the command, it comes back before the error is said."""
+    command = (
+        "import sys\nfrom vitascope import cli, errors\nfrom vitascope.cli.common import tracker\n"
+        "@cli.app.command()\n"
+        "def fail() -> None:\n"
+        "    tracker('working')(1, 5); raise errors.UserError('it failed')\n"
+        "sys.argv = ['vitascope', 'fail']; cli.main()"
+    )
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", command], stderr=theirs, stdout=subprocess.DEVNULL) as process:
+        assert process.wait(60) == 2
+    os.close(theirs)
+    said = os.read(ours, 65536)
+    os.close(ours)
+    assert -1 < said.find(b"\x1b[?25l") < said.rfind(b"\x1b[?25h") < said.find(b"it failed")
 
 
 def test_the_version_is_an_option(shell: Shell) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 from tiny import tiny_model, tiny_run
 from vitascope.backbones.stiv import XL, XXL, M, StivConfig
 from vitascope.conditions import micro_conditions
-from vitascope.config import Config
+from vitascope.config import Config, override
 from vitascope.plan import needs, report
 from vitascope.plan.calibrating import step_seconds, timed_here
 from vitascope.plan.devices import DEVICES, Device, device, gpu
@@ -307,6 +307,10 @@ def test_what_cannot_be_planned_is_one_line() -> None:
         report.plan(run, PROCESSOR, 2)
     with pytest.raises(UserError, match="--price"):
         report.plan(run, H200, 1, -1.0)
+    with pytest.raises(UserError, match=r"stage autoencoder: .* make the clips 24x24"):
+        report.plan(override(tiny_run(), "model.backbone.patch", "[2, 3]"), H200)
+    with pytest.raises(UserError, match="stage videos: these settings do not fit together"):
+        report.plan(override(tiny_run(), "model.text.heads", "32"), H200)
     text = PretrainedTextConfig(family="t5", source="no/such-encoder")
     model = run.model.model_copy(update={"text": text})
     with pytest.raises(UserError, match=r"config\.json is all that a plan needs"):

@@ -26,7 +26,7 @@ from vitascope.cli import (
     vbench,
     videos,
 )
-from vitascope.cli.common import say
+from vitascope.cli.common import BARS, say
 from vitascope.errors import UserError, is_out_of_memory
 from vitascope.train.stop import Stopped
 
@@ -60,7 +60,8 @@ def root(version: VersionOption = False) -> None: ...
 def main() -> None:
     """Run a command; what the user can mend is one line on stderr and exit code 2, and Ctrl-C one line and 130."""
     try:
-        app()
+        with BARS:
+            app()
     except UserError as error:
         say(f"error: {error}")
         sys.exit(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +36,10 @@ RulesOption = Annotated[
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 
 
+BARS = ExitStack()
+"""Bars that may be on the screen, to be taken off however a command ends: they hide the cursor."""
+
+
 def say(text: str) -> None:
     from rich.console import Console
 
@@ -49,6 +54,8 @@ def tracker(what: str) -> Any:
     console = Console(stderr=True)
     shown = Progress(console=console, transient=True, disable=not console.is_terminal)
     task = shown.add_task(what, total=None)
+    if console.is_terminal:
+        BARS.callback(shown.stop)
 
     def progress(done: int, total: int) -> None:
         shown.start()

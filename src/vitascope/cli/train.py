@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitascope.cli.common import ChangesOption, say
+from vitascope.cli.common import ChangesOption, say, tracker
 from vitascope.errors import UserError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def plan(
 
     run, on = changed(recipe, changes), device(gpu)
     timed = timed_here(run, on, gpus) if calibrate else {}
-    print_plan(make_plan(run, on, gpus, price, timed), Console())
+    print_plan(make_plan(run, on, gpus, price, timed, tracker("planning")), Console())
 
 
 def changed(recipe: str, changes: list[str] | None, data: Path | None = None) -> Run:

@@ -19,6 +19,7 @@ from vitascope.samplers import guidance as guide
 from vitascope.samplers.solvers import SOLVERS, integrate, levels
 from vitascope.system import Defaults, VideoModel, build
 from vitascope.text.pretrained import PretrainedText
+from vitascope.train.check import refuse_what_does_not_divide, told_of
 from vitascope.train.initialise import freeze
 from vitascope.train.optim import MovingAverage, learned
 from vitascope.train.stages import CaptionStage, Run, Stage, TokenizerStage, VideoStage
@@ -110,9 +111,11 @@ def stage_needs(run: Run, stage: Stage, device: Device, num_gpus: int) -> StageN
     precision = device.precision(run.precision)
     share = stage.model_copy(update={"batch": stage.batch // num_gpus})
     source = build(run.data)
-    shape, caption = tuple(source.clip(0).pixels.shape), source.captions(0)[0]
-    with walking(device.is_gpu) as walk:
+    clip, caption = source.clip(0), source.captions(0)[0]
+    shape = tuple(clip.pixels.shape)
+    with told_of(stage), walking(device.is_gpu) as walk:
         model = outline(run.model)
+        refuse_what_does_not_divide(clip, stage, model)
         module, loss, frozen_flops = _lesson(run, share, model, shape, caption, walk)
         passes, update, held = _step(stage, model, module, loss, precision, walk)
     frozen, learning = frozen_flops * num_gpus, (passes - frozen_flops) * num_gpus
@@ -176,7 +179,7 @@ def _lesson(
         module = nn.ModuleDict({"text": model.text})
         return module, lambda: contrast.loss(*model.text([caption] * 2 * stage.batch).pooled.chunk(2)), 0
     if not isinstance(stage, VideoStage):
-        raise UserError(f"stage {stage.name}: no plan is known for a {type(stage).__name__}")
+        raise UserError(f"no plan is known for a {type(stage).__name__}")
     latents = model.tokenizer.encode(torch.empty(1, *shape))
     num_frames = 1 if stage.images else latents.shape[1]
     clean = torch.empty(stage.batch, num_frames, *latents.shape[2:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -21,7 +21,7 @@ from vitascope.plan.needs import (
 )
 from vitascope.recipes.stiv import PRINTED, Printed, by_rule
 from vitascope.train.optim import AdafactorConfig
-from vitascope.train.stages import Run, VideoStage
+from vitascope.train.stages import Run, Stage, VideoStage
 from vitascope.types import UserError
 
 
@@ -63,10 +63,12 @@ def plan(
     num_gpus: int = 1,
     hourly_price: float | None = None,
     timed: Mapping[str, float] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Plan:
     """Walk one step of every stage and one video, without numbers; nothing is downloaded, allocated or trained.
 
-    `timed`: seconds of a step of stages that were timed (`calibrating.py`).
+    `timed`: seconds of a step of stages that were timed (`calibrating.py`). `progress` hears how many stages are done:
+    those of large models take minutes.
     """
     if num_gpus < 1:
         raise UserError(f"--gpus must be at least 1, got {num_gpus}")
@@ -74,7 +76,12 @@ def plan(
         raise UserError(f"--gpus is for GPUs and --gpu is {device.name}; leave one of them out")
     if hourly_price is not None and not 0 <= hourly_price < float("inf"):
         raise UserError(f"--price is what one device costs an hour, a number from 0, got {hourly_price}")
-    stages = tuple(stage_needs(run, stage, device, num_gpus) for stage in run.stages)
+    num, stages, advice = len(run.stages), list[StageNeeds](), list[str]()
+    for done, stage in enumerate(run.stages):
+        progress(done, num)
+        stages.append(stage_needs(run, stage, device, num_gpus))
+        advice += _advice(run, stage, stages[-1], device, num_gpus)
+    progress(num, num)
     at_last = run.at(run.stages[-1])
     return Plan(
         run,
@@ -82,41 +89,40 @@ def plan(
         num_gpus,
         hourly_price,
         parameters(at_last),
-        stages,
+        tuple(stages),
         sampling_needs(at_last, device),
         cache_needs(run),
         timed or {},
-        tuple(_advice(run, stages, device, num_gpus)),
-        tuple(beside_paper(run, stages)),
+        tuple(advice),
+        tuple(beside_paper(run, tuple(stages))),
     )
 
 
-def _advice(run: Run, stages: tuple[StageNeeds, ...], device: Device, num_gpus: int) -> Iterator[str]:
-    free = device.usable_bytes
-    for stage, needs in zip(run.stages, stages, strict=True):
-        held = needs.memory
-        if held.peak <= free:
-            continue
-        too_much = f"{stage.name} needs {_gib(held.peak)} and a {device.name} holds {_gib(free)}:"
-        knobs = []
-        if most := largest_batch(run, stage, device, needs, num_gpus):
-            batch = max(n for n in range(1, most + 1) if stage.batch % n == 0)
-            more = f"--gpus {stage.batch // batch}, or " if device.is_gpu else ""
-            knobs.append(f"{more}--set stages.{stage.name}.batch={most * num_gpus}")
-        elif not isinstance(stage.optimizer, AdafactorConfig) and held.peak - held.optimizer // 2 <= free:
-            knobs.append("AdafactorConfig as its optimizer: one number for each weight instead of two")
-        else:
-            apart = held.weights + held.gradients + held.optimizer + held.average
-            rest = max(free - (held.peak - apart), free / 2)
-            devices = -(-apart // int(rest))
-            knobs.append(
-                f"weights, gradients, optimizer and average alone are {_gib(apart)}: no batch is small enough; a "
-                f"device with more memory, a smaller backbone, or these shared out over at least {devices} devices, "
-                "which this version does not do"
-            )
-        if needs.precision == "fp32" and device.bf16 > device.fp32:
-            knobs.append("--set precision=bf16")
-        yield f"{too_much} {'; '.join(knobs)}"
+def _advice(run: Run, stage: Stage, needs: StageNeeds, device: Device, num_gpus: int) -> Iterator[str]:
+    """For a stage that does not fit, what would make it."""
+    free, held = device.usable_bytes, needs.memory
+    if held.peak <= free:
+        return
+    too_much = f"{stage.name} needs {_gib(held.peak)} and a {device.name} holds {_gib(free)}:"
+    knobs = []
+    if most := largest_batch(run, stage, device, needs, num_gpus):
+        batch = max(n for n in range(1, most + 1) if stage.batch % n == 0)
+        more = f"--gpus {stage.batch // batch}, or " if device.is_gpu else ""
+        knobs.append(f"{more}--set stages.{stage.name}.batch={most * num_gpus}")
+    elif not isinstance(stage.optimizer, AdafactorConfig) and held.peak - held.optimizer // 2 <= free:
+        knobs.append("AdafactorConfig as its optimizer: one number for each weight instead of two")
+    else:
+        apart = held.weights + held.gradients + held.optimizer + held.average
+        rest = max(free - (held.peak - apart), free / 2)
+        devices = -(-apart // int(rest))
+        knobs.append(
+            f"weights, gradients, optimizer and average alone are {_gib(apart)}: no batch is small enough; a "
+            f"device with more memory, a smaller backbone, or these shared out over at least {devices} devices, "
+            "which this version does not do"
+        )
+    if needs.precision == "fp32" and device.bf16 > device.fp32:
+        knobs.append("--set precision=bf16")
+    yield f"{too_much} {'; '.join(knobs)}"
 
 
 def beside_paper(run: Run, needs: tuple[StageNeeds, ...]) -> Iterator[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from vitascope.samplers.solvers import SOLVERS
 from vitascope.system import VideoModel, build
 from vitascope.train.initialise import Origin, freeze, inherit, initialised, weights_of
 from vitascope.train.stages import Run, Stage, VideoStage, is_folder
-from vitascope.types import UserError
+from vitascope.types import Clip, UserError
 
 
 def refuse_what_cannot_be_read_back(run: Run) -> None:
@@ -44,18 +45,25 @@ def refuse_what_does_not_fit(run: Run) -> None:
         if solver not in SOLVERS:
             raise UserError(f"model.defaults.solver: there is no solver '{solver}'; {nearest(solver, list(SOLVERS))}")
         model = initialised(here.model, run.seed).to("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            refuse_what_does_not_divide(here, stage, model)
+        with told_of(stage):
+            refuse_what_does_not_divide(build(here.data).clip(0), stage, model)
             if origins := run.origins(stage):
                 inherit(model, [(origin, _outline(run, origin)) for origin in origins], stage.fresh)
             freeze(model, stage.frozen)
             stage.rehearse(here, model)
-        except UserError as error:
-            raise UserError(f"stage {stage.name}: {error}") from error
-        except (ValueError, RuntimeError) as error:
-            if is_out_of_memory(error):
-                raise
-            raise UserError(f"stage {stage.name}: these settings do not fit together: {first_line(error)}") from error
+
+
+@contextmanager
+def told_of(stage: Stage) -> Iterator[None]:
+    """What does not fit is one line that names the stage."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"stage {stage.name}: {error}") from error
+    except (ValueError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise UserError(f"stage {stage.name}: these settings do not fit together: {first_line(error)}") from error
 
 
 def _refuse_without_compiler() -> None:
@@ -77,9 +85,9 @@ def _outline(run: Run, origin: Origin) -> Mapping[str, Tensor]:
     return initialised(run.at(stage).model, run.seed).state_dict()
 
 
-def refuse_what_does_not_divide(run: Run, stage: Stage, model: VideoModel) -> None:
+def refuse_what_does_not_divide(clip: Clip, stage: Stage, model: VideoModel) -> None:
     """Sides, lengths and keyframe strides that the model's blocks do not divide, with the nearest that they do."""
-    clip, defaults = build(run.data).clip(0), run.model.defaults
+    defaults = model.config.defaults
     (cube, patch), (_, rows, columns) = model.backbone.config.patch, model.tokenizer.stride
     block = patch * columns, patch * rows
     if any(side % step for side, step in zip(clip.size, block, strict=True)):

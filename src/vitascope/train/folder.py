@@ -30,6 +30,9 @@ def claim(folder: Path, run: Run) -> None:
 def refuse_folder(folder: Path, run: Run, resume: bool) -> None:
     """A folder belongs to one run: refuse to overwrite it, and to go on with other settings than it was begun with."""
     path = folder / RUN
+    for above in (folder, *folder.parents):
+        if above.exists() and not above.is_dir():
+            raise UserError(f"'{above}' is a file, and a run needs a folder; choose another --out")
     if not path.is_file():
         if resume:
             raise UserError(f"'{folder}' holds no run to go on with; leave --resume out to begin one")

@@ -63,6 +63,7 @@ def fit(
     refuse_what_cannot_be_read_back(run)
     refuse_folder(folder, run, resume)
     stages = chosen(run, only)
+    refuse_missing_stages(run, stages, folder)
     refuse_what_does_not_fit(run)
     claim(folder, run)
     torch.set_flush_denormal(True)  # a CPU multiplies denormal numbers many times more slowly
@@ -78,6 +79,18 @@ def chosen(run: Run, only: str | None) -> tuple[Stage, ...]:
     if only is not None and only not in names:
         raise UserError(f"the run has no stage '{only}'; {nearest(only, names)}")
     return tuple(stage for stage in run.stages if only in (None, stage.name))
+
+
+def refuse_missing_stages(run: Run, stages: tuple[Stage, ...], folder: Path) -> None:
+    """Stages that are neither trained now nor have been, and with which one of `stages` begins."""
+    coming = {stage.name for stage in stages}
+    for stage in stages:
+        for origin in run.origins(stage):
+            if not (is_folder(origin.of) or origin.of in coming or is_done(folder, origin.of)):
+                raise UserError(
+                    f"stage {stage.name} begins with what stage {origin.of} has learned, and '{folder}' does not hold "
+                    f"it; train that first: --stage {origin.of}"
+                )
 
 
 def _fit(
@@ -119,12 +132,6 @@ def begun_model(run: Run, stage: Stage, folder: Path) -> VideoModel:
     """The model of a stage, with the weights that it begins with."""
     model = initialised(run.at(stage).model, run.seed)
     origins = run.origins(stage)
-    for origin in origins:
-        if not is_folder(origin.of) and not is_done(folder, origin.of):
-            raise UserError(
-                f"stage {stage.name} begins with what stage {origin.of} has learned, and '{folder}' does not hold it; "
-                f"train that first: --stage {origin.of}"
-            )
     if origins:
         homes = [Path(one.of) if is_folder(one.of) else folder / "stages" / one.of for one in origins]
         inherit(model, [(one, weights_of(home)) for one, home in zip(origins, homes, strict=True)], stage.fresh)
