@@ -181,9 +181,7 @@ def _decoded(stream: av.VideoStream, packets: Sequence[av.Packet], ticks: Sequen
     needed = {times[place] for place in [*places, min(places[-1] + 1, len(times) - 1)]} if times else set()
     is_timed = all(packet.pts is not None for packet in packets if packet.size)
     for packet in packets:
-        skipped = "NONREF" if is_timed and packet.size and packet.pts not in needed else "DEFAULT"
-        if context.skip_frame != skipped:
-            context.skip_frame = skipped
+        context.skip_frame = "NONREF" if is_timed and packet.size and packet.pts not in needed else "DEFAULT"
         yield from packet.decode()
     if packets and packets[-1].size:
         yield from context.decode(None)  # what the decoder held back; seeking makes it forget that this is the end
