@@ -93,7 +93,7 @@ def save_tiny(folder: Path, seed: int = 0, **defaults: Any) -> Path:
     return folder
 
 
-def save_tiny_clip(folder: Path, *, image_size: int = 8, patch_size: int = 4) -> None:
+def save_tiny_clip(folder: Path, *, image_size: int = 8, patch_size: int = 4, seed: int = 0) -> None:
     """A random CLIP as transformers keeps it, that reads letters, 12 tokens at most."""
     import transformers
 
@@ -107,7 +107,7 @@ def save_tiny_clip(folder: Path, *, image_size: int = 8, patch_size: int = 4) ->
         vision_config={**small, "image_size": image_size, "patch_size": patch_size},
         projection_dim=8,
     )
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     transformers.CLIPModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -40,6 +41,15 @@ class TextEncoder(Protocol):
     def count(self, caption: str) -> int: ...
 
     def __call__(self, captions: Sequence[str]) -> TextFeatures: ...
+
+
+@runtime_checkable
+class FrozenTextEncoder(TextEncoder, Protocol):
+    """One that never learns, so that what it says of a caption can be kept."""
+
+    def keep_in(self, folder: pathlib.Path) -> None:
+        """Keep features below `folder`, under names made of all that they follow from."""
+        ...
 
 
 @runtime_checkable

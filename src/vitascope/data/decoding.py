@@ -15,7 +15,6 @@ import av
 import torch
 from av.stream import Disposition
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
-from einops import rearrange
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
@@ -128,11 +127,12 @@ def _chosen(
 ) -> Iterator[UInt8[Tensor, "3 h w"]]:
     """What is shown at each moment: the last frame that began before it."""
     stream = _video(container)
-    begun = float((stream.start_time or 0) * (stream.time_base or 0))
+    tick = float(stream.time_base or 0)
+    begun = (stream.start_time or 0) * tick
     waiting, shown, shown_until = list(moments), None, 0.0
     scaler = VideoReformatter()  # one for all frames: to prepare one costs more than to scale a frame
     for frame in _frames_from(container, stream, [begun + moment for moment in moments]):
-        time = float((frame.pts or 0) * (stream.time_base or 0)) - begun
+        time = (frame.pts or 0) * tick - begun
         while waiting and shown is not None and time > waiting[0]:
             yield _scaled(shown, size, scaler)
             waiting.pop(0)
@@ -195,7 +195,8 @@ def _scaled(frame: av.VideoFrame, size: tuple[int, int], scaler: VideoReformatte
     is_far = frame.width >= 2 * width and frame.height >= 2 * height
     means = EXACT_MEANS if is_far else EXACT
     small = scaler.reformat(frame, width, height, "rgb24", src_colorspace=source, interpolation=means)
-    return torch.rot90(rearrange(torch.from_numpy(small.to_ndarray()), "h w c -> c h w"), turns, dims=(1, 2))
+    pixels = torch.from_numpy(small.to_ndarray()).permute(2, 0, 1)
+    return torch.rot90(pixels, turns, dims=(1, 2)) if turns % 4 else pixels
 
 
 def _read_pictures(picture: Image.Image, moments: Sequence[float], size: tuple[int, int]) -> UInt8[Tensor, "t 3 h w"]:
@@ -216,8 +217,7 @@ def _read_pictures(picture: Image.Image, moments: Sequence[float], size: tuple[i
 
 
 def _shrunk(picture: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> UInt8[Tensor, "3 height width"]:
-    scaled = functional.interpolate(picture[None].float(), size[::-1], mode="bicubic", antialias=True)[0]
-    return scaled.round().clamp(0, 255).to(torch.uint8)
+    return functional.interpolate(picture[None], size[::-1], mode="bicubic", antialias=True)[0]
 
 
 def _stream(file: Path | bytes) -> str | io.BytesIO:

@@ -20,7 +20,7 @@ from vitascope.types import Clip, UserError, generator_for
 
 log = logging.getLogger(__name__)
 
-CUTTING = "cuts, version 2"
+CUTTING = "cuts, version 3"
 """Part of a source's identity: to be changed when the same settings shall give other clips."""
 POOL, POOL_BYTES, STEPS_PER_POOL = 256, 1 << 29, 500
 """The pictures of so many steps come from so many clips, then from others: what is decoded serves more than once."""

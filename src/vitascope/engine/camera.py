@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Complex128, Float, Int64, UInt8
 
 GRID = 8  # flow is read at one pixel in so many each way
 ROUNDS = 8
@@ -44,30 +44,39 @@ def camera_of(flow: Float[np.ndarray, "h w 2"], picture: UInt8[np.ndarray, "h w"
 
     Only places with texture count for the camera: on plain ones flow is a guess.
     """
-    height, width = picture.shape
+    x, y, place = _grid(*picture.shape)
+    across, down = flow[y, x].astype(np.float64).T
+    moved = across + 1j * down
+    along, below = (cv2.convertScaleAbs(cv2.Sobel(picture, cv2.CV_16S, one, 1 - one)) for one in (1, 0))
+    steep = cv2.add(along, below, dtype=cv2.CV_16U)
+    texture = cv2.blur(steep, (GRID, GRID))[y, x].astype(np.float64)
+    sure = texture / (texture + 20.0)
+    # Least squares of shift + grow * place, weighed; all sums that they need at once.
+    squares = np.abs(place) ** 2, place.conj() * moved
+    summed = np.stack([np.ones(len(x)), place, squares[0], moved, squares[1]], 1).view(np.float64)
+    trust, middle = sure, len(x) // 2
+    for _ in range(ROUNDS):
+        whole, first, second, met, turned = (trust @ summed).view(np.complex128)
+        whole, second = whole.real + 1e-6, second.real + 1e-6
+        sides = whole * second - abs(first) ** 2
+        shift, grow = (second * met - first * turned) / sides, (whole * turned - first.conjugate() * met) / sides
+        explained = shift + grow * place
+        rest = moved - explained
+        squared = rest.real**2 + rest.imag**2
+        scale = max(0.01, 2.25 * float(np.partition(squared, middle)[middle]))
+        trust = sure / (1 + squared / scale) ** 2
+    return Camera(
+        float(shift.real), float(shift.imag), float(abs(1 + grow)), float(np.angle(1 + grow)),
+        float(np.abs(explained).mean()), float(np.sqrt(squared).mean()), float(np.abs(moved).mean()),
+    )  # fmt: skip
+
+
+@lru_cache(8)
+def _grid(
+    height: int, width: int
+) -> tuple[Int64[np.ndarray, "n"], Int64[np.ndarray, "n"], Complex128[np.ndarray, "n"]]:
+    """Columns and rows at which flow is read, and where these places lie from the middle: right, and down times i."""
     rows = np.arange(int(EDGE * height) + GRID // 2, height - int(EDGE * height), GRID)
     columns = np.arange(int(EDGE * width) + GRID // 2, width - int(EDGE * width), GRID)
     y, x = (part.ravel() for part in np.meshgrid(rows, columns, indexing="ij"))
-    moved = flow[y, x].astype(np.float64)
-    across, down = (cv2.Sobel(picture, cv2.CV_16S, one, 1 - one) for one in (1, 0))
-    steep = cv2.add(cv2.convertScaleAbs(across), cv2.convertScaleAbs(down), dtype=cv2.CV_16U)
-    texture = cv2.blur(steep, (GRID, GRID))[y, x].astype(np.float64)
-    sure = texture / (texture + 20.0)
-    px, py = x - (width - 1) / 2, y - (height - 1) / 2
-    zero, one = np.zeros(len(x)), np.ones(len(x))
-    design = np.concatenate([np.stack([one, zero, px, -py]), np.stack([zero, one, py, px])], 1)
-    target, found, middle = moved.T.ravel(), np.zeros(4), len(x) // 2
-    trust = sure.copy()
-    for _ in range(ROUNDS):
-        weighted = design * np.concatenate([trust, trust])
-        found = np.linalg.solve(weighted @ design.T + 1e-6 * np.eye(4), weighted @ target)
-        rest = target - found @ design
-        squared = rest[: len(x)] ** 2 + rest[len(x) :] ** 2
-        scale = max(0.01, 2.25 * float(np.partition(squared, middle)[middle]))
-        trust = sure / (1 + squared / scale) ** 2
-    off = np.sqrt(squared)
-    explained = np.hypot(*(found @ design).reshape(2, -1))
-    return Camera(
-        float(found[0]), float(found[1]), math.hypot(1 + found[2], found[3]), math.atan2(found[3], 1 + found[2]),
-        float(explained.mean()), float(off.mean()), float(np.hypot(*moved.T).mean()),
-    )  # fmt: skip
+    return x, y, (x - (width - 1) / 2) + 1j * (y - (height - 1) / 2)

@@ -70,7 +70,11 @@ class Picture:
         Scaled as planes, colours at half the size: half the work of scaling pixels.
         """
         scaled = self._scaled(size, "yuv420p")
-        planes, width, height = scaled.to_ndarray(), scaled.width, scaled.height
+        width, height = scaled.width, scaled.height
+        planes = np.empty((height * 3 // 2, width), np.uint8)  # one below the other, as OpenCV wants them
+        planes[:height] = _plane(scaled, 0)
+        for number, part in enumerate(planes[height:].reshape(2, height // 2, width // 2), 1):
+            part[:] = _plane(scaled, number)
         grey = cv2.LUT(planes[:height], LIMITED_TO_FULL)
         colours = cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)
         colours = cv2.resize(colours, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
@@ -87,14 +91,17 @@ class Picture:
         """
         if self.frame.format.name not in EIGHT_BIT_PLANAR:
             return self._turned(self.frame.reformat(format="gray").to_ndarray()), AS_IT_IS
-        plane = self.frame.planes[0]
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         is_full = self.frame.color_range == FULL_RANGE or self.frame.format.name.startswith("yuvj")
-        picture = rows[: self.frame.height, : self.frame.width]
-        return self._turned(picture), AS_IT_IS if is_full else LIMITED_TO_FULL
+        return self._turned(_plane(self.frame, 0)), AS_IT_IS if is_full else LIMITED_TO_FULL
 
     def _turned(self, picture: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(np.rot90(picture, self.quarter_turns)) if self.quarter_turns else picture
+
+
+def _plane(frame: av.VideoFrame, number: int) -> UInt8[np.ndarray, "h w"]:
+    """A plane of 8 bits without a copy: what it shows is gone with the frame."""
+    plane = frame.planes[number]
+    return np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
 
 
 AS_IT_IS = np.arange(256, dtype=np.uint8)

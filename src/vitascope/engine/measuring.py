@@ -20,7 +20,7 @@ from jaxtyping import UInt8
 from vitascope.engine.camera import Camera, Flow
 from vitascope.engine.config import Measuring
 from vitascope.engine.decoding import NotAVideo, Picture, Video, open_video, pictures
-from vitascope.engine.looking import look, picture_hash
+from vitascope.engine.looking import SQUARE, look, picture_hashes, square_of
 
 THUMB = (12, 16, 3)  # rows, columns, channels
 FRAME = np.dtype(
@@ -35,7 +35,7 @@ SAMPLE = np.dtype(
     + [(name, "f4") for name in ("clarity", "under", "over", "text")]
 )
 ROWS_AT_ONCE = 256
-WAY = "measuring, version 2"
+WAY = "measuring, version 3"
 """Part of the name of what was measured: to be changed when the same settings shall give other rows."""
 
 
@@ -46,21 +46,29 @@ def measure(path: Path, settings: Measuring, frames_file: io.BufferedIOBase) -> 
         rows = _rows(pictures(container, video), video, settings)
         samples: list[tuple[float | int, ...]] = []
         looks: list[np.ndarray] = []
-        block = np.zeros(ROWS_AT_ONCE, FRAME)
+        block, squares = np.zeros(ROWS_AT_ONCE, FRAME), np.zeros((ROWS_AT_ONCE, SQUARE, SQUARE), np.uint8)
         filled = 0
-        for row, sample in rows:
-            block[filled], filled = row, filled + 1
+
+        def write() -> None:
+            block["hash"][:filled] = picture_hashes(squares[:filled])
+            frames_file.write(block[:filled].tobytes())
+
+        for row, square, sample in rows:
+            block[filled], squares[filled], filled = row, square, filled + 1
             if sample is not None:
                 samples.append(sample)
             if filled == ROWS_AT_ONCE:
-                frames_file.write(block.tobytes())
+                write()
                 looks.append(np.array(samples, SAMPLE))  # tuples of a long film would take much more
                 filled, samples = 0, []
-        frames_file.write(block[:filled].tobytes())
+        write()
     return video, np.concatenate([*looks, np.array(samples, SAMPLE)])
 
 
-def _rows(shown: Iterator[Picture], video: Video, settings: Measuring) -> Iterator[tuple[tuple, tuple | None]]:
+def _rows(
+    shown: Iterator[Picture], video: Video, settings: Measuring
+) -> Iterator[tuple[tuple, np.ndarray, tuple | None]]:
+    """Of each frame its row without a hash, the square that its hash is made of, and, now and then, a closer look."""
     flow, begun = Flow(), time.monotonic()
     before: deque[UInt8[np.ndarray, "h w"]] = deque(maxlen=max(1, round(settings.flow_seconds * 240)))
     colours_before, due, gap, size = None, -math.inf, 1, (0, 0)
@@ -84,8 +92,8 @@ def _rows(shown: Iterator[Picture], video: Video, settings: Measuring) -> Iterat
         colours_before = colours
         before.append(grey)
         plain = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
-        told = picture.seconds, content, change, cv2.mean(grey)[0], _detail(plain), picture_hash(plain), thumb
-        yield told, sample
+        told = picture.seconds, content, change, cv2.mean(grey)[0], _detail(plain), 0, thumb
+        yield told, square_of(plain), sample
 
 
 def _per_frame(moved: Camera, gap: int, scale: tuple[float, float]) -> tuple[float, ...]:

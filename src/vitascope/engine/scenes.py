@@ -201,15 +201,24 @@ def _ramp(thumbs: np.ndarray, detail: Float[np.ndarray, "n"], middle: int, reach
         np.median(detail[low : low + before + 1]),
         np.median(detail[low + after : high]),
     )
-    starts = np.arange(max(low, middle - 2 * reach - 2), middle + 1)
-    stops = np.arange(middle + 1, min(high, middle + 2 * reach + 3) + 1)
-    start, stop = (part.ravel()[:, None] for part in np.meshgrid(starts, stops, indexing="ij"))
-    mixed = np.clip((np.arange(low, high)[None] - start + 1) / (stop - start + 1), 0, 1)
-    left = (1 - mixed) ** 2 * fine_a + mixed**2 * fine_b
-    error = np.abs(share - mixed).sum(1) + FINE * np.abs(fine - left).sum(1) / max(1e-6, float(fine_a + fine_b) / 2)
-    error += np.where(stop - start < 2, np.inf, 0)[:, 0]
-    best = int(error.argmin())
-    return Transition(int(start[best, 0]), int(stop[best, 0]), "dissolve") if np.isfinite(error[best]) else None
+    weight = FINE / max(1e-6, float(fine_a + fine_b) / 2)
+    # Before a ramp there is nothing but the one end: that is added up once for all ramps.
+    until = np.concatenate([[0], np.cumsum(np.abs(share) + weight * np.abs(fine - fine_a))])
+    share, fine = share.astype(np.float32), (weight * (fine - fine_a)).astype(np.float32)
+    first, last = max(low, middle - 2 * reach - 2), min(high, middle + 2 * reach + 3)
+    lengths, places = np.arange(last - first + 1)[:, None], np.arange(1, high - low + 1)
+    mixed = np.minimum(places / (lengths + 1), 1)  # of each length, counted from its first frame
+    left = weight * ((1 - mixed) ** 2 * fine_a + mixed**2 * fine_b - fine_a)
+    mixed, left, one = mixed.astype(np.float32), left.astype(np.float32), np.ones(high - low, np.float32)
+    best, found = np.inf, None
+    for start in range(first, middle + 1):
+        shortest, rest = max(middle + 1 - start, 2), slice(start - low, None)
+        some, num = slice(shortest, last - start + 1), high - start
+        off = np.abs(mixed[some, :num] - share[rest]) + np.abs(left[some, :num] - fine[rest])
+        error = until[start - low] + off @ one[:num]
+        if error.size and error.min() < best:
+            best, found = error.min(), (start, start + shortest + int(error.argmin()))
+    return Transition(*found, "dissolve") if found else None
 
 
 def _dips(detail: Float[np.ndarray, "n"], found: Transition, settings: Scenes) -> bool:

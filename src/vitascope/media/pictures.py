@@ -29,7 +29,9 @@ def from_image(picture: Image.Image) -> UInt8[Tensor, "3 h w"]:
     if upright.mode.startswith("I"):  # 16 bits, which `convert` would cut off at 255
         upright = Image.fromarray((np.asarray(upright).astype(np.float64) / 257).round().clip(0, 255).astype(np.uint8))
     if upright.has_transparency_data:
-        upright = Image.alpha_composite(Image.new("RGBA", upright.size, (0, 0, 0, 255)), upright.convert("RGBA"))
+        upright = upright.convert("RGBA")
+        if upright.getchannel("A").getextrema() != (255, 255):  # most animations could be transparent and are not
+            upright = Image.alpha_composite(Image.new("RGBA", upright.size, (0, 0, 0, 255)), upright)
     return rearrange(torch.from_numpy(np.array(upright.convert("RGB"))), "h w c -> c h w")
 
 

@@ -34,7 +34,7 @@ class PretrainedTextConfig(Config):
     max_tokens: Count = 77  # with begin and end; CLIP cannot read more
     dtype: Literal["float32", "bfloat16"] = "float32"
     batch_size: Count = 1  # captions computed together: more is faster, but then the last bits depend on the company
-    cache: str | None = None  # a folder
+    cache: str | None = None  # a folder; None: a training keeps features beside its latents, nothing else keeps any
 
     def build(self) -> PretrainedText:
         try:
@@ -86,6 +86,11 @@ class PretrainedText(nn.Module):
         self.width, self.max_tokens = encoder.config.hidden_size, config.max_tokens
         self.cache = FeatureCache(Path(config.cache)) if config.cache else None
         self.encoder = Frozen(encoder)
+
+    def keep_in(self, folder: Path) -> None:
+        """Keep features below `folder`, unless the settings name a folder of their own."""
+        if self.cache is None:
+            self.cache = FeatureCache(folder)
 
     def forward(self, captions: Sequence[str]) -> TextFeatures:
         rows = [self.ids(caption) for caption in captions]
@@ -178,9 +183,12 @@ class FeatureCache:
     def write(self, key: str, feature: Feature) -> None:
         tensors = {"tokens": feature.tokens.cpu().contiguous(), "pooled": feature.pooled.cpu().contiguous()}
         path = self.path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part:
-            safetensors_torch.save_file(tensors, part, {"digest": digest_of(tensors)})
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as part:
+                safetensors_torch.save_file(tensors, part, {"digest": digest_of(tensors)})
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"could not write text features to '{self.folder}' ({error}); free some space") from None
 
 
 def end_token(hidden: Float[Tensor, "b l d"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b d"]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vitascope.config import nearest, to_json
 from vitascope.errors import first_line, is_out_of_memory
+from vitascope.protocols import FrozenTextEncoder
 from vitascope.system import CARD, VideoModel, load_model, read_card, save_model
 from vitascope.train import checkpoint
 from vitascope.train.check import refuse_what_cannot_be_read_back, refuse_what_does_not_fit
@@ -113,6 +114,8 @@ def _fit(
         begun = time.monotonic()
         here = run.at(stage)
         model = begun_model(run, stage, folder).to("cuda" if torch.cuda.is_available() else "cpu")
+        if isinstance(model.text, FrozenTextEncoder):
+            model.text.keep_in(cache_root / "text")
         with writing(folder):
             course = stage.begin(here, model, cache_root, log.track)
         prepared = time.monotonic() - begun
