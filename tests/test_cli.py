@@ -463,6 +463,7 @@ def test_train_makes_a_model_that_generates(shell: Shell, tmp_path: Path) -> Non
         (["laptop:stiv", "--minutes", "nan"], "--minutes"),
         (["laptop:stiv", "--resume"], "holds no run"),
         (["laptop:stiv", "--out", "file/run"], "file"),
+        (["laptop:footage"], "name it with --data FOLDER"),
     ],
 )
 def test_what_train_cannot_do_is_one_line(shell: Shell, tmp_path: Path, words: list[str], part: str) -> None:

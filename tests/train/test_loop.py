@@ -460,7 +460,9 @@ def test_the_line_shows_speed_loss_and_time_left(tmp_path: Path) -> None:
             assert list(log.track([1, 2], "encoding")) == [1, 2]
             log.begin("videos", 0, 10)
             log.show(3, "clips", 12.34, 0.5678, 90.0)
-        for part in ("videos", "3/10", "loss 0.5678", "12.3 clips/s", "90 s left"):
+            log.shown = 0.0  # that the next line is not held back
+            log.show(4, "clips", 12.34, 0.5678, -2.5)  # a step that took longer than was left
+        for part in ("videos", "3/10", "loss 0.5678", "12.3 clips/s", "90 s left", "4/10", " 0 s left"):
             assert part in screen.getvalue()
 
 
