@@ -84,6 +84,7 @@ def test_footage_to_a_model_and_its_sheet(
     sizes = ("autoencoder.steps=1", "t2i.steps=1", "ti2v.steps=1", "t2i.batch=4", "ti2v.batch=2")
     clips = ("t2i.num_clips=2", "ti2v.num_clips=2")
     changes = [word for size in (*sizes, *clips) for word in ("--set", f"stages.{size}")]
+    changes += ["--set", "model.defaults.steps=1"]
     train = ("train", "laptop:footage", "--data", mine, "--out", run, *changes)
     assert vitascope(monkeypatch, *train) == 0, capsys.readouterr().err
     assert vitascope(monkeypatch, *train, "--resume") == 0
