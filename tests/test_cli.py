@@ -467,6 +467,7 @@ def test_train_makes_a_model_that_generates(shell: Shell, tmp_path: Path) -> Non
         (["laptop:stiv", "--stage", "t2v"], "train that first: --stage t2i"),
         (["laptop:stiv", "--out", "file"], "'file' is a file, and a run needs a folder"),
         (["laptop:stiv", "--out", "file/run"], "'file' is a file, and a run needs a folder"),
+        (["laptop:footage"], "name it with --data FOLDER"),
     ],
 )
 def test_what_train_cannot_do_is_one_line(shell: Shell, tmp_path: Path, words: list[str], part: str) -> None:

@@ -69,3 +69,36 @@ def test_the_run_of_a_longer_film_is_a_value(
     assert run["data"]["path"] == str(tmp_path) and len(run["data"]["identity"]) == 24
     assert run["model"]["defaults"]["footage_size"] == [64, 64]
     assert run["model"]["defaults"]["stride"] == 3
+
+
+def test_footage_to_a_model_and_its_sheet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("vitascope.data.cache.CLIPS_PER_SHARD", 2)
+    monkeypatch.setattr("vitascope.train.stages.BATCHES_MEASURED", 1)
+    mine, run = tmp_path / "mine", tmp_path / "run"
+    for number, (width, height) in enumerate(((128, 72), (96, 72), (54, 96))):
+        mine.mkdir(exist_ok=True)
+        media.write(film(40, (width, height), number), mine / f"{number}.mp4")
+        (mine / f"{number}.txt").write_text(f"film {number}: " + "much is said of it, " * 15)
+    sizes = ("autoencoder.steps=1", "t2i.steps=1", "ti2v.steps=1", "t2i.batch=4", "ti2v.batch=2")
+    clips = ("t2i.num_clips=2", "ti2v.num_clips=2")
+    changes = [word for size in (*sizes, *clips) for word in ("--set", f"stages.{size}")]
+    changes += ["--set", "model.defaults.steps=1"]
+    train = ("train", "laptop:footage", "--data", mine, "--out", run, *changes)
+    assert vitascope(monkeypatch, *train) == 0, capsys.readouterr().err
+    assert vitascope(monkeypatch, *train, "--resume") == 0
+    assert "ti2v: done before" in capsys.readouterr().err
+    compare = ("data", "compare", mine, "--model", run / "model", "--out", tmp_path / "sheet.png", "--num", "2")
+    assert vitascope(monkeypatch, *compare) == 0
+    assert "the reconstruction's PSNR is" in capsys.readouterr().err
+    assert media.read_image(tmp_path / "sheet.png").shape[2] > 4 * 4 * 80
+
+
+def test_a_curate_that_has_not_ended_is_no_footage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shoot(tmp_path / "work" / "clips")
+    (tmp_path / "work" / "lock").touch()
+    assert vitascope(monkeypatch, "data", "show", tmp_path) == 2
+    assert "give the same command again" in capsys.readouterr().err

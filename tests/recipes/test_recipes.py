@@ -45,7 +45,8 @@ def test_a_recipe_describes_a_model_and_fits_its_own_data(name: str) -> None:
         here = run.at(stage)
         with torch.device("meta"):
             model = here.model.build()
-        assert here.data.size == here.model.defaults.size[0]  # type: ignore[attr-defined]
+        size = here.data.size  # type: ignore[attr-defined]
+        assert (size if isinstance(size, tuple) else (size, size)) == here.model.defaults.size
         assert here.data.num_frames == here.model.defaults.num_frames  # type: ignore[attr-defined]
         for prompt in run.preview_prompts:
             assert model.text.count(prompt) <= model.text.max_tokens

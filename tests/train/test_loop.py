@@ -464,6 +464,14 @@ def test_the_line_shows_speed_loss_and_time_left(tmp_path: Path) -> None:
             assert part in screen.getvalue()
 
 
+def test_after_a_step_that_took_longer_than_was_left_nothing_is_left(tmp_path: Path) -> None:
+    screen = StringIO()
+    with Log(tmp_path, Console(file=screen)) as log:
+        log.begin("videos", 0, 10)
+        log.show(3, "clips", 12.34, 0.5678, -2.5)
+    assert "clips/s  0 s left" in screen.getvalue()
+
+
 def test_speed_is_that_of_the_last_steps() -> None:
     speed = Speed(batch=8, memory=2)
     assert speed.after(4.0) == 2

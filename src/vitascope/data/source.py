@@ -34,7 +34,7 @@ Made = tuple[int, Cut, UInt8[Tensor, "t 3 h w"]]
 class FootageConfig(Config):
     """A folder of shards, a folder of files or a table, and how clips are cut from it."""
 
-    path: str
+    path: str  # empty in a recipe for any footage: `--data` fills it in
     identity: str = ""  # of the footage a run was begun with: once it is written down, no other is taken for it
     size: tuple[Count, Count] = (64, 64)  # width, height
     num_frames: Count = 16
@@ -44,6 +44,8 @@ class FootageConfig(Config):
     mirror: bool = False  # half of the clips whose captions speak of no side; writing is mirrored too
 
     def build(self) -> FootageSource:
+        if not self.path:
+            raise UserError("this run learns from your own footage: name it with --data FOLDER")
         return FootageSource(self, open_footage(Path(self.path)))
 
 

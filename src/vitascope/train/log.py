@@ -76,7 +76,7 @@ class Log:
 
     def show(self, step: int, unit: str, rate: float, loss: float, seconds_left: float) -> None:
         """Move the bar; without a terminal, print a line every ten seconds."""
-        numbers = f"loss {loss:.4f}  {rate:.1f} {unit}/s  {_duration(seconds_left)} left"
+        numbers = f"loss {loss:.4f}  {rate:.1f} {unit}/s  {_duration(max(seconds_left, 0.0))} left"
         self.bar.update(self.bar.task_ids[0], completed=step, numbers=numbers)
         if not self.console.is_terminal and time.monotonic() - self.shown > 10:
             self.shown = time.monotonic()
