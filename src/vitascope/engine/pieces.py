@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from vitascope.config import Config
 from vitascope.engine.config import Curate
 from vitascope.engine.features import features_of
-from vitascope.engine.scenes import transitions
+from vitascope.engine.scenes import Transition
 from vitascope.engine.sources import Span
 
 
@@ -33,6 +34,7 @@ class Piece:
     features: dict[str, Any] = field(default_factory=dict)
     captions: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)  # what an annotation says of it
+    clip: str = ""  # key of the clip that was cut out of it
 
     @property
     def num_frames(self) -> int:
@@ -57,10 +59,11 @@ class Decoded:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured(Decoded):
-    """With a row for each frame, which lies in an open file, and the closer looks: only of few files at a time."""
+    """With a row for each frame, which lies in an open file, the closer looks, and the changes of shot."""
 
     frames: np.ndarray
     samples: np.ndarray
+    changes: Sequence[Transition]
 
 
 Stage = Callable[[Sequence[Piece], Measured, Curate], list[Piece]]
@@ -80,7 +83,7 @@ def _each_kept(pieces: Sequence[Piece], change: Callable[[Piece], list[Piece]]) 
 
 def annotated(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
     """The clips of an annotation, and the frames that are in none of them or in two."""
-    if not _is_annotated(file, settings):
+    if not is_annotated(file, settings):
         return list(pieces)
     seconds = file.frames["seconds"] - file.frames["seconds"][0]
     half = 0.5 / file.facts["fps"]  # times are rounded to milliseconds
@@ -106,7 +109,8 @@ def annotated(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list
 OUTSIDE = "in no clip of the annotation"
 
 
-def _is_annotated(file: Measured, settings: Curate) -> bool:
+def is_annotated(file: Decoded, settings: Curate) -> bool:
+    """Whether its clips are those of an annotation; else they are found."""
     return settings.annotations.clips and bool(file.clips)
 
 
@@ -118,13 +122,13 @@ def without_frames(file: Decoded) -> int:
 
 def scenes(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
     """Shots, and the changes between them."""
-    if not settings.scenes.on or _is_annotated(file, settings):
+    if not settings.scenes.on or is_annotated(file, settings):
         return list(pieces)
     margin = settings.scenes.margin
 
     def cut(piece: Piece) -> list[Piece]:
         made, position = [], piece.start
-        for found in transitions(file.frames, file.facts["fps"], settings.scenes):
+        for found in file.changes:
             around = 0 if found.start == found.stop else margin
             start, stop = max(position, found.start - around), min(piece.stop, found.stop + around)
             if start > position:
@@ -150,18 +154,24 @@ def damage(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Pi
 
 
 def lengths(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
-    """Equal parts no longer than the most; what is shorter than the least goes."""
+    """Equal parts no longer than the most; what is shorter than the least goes.
+
+    Where equal parts would be shorter than the least they are as long as the most, and the rest goes.
+    """
     if not settings.lengths.on:
         return list(pieces)
     fps, limits = file.facts["fps"], settings.lengths
     most = max(1, math.floor(limits.most_seconds * fps + 1e-6))
+    least = math.ceil(limits.least_seconds * fps - 1e-6)
 
     def divide(piece: Piece) -> list[Piece]:
-        if piece.num_frames < limits.least_seconds * fps - 1e-6:
+        num, parts = piece.num_frames, math.ceil(piece.num_frames / most)
+        if num < least:
             return [piece.drop("lengths", "too short")]
-        parts = math.ceil(piece.num_frames / most)
-        ends = [piece.start + round(piece.num_frames * part / parts) for part in range(parts + 1)]
-        return [replace(piece, start=start, stop=stop) for start, stop in pairwise(ends)]
+        equal = [round(num * part / parts) for part in range(parts + 1)]
+        ends = equal if num // parts >= least else [*range(0, num, most), num]
+        made = [replace(piece, start=piece.start + start, stop=piece.start + stop) for start, stop in pairwise(ends)]
+        return [one if one.num_frames >= least else one.drop("lengths", "too short") for one in made]
 
     return _each_kept(pieces, divide)
 
@@ -199,17 +209,24 @@ def quality(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[P
         return list(pieces)
 
     def judge(piece: Piece) -> list[Piece]:
-        for feature, threshold, sign, reason in QUALITY:
-            limit = getattr(settings.quality, threshold)
-            if limit is not None and sign * piece.features[feature] > sign * limit:
-                return [piece.drop("quality", reason)]
-        return [piece]
+        reason = broken(piece.features, settings.quality, QUALITY)
+        return [piece.drop("quality", reason) if reason else piece]
 
     return _each_kept(pieces, judge)
 
 
-# Feature, threshold, 1 where more is worse and -1 where less is, and the reason.
-QUALITY = (
+def broken(features: Mapping[str, Any], limits: Config, rules: Sequence[Rule]) -> str:
+    """The reason of the first rule that is broken, or nothing."""
+    for feature, threshold, sign, reason in rules:
+        limit = getattr(limits, threshold)
+        if limit is not None and sign * features[feature] > sign * limit:
+            return reason
+    return ""
+
+
+Rule = tuple[str, str, int, str]
+"""Feature, threshold, 1 where more is worse and -1 where less is, and the reason."""
+QUALITY: tuple[Rule, ...] = (
     ("light", "least_light", -1, "too dark"),
     ("light", "most_light", 1, "too bright"),
     ("flicker", "most_flicker", 1, "flickers"),

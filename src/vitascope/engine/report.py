@@ -32,17 +32,17 @@ EXAMPLES, KEPT_EXAMPLES = 4, 16  # of each reason, and of what was kept
 PREVIEW_WIDTH, PREVIEW_HEIGHT, PREVIEW_SECONDS = 240, 480, 2.0
 MOST_PIECES, MOST_FILES = 50_000, 200  # in the graphs, and in the table of files with something wrong
 STAGES = (
-    "annotations", "scenes", "damage", "lengths", "geometry", "quality", "duplicates", "cutting", "embedding",
-    "captions",
-)  # fmt: skip
-# Feature, threshold, and 1 where more is worse and -1 where less is: what the page lets one move.
-RULES = (
-    ("height", "geometry.least_side", -1), ("aspect", "geometry.least_aspect", -1),
-    ("aspect", "geometry.most_aspect", 1),
-    *((feature, f"quality.{threshold}", sign) for feature, threshold, sign, _ in QUALITY),
-    *((feature, f"embedding.{threshold}", -1) for feature, threshold, _ in THRESHOLDS),
+    "judging", "annotations", "scenes", "damage", "lengths", "geometry", "quality", "duplicates", "cutting",
+    "embedding", "captions",
 )  # fmt: skip
 SIDE = "side"  # the shorter one
+# Feature, threshold, and 1 where more is worse and -1 where less is: what the page lets one move.
+RULES = (
+    (SIDE, "geometry.least_side", -1), ("aspect", "geometry.least_aspect", -1),
+    ("aspect", "geometry.most_aspect", 1),
+    *((feature, f"quality.{threshold}", sign) for feature, threshold, sign, _ in QUALITY),
+    *((feature, f"embedding.{threshold}", sign) for feature, threshold, sign, _ in THRESHOLDS),
+)  # fmt: skip
 OTHERS = ("seconds", "camera_motion", "object_motion", "overexposed", "underexposed", "fps")
 
 
@@ -74,9 +74,8 @@ def _data(pieces: Sequence[dict[str, Any]], settings: Curate) -> dict[str, Any]:
     """Columns of features for the graphs; `free` are pieces about which the thresholds of the page decide."""
     measured = [piece for piece in pieces if piece["features"]]
     shown = measured[:: -(-len(measured) // MOST_PIECES) or 1]
-    names = dict.fromkeys([*(rule[0] for rule in RULES if rule[0] != "height"), *OTHERS])
-    columns = {name: [piece["features"].get(name) for piece in shown] for name in names}
-    columns[SIDE] = [min(piece["features"]["width"], piece["features"]["height"]) for piece in shown]
+    told = [{SIDE: min(one["width"], one["height"]), **one} for one in (piece["features"] for piece in shown)]
+    columns = {name: [one.get(name) for one in told] for name in (*(feature for feature, *_ in RULES), *OTHERS)}
     stage_of = [piece["dropped"].partition(":")[0] for piece in shown]
     limits = settings.model_dump()
     return {
@@ -85,9 +84,7 @@ def _data(pieces: Sequence[dict[str, Any]], settings: Curate) -> dict[str, Any]:
         "kept": [not stage for stage in stage_of],
         "free": [stage in ("", "geometry", "quality", "embedding") for stage in stage_of],
         "camera": [piece["features"]["camera"] for piece in shown],
-        "rules": [
-            [SIDE if feature == "height" else feature, path, sign, _at(limits, path)] for feature, path, sign in RULES
-        ],
+        "rules": [[feature, path, sign, _at(limits, path)] for feature, path, sign in RULES],
         "of": len(measured),
         "unmeasured": "" if any(AESTHETICS in piece["features"] for piece in shown) else HOW,
     }
