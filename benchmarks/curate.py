@@ -34,9 +34,8 @@ import numpy as np
 
 from vitascope.engine import executors
 from vitascope.engine.config import Curate
-from vitascope.engine.files import MeasureTask, measure_file
 from vitascope.engine.judging import JudgeTask, judge_file
-from vitascope.engine.measuring import FRAME, measure
+from vitascope.engine.measuring import FRAME, MeasureTask, measure, measure_file
 from vitascope.engine.pieces import Decoded, Measured, pieces_of
 from vitascope.engine.scenes import transitions
 from vitascope.engine.sources import find

@@ -20,8 +20,9 @@ from torch import Tensor
 from vitascope.data.folder import as_text
 from vitascope.endpoint import Endpoint, Judge, Kept, Picture, Unanswered, yes_or_no
 from vitascope.engine.config import Captions, Curate, Hallucination, Model
+from vitascope.engine.cutting import clip_path
 from vitascope.engine.executors import Executor, Failed, Limits, Progress, in_process, results
-from vitascope.engine.files import clip_path, key_of
+from vitascope.engine.keys import key_of
 from vitascope.engine.local_models import identity, local_model
 from vitascope.errors import UserError
 from vitascope.media import count_frames, make_folder, read_frames, resize

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from vitascope.engine.captions import frames_at, spread
 from vitascope.engine.config import Curate, Embedding
+from vitascope.engine.cutting import clip_path
 from vitascope.engine.executors import Failed, Limits, Progress, in_process, results
-from vitascope.engine.files import clip_path, key_of
+from vitascope.engine.keys import key_of
 from vitascope.engine.pieces import Piece, Rule, broken
 from vitascope.errors import UserError
 from vitascope.evaluate.networks.features import Reader, sha256_of

@@ -13,7 +13,8 @@ import numpy as np
 
 from vitascope.engine.config import Curate
 from vitascope.engine.duplicates import hashes_of
-from vitascope.engine.files import key_of, rows_of, stem_of
+from vitascope.engine.keys import key_of
+from vitascope.engine.measuring import rows_of, stem_of
 from vitascope.engine.pieces import Decoded, Measured, Piece, is_annotated, pieces_of
 from vitascope.engine.scenes import Transition, transitions
 from vitascope.errors import UserError

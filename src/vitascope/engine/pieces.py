@@ -1,6 +1,6 @@
 """A file in pieces: every frame belongs to one, and each piece is kept or dropped with the reason written on it.
 
-Each stage takes pieces and gives pieces that cover the same frames. What a stage decides follows from what was
+Each stage takes a piece and gives pieces that cover the same frames. What a stage decides follows from what was
 measured and from its settings alone, so another threshold costs no decoding.
 """
 
@@ -66,44 +66,36 @@ class Measured(Decoded):
     changes: Sequence[Transition]
 
 
-Stage = Callable[[Sequence[Piece], Measured, Curate], list[Piece]]
+Stage = Callable[[Piece, Measured, Curate], list[Piece]]
 
 
 def pieces_of(file: Measured, settings: Curate) -> list[Piece]:
-    """The whole file through every stage that looks at one file alone."""
+    """The whole file through every stage that looks at one file alone; what one drops the next does not see."""
     pieces = [Piece(file.key, 0, len(file.frames), captions=file.captions, about=file.about)]
     for stage in STAGES:
-        pieces = stage(pieces, file, settings)
+        pieces = [new for old in pieces for new in ([old] if old.dropped else stage(old, file, settings))]
     return pieces
 
 
-def _each_kept(pieces: Sequence[Piece], change: Callable[[Piece], list[Piece]]) -> list[Piece]:
-    return [new for piece in pieces for new in ([piece] if piece.dropped else change(piece))]
-
-
-def annotated(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
+def annotated(piece: Piece, file: Measured, settings: Curate) -> list[Piece]:
     """The clips of an annotation, and the frames that are in none of them or in two."""
     if not is_annotated(file, settings):
-        return list(pieces)
+        return [piece]
     seconds = file.frames["seconds"] - file.frames["seconds"][0]
     half = 0.5 / file.facts["fps"]  # times are rounded to milliseconds
-
-    def cut(piece: Piece) -> list[Piece]:
-        made, position = [], piece.start
-        for span in file.clips:
-            begun, stop = (int(place) for place in np.searchsorted(seconds + half, (span.start, span.stop)))
-            start = max(position, begun)
-            if start >= stop:
-                continue
-            if start > position:
-                made.append(replace(piece, start=position, stop=start).drop("annotations", OUTSIDE))
-            clip = replace(piece, start=start, stop=stop, captions=span.captions, about={**piece.about, **span.about})
-            made.append(clip if start == begun else clip.drop("annotations", "overlaps the clip before it"))
-            position = stop
-        rest = replace(piece, start=position).drop("annotations", OUTSIDE)
-        return [*made, rest] if position < piece.stop else made
-
-    return _each_kept(pieces, cut)
+    made, position = [], piece.start
+    for span in file.clips:
+        begun, stop = (int(place) for place in np.searchsorted(seconds + half, (span.start, span.stop)))
+        start = max(position, begun)
+        if start >= stop:
+            continue
+        if start > position:
+            made.append(replace(piece, start=position, stop=start).drop("annotations", OUTSIDE))
+        clip = replace(piece, start=start, stop=stop, captions=span.captions, about={**piece.about, **span.about})
+        made.append(clip if start == begun else clip.drop("annotations", "overlaps the clip before it"))
+        position = stop
+    rest = replace(piece, start=position).drop("annotations", OUTSIDE)
+    return [*made, rest] if position < piece.stop else made
 
 
 OUTSIDE = "in no clip of the annotation"
@@ -120,99 +112,67 @@ def without_frames(file: Decoded) -> int:
     return sum(span.start > last + 1e-6 for span in file.clips)
 
 
-def scenes(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
+def scenes(piece: Piece, file: Measured, settings: Curate) -> list[Piece]:
     """Shots, and the changes between them."""
     if not settings.scenes.on or is_annotated(file, settings):
-        return list(pieces)
-    margin = settings.scenes.margin
-
-    def cut(piece: Piece) -> list[Piece]:
-        made, position = [], piece.start
-        for found in file.changes:
-            around = 0 if found.start == found.stop else margin
-            start, stop = max(position, found.start - around), min(piece.stop, found.stop + around)
-            if start > position:
-                made.append(replace(piece, start=position, stop=start))
-            if stop > start:
-                made.append(replace(piece, start=start, stop=stop).drop("scenes", found.kind))
-            position = max(position, stop)
-        if position < piece.stop:
-            made.append(replace(piece, start=position))
-        return made
-
-    return _each_kept(pieces, cut)
+        return [piece]
+    made, position = [], piece.start
+    for found in file.changes:
+        around = 0 if found.start == found.stop else settings.scenes.margin
+        start, stop = max(position, found.start - around), min(piece.stop, found.stop + around)
+        if start > position:
+            made.append(replace(piece, start=position, stop=start))
+        if stop > start:
+            made.append(replace(piece, start=start, stop=stop).drop("scenes", found.kind))
+        position = max(position, stop)
+    return [*made, replace(piece, start=position)] if position < piece.stop else made
 
 
-def damage(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
+def damage(piece: Piece, file: Measured, settings: Curate) -> list[Piece]:
     """The shot in which reading ended early: frames before a fault may be wrong without a word."""
-    if not file.facts["damage"] or settings.quality.keep_damaged:
-        return list(pieces)
-    end = len(file.frames)
-    return _each_kept(
-        pieces, lambda piece: [piece.drop("damage", "touches a fault in the file") if piece.stop == end else piece]
-    )
+    is_at_fault = file.facts["damage"] and piece.stop == len(file.frames) and not settings.quality.keep_damaged
+    return [piece.drop("damage", "touches a fault in the file") if is_at_fault else piece]
 
 
-def lengths(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
+def lengths(piece: Piece, file: Measured, settings: Curate) -> list[Piece]:
     """Equal parts no longer than the most; what is shorter than the least goes.
 
     Where equal parts would be shorter than the least they are as long as the most, and the rest goes.
     """
     if not settings.lengths.on:
-        return list(pieces)
-    fps, limits = file.facts["fps"], settings.lengths
+        return [piece]
+    fps, limits, num = file.facts["fps"], settings.lengths, piece.num_frames
     most = max(1, math.floor(limits.most_seconds * fps + 1e-6))
     least = math.ceil(limits.least_seconds * fps - 1e-6)
-
-    def divide(piece: Piece) -> list[Piece]:
-        num, parts = piece.num_frames, math.ceil(piece.num_frames / most)
-        if num < least:
-            return [piece.drop("lengths", "too short")]
-        equal = [round(num * part / parts) for part in range(parts + 1)]
-        ends = equal if num // parts >= least else [*range(0, num, most), num]
-        made = [replace(piece, start=piece.start + start, stop=piece.start + stop) for start, stop in pairwise(ends)]
-        return [one if one.num_frames >= least else one.drop("lengths", "too short") for one in made]
-
-    return _each_kept(pieces, divide)
+    if num < least:
+        return [piece.drop("lengths", "too short")]
+    parts = math.ceil(num / most)
+    equal = [round(num * part / parts) for part in range(parts + 1)]
+    ends = equal if num // parts >= least else [*range(0, num, most), num]
+    made = [replace(piece, start=piece.start + start, stop=piece.start + stop) for start, stop in pairwise(ends)]
+    return [one if one.num_frames >= least else one.drop("lengths", "too short") for one in made]
 
 
-def measured(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
+def measured(piece: Piece, file: Measured, settings: Curate) -> list[Piece]:
     """Features of every piece that is left, and the borders to cut off."""
-
-    def fill(piece: Piece) -> list[Piece]:
-        crop, features = features_of(file.frames, file.samples, file.facts, piece.start, piece.stop, settings)
-        return [replace(piece, crop=crop, features=features)]
-
-    return _each_kept(pieces, fill)
+    crop, features = features_of(file.frames, file.samples, file.facts, piece.start, piece.stop, settings)
+    return [replace(piece, crop=crop, features=features)]
 
 
-def geometry(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
+def geometry(piece: Piece, file: Measured, settings: Curate) -> list[Piece]:
     """What is too small or too narrow once its borders are off."""
-    limits = settings.geometry
-    if not limits.on:
-        return list(pieces)
-
-    def judge(piece: Piece) -> list[Piece]:
-        width, height = piece.features["width"], piece.features["height"]
-        if min(width, height) < limits.least_side:
-            return [piece.drop("geometry", "too small")]
-        if not limits.least_aspect <= width / height <= limits.most_aspect:
-            return [piece.drop("geometry", "too narrow")]
-        return [piece]
-
-    return _each_kept(pieces, judge)
+    limits, width, height = settings.geometry, piece.features["width"], piece.features["height"]
+    if limits.on and min(width, height) < limits.least_side:
+        return [piece.drop("geometry", "too small")]
+    if limits.on and not limits.least_aspect <= width / height <= limits.most_aspect:
+        return [piece.drop("geometry", "too narrow")]
+    return [piece]
 
 
-def quality(pieces: Sequence[Piece], file: Measured, settings: Curate) -> list[Piece]:
+def quality(piece: Piece, file: Measured, settings: Curate) -> list[Piece]:
     """What a feature says against; the first in the table gives the reason."""
-    if not settings.quality.on:
-        return list(pieces)
-
-    def judge(piece: Piece) -> list[Piece]:
-        reason = broken(piece.features, settings.quality, QUALITY)
-        return [piece.drop("quality", reason) if reason else piece]
-
-    return _each_kept(pieces, judge)
+    reason = broken(piece.features, settings.quality, QUALITY) if settings.quality.on else ""
+    return [piece.drop("quality", reason) if reason else piece]
 
 
 def broken(features: Mapping[str, Any], limits: Config, rules: Sequence[Rule]) -> str:

@@ -15,17 +15,15 @@ from typing import Any
 
 import av
 import cv2
-import numpy as np
 
 from vitascope.config import from_json
 from vitascope.engine.config import Curate
+from vitascope.engine.cutting import clip_path
 from vitascope.engine.decoding import NotAVideo, open_video, pictures
 from vitascope.engine.embedding import AESTHETICS, HOW, THRESHOLDS
-from vitascope.engine.files import clip_path
 from vitascope.engine.pieces import QUALITY
 from vitascope.engine.run import FUNNEL, RECORDS, SETTINGS, read_json
 from vitascope.errors import UserError
-from vitascope.media.reading import to_rgb
 from vitascope.media.writing import add_h264, to_yuv
 
 EXAMPLES, KEPT_EXAMPLES = 4, 16  # of each reason, and of what was kept
@@ -259,8 +257,7 @@ def preview(path: Path, start: int, stop: int) -> bytes:
                     size = max(2, 2 * round(width * scale)), max(2, 2 * round(height * scale))
                     rate = Fraction(video.fps).limit_denominator(1001)
                     stream = add_h264(written, rate, size, {"crf": "28", "preset": "veryfast"})
-                shown = np.ascontiguousarray(np.rot90(to_rgb(picture.frame), picture.quarter_turns))
-                written.mux(stream.encode(to_yuv(cv2.resize(shown, size, interpolation=cv2.INTER_AREA))))
+                written.mux(stream.encode(to_yuv(cv2.resize(picture.rgb(), size, interpolation=cv2.INTER_AREA))))
             if stream is None:
                 return b""
             written.mux(stream.encode(None))

@@ -20,12 +20,14 @@ from vitascope.engine import shards
 from vitascope.engine.annotations import Told
 from vitascope.engine.captions import Captioned, caption_clips, check_models, record_of, told_of
 from vitascope.engine.config import Curate
+from vitascope.engine.cutting import CutTask, cut_file
 from vitascope.engine.duplicates import without_duplicates
 from vitascope.engine.embedding import check_asked, embed_clips, judged_by
 from vitascope.engine.executors import FULL, Executor, Failed, Limits, Progress, Work, results
-from vitascope.engine.files import CutTask, MeasureTask, cut_file, key_of, measure_file
 from vitascope.engine.funnel import funnel_of, tier_of, told_of_sets
 from vitascope.engine.judging import JudgeTask, judge_file
+from vitascope.engine.keys import key_of
+from vitascope.engine.measuring import MeasureTask, measure_file
 from vitascope.engine.pieces import Decoded, Piece
 from vitascope.engine.sources import LOCK, Source
 from vitascope.errors import UserError, first_line
@@ -189,24 +191,21 @@ def _judge(files: Mapping[str, Decoded], run: _Run) -> list[Piece]:
 def _cut(pieces: Sequence[Piece], files: Mapping[str, Decoded], run: _Run) -> list[Piece]:
     """A clip for each kept piece; of files that could be read a moment ago and now cannot, all are dropped."""
     settings = run.settings.cutting
-    wanted: dict[str, list[tuple[str, int, int, tuple[int, int, int, int]]]] = {}
-    made = []
+    wanted: dict[str, list[Piece]] = {}
+    named = []
     for piece in pieces:
         if not piece.dropped:
             piece = replace(piece, clip=key_of(piece.file, piece.start, piece.stop, piece.crop, settings))
-            wanted.setdefault(piece.file, []).append((piece.clip, piece.start, piece.stop, piece.crop))
-        made.append(piece)
+            wanted.setdefault(piece.file, []).append(piece)
+        named.append(piece)
     tasks = [
         CutTask(files[key].path, key, run.work, settings, files[key].facts["fps"], tuple(clips))
         for key, clips in wanted.items()
     ]
-    results_of = dict(zip(wanted, run.each("cutting", cut_file, tasks), strict=True))
-    failed = {key: result.reason for key, result in results_of.items() if isinstance(result, Failed)}
-    return [piece.drop("cutting", failed[piece.file]) if _lost(piece, failed) else piece for piece in made]
-
-
-def _lost(piece: Piece, failed: Mapping[str, str]) -> bool:
-    return not piece.dropped and piece.file in failed
+    made = dict(zip(wanted, run.each("cutting", cut_file, tasks), strict=True))
+    failed = {key: result.reason for key, result in made.items() if isinstance(result, Failed)}
+    lost = [not piece.dropped and piece.file in failed for piece in named]
+    return [p.drop("cutting", failed[p.file]) if is_lost else p for p, is_lost in zip(named, lost, strict=True)]
 
 
 def _sample(piece: Piece, file: Decoded, settings: Curate) -> dict[str, Any]:
