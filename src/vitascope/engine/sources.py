@@ -51,7 +51,7 @@ def find(raw: Sequence[Path], out: Path | None = None) -> list[Source]:
     for given in raw:
         if not given.exists():
             raise UserError(f"'{given}' does not exist; give folders, video files, a .txt list of paths or a table")
-        if (given / LOCK).is_file():
+        if _is_file(given / LOCK):
             raise UserError(f"'{given}' is what a run of the engine wrote, and no footage; give what was filmed")
         if given.is_dir():
             found += _folder(given, out)
@@ -105,7 +105,7 @@ def _folder(folder: Path, out: Path | None) -> Iterator[Source]:
     for here, folders, names in os.walk(folder, onerror=lambda error: shut.append(error.filename)):
         links = {name for name in folders if os.path.islink(os.path.join(here, name))}
         own = {name for name in folders if os.path.realpath(os.path.join(here, name)) == left_out}
-        made = {name for name in folders if Path(here, name, LOCK).is_file()}
+        made = {name for name in folders if _is_file(Path(here, name, LOCK))}
         folders[:] = sorted({*folders} - links - own - made)
         for name in sorted([*names, *(links | made) - own]):
             path = Path(here) / name
