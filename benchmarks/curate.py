@@ -34,9 +34,10 @@ import numpy as np
 
 from vitascope.engine import executors
 from vitascope.engine.config import Curate
-from vitascope.engine.files import MeasureTask, measure_file, rows_of, stem_of
-from vitascope.engine.measuring import FRAME, measure
-from vitascope.engine.pieces import Measured, pieces_of
+from vitascope.engine.judging import JudgeTask, judge_file
+from vitascope.engine.measuring import FRAME, MeasureTask, measure, measure_file
+from vitascope.engine.pieces import Decoded, Measured, pieces_of
+from vitascope.engine.scenes import transitions
 from vitascope.engine.sources import find
 from vitascope.media.writing import add_h264
 
@@ -57,7 +58,9 @@ def ours(path: Path) -> list[object]:
     facts = {"fps": video.fps, "width": video.size[0], "height": video.size[1], "has_audio": video.has_audio}
     facts |= {"pixel_format": video.pixel_format, "is_variable": video.is_variable, "damage": video.damage}
     frames = np.frombuffer(rows.getbuffer(), FRAME)
-    return list(pieces_of(Measured("", path, path.name, facts, frames=frames, samples=samples), SETTINGS))
+    changes = transitions(frames, video.fps, SETTINGS.scenes)
+    measured = Measured("", path, path.name, facts, frames=frames, samples=samples, changes=changes)
+    return list(pieces_of(measured, SETTINGS))
 
 
 def theirs(path: Path) -> list[object]:
@@ -167,11 +170,10 @@ def peak(path: Path) -> None:
     watcher.start()
     with tempfile.TemporaryDirectory() as folder:
         facts = measure_file(MeasureTask(path, Path(folder), SETTINGS.measuring))
-        frames, samples = rows_of(stem_of(Path(folder), facts["key"], SETTINGS.measuring))
-        pieces = pieces_of(Measured(facts["key"], path, path.name, facts, frames=frames, samples=samples), SETTINGS)
+        judged = judge_file(JudgeTask(Decoded(facts["key"], path, path.name, facts), Path(folder), SETTINGS))
     done.set()
     watcher.join()
-    print(most[0], facts["num_frames"], len(pieces))
+    print(most[0], facts["num_frames"], len(judged.pieces))
 
 
 def main() -> None:

@@ -154,6 +154,18 @@ def test_footage_in_a_folder_named_report_is_curated(
     assert "1 of 1 files read" in told.err and "for footage in a folder of that name: ./report" in told.err
 
 
+def test_what_an_earlier_run_wrote_is_no_footage(good: bytes, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "good.mp4").write_bytes(good)
+    run(raw, raw / "first")
+    funnel = run(raw, raw / "second")
+    assert funnel["files"]["given"] == 2 and funnel["pieces"]["kept"]["pieces"] == 1
+    assert funnel["files"]["dropped"] == {"sources: a folder that a run of the engine wrote": 1}
+    with pytest.raises(UserError, match="no footage"):
+        find([raw / "first"])
+
+
 def test_an_empty_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no video"):
         run(tmp_path, tmp_path / "out")

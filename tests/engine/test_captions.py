@@ -234,6 +234,12 @@ def test_captions_come_from_a_table(raw: Path, tmp_path: Path) -> None:
         find([tmp_path / "bad.jsonl"])
 
 
-def test_a_model_without_a_name_is_told(raw: Path, make: Callable[[str], Path], serve: Callable[..., Server]) -> None:
+def test_a_model_without_a_name_is_told_before_anything_is_decoded(
+    raw: Path, tmp_path: Path, serve: Callable[..., Server]
+) -> None:
+    out, on = tmp_path / "out", "captions.on=true"
     with pytest.raises(UserError, match=r"--set captions\.captioner\.name=MODEL"):
-        run(raw, make("out"), serve(), "captions.on=true", "captions.captioner.name=")
+        run(raw, out, serve(), on, "captions.captioner.name=")
+    with pytest.raises(UserError, match=r"captions\.captioner\.folder must be the folder of a model"):
+        run(raw, out, serve(), on, "captions.captioner.folder=/nowhere")
+    assert not (out / "work" / "measured").exists()

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,8 @@ from vitascope.config import override
 from vitascope.engine import executors
 from vitascope.engine.config import Curate
 from vitascope.engine.decoding import NotAVideo
+from vitascope.engine.judging import judge_file
+from vitascope.engine.pieces import Measured, Piece, lengths
 from vitascope.engine.report import report
 from vitascope.engine.run import curate
 from vitascope.engine.sources import find
@@ -148,6 +152,32 @@ def test_each_stage_can_be_left_out(raw: Path, tmp_path: Path) -> None:
     off = [f"{stage}.on=false" for stage in ("scenes", "lengths", "geometry", "quality", "duplicates")]
     funnel = run(raw, tmp_path / "out", *off)
     assert funnel["pieces"]["kept"]["pieces"] == funnel["files"]["read"]
+
+
+def test_a_file_that_cannot_be_judged_costs_itself_alone(raw: Path, tmp_path: Path) -> None:
+    def fails(work: executors.Work, tasks: Sequence[Any], limits: executors.Limits) -> Iterator[Any]:
+        for number, result in enumerate(executors.in_process(work, tasks, limits)):
+            yield executors.Failed("took longer") if work is judge_file and number == 0 else result
+
+    funnel = curate(find([raw]), tmp_path / "out", Curate(), fails)
+    assert funnel["pieces"]["judging: took longer"]["pieces"] == 1 and len(funnel["pieces"]) > 1
+    assert sum(one["frames"] for one in funnel["pieces"].values()) == funnel["frames"]["decoded"]
+
+
+@pytest.mark.parametrize(("least", "most"), [(0.0, 0.1), (1.0, 10.0), (3.0, 4.0), (4.0, 4.0), (5.0, 4.0)])
+def test_clips_are_neither_shorter_than_the_least_nor_longer_than_the_most(least: float, most: float) -> None:
+    fps, settings = (
+        10.0,
+        override(override(Curate(), "lengths.least_seconds", f"{least}"), "lengths.most_seconds", f"{most}"),
+    )
+    file = Measured("", Path(), "", {"fps": fps}, frames=np.zeros(0), samples=np.zeros(0), changes=())
+    for num in range(1, 130):
+        made = lengths(Piece("", 7, 7 + num), file, settings)
+        assert [one.start for one in made] + [7 + num] == [7] + [one.stop for one in made]
+        kept = [one.num_frames for one in made if not one.dropped]
+        assert all(least * fps <= length <= most * fps for length in kept)
+        # What goes is less than the shortest clip: no more could have been kept.
+        assert num - sum(kept) < max(least * fps, 1) or least > most
 
 
 def sleeps(seconds: float) -> float:

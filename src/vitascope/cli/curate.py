@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -52,7 +53,7 @@ def curate(
     sources, sets = gather([Path(name) for name in raw], out, settings.annotations)
     funnel = run(sources, out, settings, executor, tracker, key, sets)
     _tell(funnel)
-    say(f"{out}: the shards; vitascope curate report {out}")
+    say(f"{out}: the shards; vitascope curate report {shlex.quote(str(out))}")
 
 
 def _check_extra() -> None:

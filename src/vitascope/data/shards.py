@@ -147,8 +147,7 @@ def open_shards(folder: Path, track: Track = lambda items: items) -> Shards:
     tars: list[Path] = []
     rows: list[tuple[Facts, int, int]] = []
     known: list[str] = []
-    for tar in track([folder / name for name, _, _ in listed]):
-        num_listed, stated = next((number, stated) for name, number, stated in listed if folder / name == tar)
+    for tar, (_, num_listed, stated) in zip(track([folder / name for name, _, _ in listed]), listed, strict=True):
         if not tar.is_file():
             ledger.left_out["in a shard that is not on disk"] += [f"{tar.name}, sample {n}" for n in range(num_listed)]
             continue

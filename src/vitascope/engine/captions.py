@@ -20,8 +20,9 @@ from torch import Tensor
 from vitascope.data.folder import as_text
 from vitascope.endpoint import Endpoint, Judge, Kept, Picture, Unanswered, yes_or_no
 from vitascope.engine.config import Captions, Curate, Hallucination, Model
+from vitascope.engine.cutting import clip_path
 from vitascope.engine.executors import Executor, Failed, Limits, Progress, in_process, results
-from vitascope.engine.files import clip_path, key_of
+from vitascope.engine.keys import key_of
 from vitascope.engine.local_models import identity, local_model
 from vitascope.errors import UserError
 from vitascope.media import count_frames, make_folder, read_frames, resize
@@ -78,7 +79,7 @@ def caption_clips(
     writing, checking = settings.captions, settings.hallucination
     if not (writing.on or checking.on):
         return {}
-    if _checked_models(writing, checking):
+    if any(model.folder for model in models_used(settings).values()):
         executor = in_process  # one copy of a model fits; limits of time and memory are not meant for it
     make_folder(work / "answers")
     tasks = [CaptionTask(key, told, work, writing, checking, secret) for key, told in clips.items()]
@@ -96,18 +97,29 @@ def caption_clips(
     return found
 
 
-def _checked_models(writing: Captions, checking: Hallucination) -> bool:
-    """Whether one of the models that are used runs in this process; each must be named, or lie in a folder."""
-    used = {"captions.captioner": writing.on, "captions.summariser": writing.on and writing.by_frames}
-    used |= {"hallucination.asker": checking.on, "hallucination.judge": checking.on}
-    models = (writing.captioner, writing.summariser, checking.asker, checking.judge)
-    for (path, is_used), model in zip(used.items(), models, strict=True):
-        if is_used and not (model.name or model.folder):
+def models_used(settings: Curate) -> dict[str, Model]:
+    """By their path in the settings."""
+    writing, checking = settings.captions, settings.hallucination
+    used = {}
+    if writing.on:
+        used["captions.captioner"] = writing.captioner
+        if writing.by_frames:
+            used["captions.summariser"] = writing.summariser
+    if checking.on:
+        used |= {"hallucination.asker": checking.asker, "hallucination.judge": checking.judge}
+    return used
+
+
+def check_models(settings: Curate) -> None:
+    """Each must be named or lie in a folder; said before anything is decoded."""
+    for path, model in models_used(settings).items():
+        if model.folder and not Path(model.folder).is_dir():
+            raise UserError(f"{path}.folder must be the folder of a model, and there is none at '{model.folder}'")
+        if not (model.name or model.folder):
             raise UserError(
                 f"{path}.name must say which model of {model.url} to ask: --set {path}.name=MODEL; or {path}.folder "
                 "where a model of transformers lies"
             )
-    return any(is_used and model.folder for is_used, model in zip(used.values(), models, strict=True))
 
 
 def caption_clip(task: CaptionTask) -> Captioned:

@@ -23,9 +23,7 @@ class Measuring(Config):
 class Annotations(Config):
     """What is believed of a public set's own annotation."""
 
-    split: str = (
-        ""  # which part of the set is read, by its authors' name (train01, validate, training_2m); all if empty
-    )
+    split: str = ""  # the part that is read, by its authors' name (train01, validate, training_2m); all if empty
     captions: bool = True  # its captions; those of single clips need `clips`
     clips: bool = False  # its clip times, instead of finding shots
 

@@ -13,7 +13,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from jaxtyping import UInt8
 
-from vitascope.media.reading import VIDEO_FORMATS
+from vitascope.media.reading import VIDEO_FORMATS, to_rgb
 
 FORMATS = VIDEO_FORMATS + ",gif"
 EIGHT_BIT_PLANAR = {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray"}
@@ -60,17 +60,17 @@ class Picture:
     quarter_turns: int
     scaler: VideoReformatter  # of all frames of a file: to prepare one costs more than to scale a frame
 
-    def small(self, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
-        """BGR at `size` as shown, averaged over what each pixel covers."""
-        return self._turned(self._scaled(size, "bgr24").to_ndarray())
+    def rgb(self) -> UInt8[np.ndarray, "h w 3"]:
+        """At full size as shown."""
+        return self._turned(to_rgb(self.frame))
 
     def measured(self, size: tuple[int, int]) -> tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "half_h half_w 3"]]:
-        """Brightness at `size` as shown, averaged likewise, and BGR at half of it. Sides are even.
+        """Brightness at `size` as shown, averaged over what each pixel covers, and BGR at half of it. Sides are even.
 
         Scaled as planes, colours at half the size: half the work of scaling pixels.
         """
-        scaled = self._scaled(size, "yuv420p")
-        width, height = scaled.width, scaled.height
+        width, height = reversed(size) if self.quarter_turns % 2 else size
+        scaled = self.scaler.reformat(self.frame, width, height, "yuv420p", interpolation=Interpolation.AREA)
         planes = np.empty((height * 3 // 2, width), np.uint8)  # one below the other, as OpenCV wants them
         planes[:height] = _plane(scaled, 0)
         for number, part in enumerate(planes[height:].reshape(2, height // 2, width // 2), 1):
@@ -79,10 +79,6 @@ class Picture:
         colours = cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)
         colours = cv2.resize(colours, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
         return self._turned(grey), self._turned(colours)
-
-    def _scaled(self, size: tuple[int, int], pixel_format: str) -> av.VideoFrame:
-        width, height = reversed(size) if self.quarter_turns % 2 else size
-        return self.scaler.reformat(self.frame, width, height, pixel_format, interpolation=Interpolation.AREA)
 
     def luma(self) -> tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "256"]]:
         """The brightness that the file keeps, at full size as shown, and what each of its values means, 0 to 255.

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from vitascope.engine.captions import frames_at, spread
 from vitascope.engine.config import Curate, Embedding
+from vitascope.engine.cutting import clip_path
 from vitascope.engine.executors import Failed, Limits, Progress, in_process, results
-from vitascope.engine.files import clip_path, key_of
-from vitascope.engine.pieces import Piece
+from vitascope.engine.keys import key_of
+from vitascope.engine.pieces import Piece, Rule, broken
 from vitascope.errors import UserError
 from vitascope.evaluate.networks.features import Reader, sha256_of
 from vitascope.evaluate.vbench.dimensions import aesthetic_quality
@@ -118,16 +119,13 @@ def judged_by(piece: Piece, found: dict[str, float] | Failed | None, wanted: Emb
     if isinstance(found, Failed):
         return piece.drop("embedding", found.reason)
     piece = replace(piece, features={**piece.features, **found})
-    for feature, threshold, reason in THRESHOLDS:
-        limit = getattr(wanted, threshold)
-        if limit is not None and found[feature] < limit:
-            return piece.drop("embedding", reason)
-    return piece
+    reason = broken(piece.features, wanted, THRESHOLDS)
+    return piece.drop("embedding", reason) if reason else piece
 
 
-THRESHOLDS = (
-    (AESTHETICS, "least_aesthetics", "not beautiful"),
-    (CONSISTENCY, "least_consistency", "frames are unlike each other"),
+THRESHOLDS: tuple[Rule, ...] = (
+    (AESTHETICS, "least_aesthetics", -1, "not beautiful"),
+    (CONSISTENCY, "least_consistency", -1, "frames are unlike each other"),
 )
 Rating = Callable[[Float[Tensor, "t d"]], float]
 

@@ -80,7 +80,7 @@ def pool(workers: int) -> Executor:
     def run(work: Work, tasks: Sequence[Any], limits: Limits) -> Iterator[Any]:
         context = multiprocessing.get_context("forkserver")
         # The main module too: a worker would else run it anew, and that of Ray's processes is heavy.
-        context.set_forkserver_preload(["__main__", "vitascope.engine.files"])
+        context.set_forkserver_preload(["__main__", "vitascope.engine.judging"])
         idle: list[_Worker] = []
         busy: dict[Connection, tuple[_Worker, int, float]] = {}
         done: dict[int, Any] = {}

@@ -1,17 +1,23 @@
-"""One pass over a file: each frame is decoded once, and what later stages need of it is written down.
+"""The task that measures one file, in a process of its own: one pass, in which each frame is decoded once.
 
-Rows go to disk as they come, so that the memory does not grow with the length of the video.
+What later stages need is written down and kept. Rows go to disk as they come, so that the memory does not grow with the
+length of the video.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import math
+import os
+import secrets
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import astuple
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -20,7 +26,9 @@ from jaxtyping import UInt8
 from vitascope.engine.camera import Camera, Flow
 from vitascope.engine.config import Measuring
 from vitascope.engine.decoding import NotAVideo, Picture, Video, open_video, pictures
+from vitascope.engine.keys import content_key, key_of
 from vitascope.engine.looking import SQUARE, look, picture_hashes, square_of
+from vitascope.media.writing import replace_file
 
 THUMB = (12, 16, 3)  # rows, columns, channels
 FRAME = np.dtype(
@@ -37,6 +45,69 @@ SAMPLE = np.dtype(
 ROWS_AT_ONCE = 256
 WAY = "measuring, version 3"
 """Part of the name of what was measured: to be changed when the same settings shall give other rows."""
+
+FACTS = (
+    "width", "height", "fps", "codec", "pixel_format", "rotation", "has_audio", "stated_frames", "stated_seconds",
+    "num_frames", "seconds", "is_variable", "damage",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MeasureTask:
+    path: Path
+    work: Path
+    settings: Measuring
+
+
+def measure_file(task: MeasureTask) -> dict[str, Any]:
+    """The facts of a file; its rows lie beside them in the work folder. Raises NotAVideo."""
+    try:
+        if not task.path.stat().st_size:
+            raise NotAVideo("is empty")
+        key = content_key(task.path)
+    except OSError as error:
+        raise NotAVideo(f"cannot be read: {error.strerror}") from None
+    stem = stem_of(task.work, key, task.settings)
+    if (before := _measured_before(stem, key)) is not None:
+        return before
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    part = stem.parent / f".{secrets.token_hex(6)}.part"
+    try:
+        with open(part, "wb") as rows:
+            video, samples = measure(task.path, task.settings, rows)
+        os.replace(part, stem.with_suffix(".frames"))
+    finally:
+        part.unlink(missing_ok=True)
+    facts = {name: value for name, value in asdict(video).items() if name in FACTS}
+    facts["width"], facts["height"] = video.size
+    table = io.BytesIO()
+    np.save(table, samples)
+    replace_file(stem.with_suffix(".npy"), table.getvalue())
+    record = {"key": key, **facts}
+    replace_file(stem.with_suffix(".json"), json.dumps(record).encode())  # last: where it is, all is
+    return record
+
+
+def _measured_before(stem: Path, key: str) -> dict[str, Any] | None:
+    """What an earlier run left, if all of it is there and whole."""
+    try:
+        record = json.loads(stem.with_suffix(".json").read_text())
+        frames, _ = rows_of(stem)
+    except (OSError, ValueError, EOFError, BadZipFile):
+        return None
+    is_whole = isinstance(record, dict) and record.keys() == {"key", *FACTS} and record["key"] == key
+    return record if is_whole and record["num_frames"] == len(frames) else None
+
+
+def stem_of(work: Path, key: str, settings: Measuring) -> Path:
+    """Limits of time and memory do not change what comes out."""
+    free = {"most_seconds": 1.0, "most_megabytes": 1}
+    return work / "measured" / f"{key}-{key_of(settings.model_copy(update=free), FRAME, WAY)[:8]}"
+
+
+def rows_of(stem: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Frames, left on the disk until they are looked at, and samples."""
+    return np.memmap(stem.with_suffix(".frames"), FRAME, "r"), np.load(stem.with_suffix(".npy"))
 
 
 def measure(path: Path, settings: Measuring, frames_file: io.BufferedIOBase) -> tuple[Video, np.ndarray]:

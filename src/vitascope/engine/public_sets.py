@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vitascope.config import nearest
 from vitascope.data.folder import as_text
@@ -41,6 +41,7 @@ class Named:
 
 Read = Callable[[Files, str, Told], Iterable[Named]]
 FindCut = Callable[[Named, Span], Path | None]
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -223,17 +224,26 @@ def _duration(text: str | None) -> float | None:
     )
 
 
-def hdvila(files: Files, split: str, told: Told) -> Iterator[Named]:
-    """download_videos/ID.mp4 or video_clips/ID/CLIP_ID; jsonl with video_id, url, clip. No captions."""
-    for table in tables_of(files, ".jsonl", ("video_id", "url", "clip"), split):
+def _usable(tables: Iterable[Path], told: Told, read: Callable[[Path, dict[str, Any]], Row]) -> Iterator[Row]:
+    """What the rows of tables say; damaged ones are counted."""
+    for table in tables:
         for row in rows_of(table, told):
             try:
-                clips = [span_of(*one["span"], clip_id=str(one["clip_id"])) for one in row["clip"]]
-                named = Named(f"{row['video_id']}.mp4", clips=_in_order(clips), about={"url": str(row["url"])})
+                said = read(table, row)
             except UNUSABLE:
                 told.left_out["cannot be read"] += 1
-                continue
-            yield named
+            else:
+                yield said
+
+
+def hdvila(files: Files, split: str, told: Told) -> Iterator[Named]:
+    """download_videos/ID.mp4 or video_clips/ID/CLIP_ID; jsonl with video_id, url, clip. No captions."""
+
+    def read(table: Path, row: dict[str, Any]) -> Named:
+        clips = [span_of(*one["span"], clip_id=str(one["clip_id"])) for one in row["clip"]]
+        return Named(f"{row['video_id']}.mp4", clips=_in_order(clips), about={"url": str(row["url"])})
+
+    return _usable(tables_of(files, ".jsonl", ("video_id", "url", "clip"), split), told, read)
 
 
 def hdvila_clips(files: Files) -> FindCut:
@@ -245,45 +255,36 @@ def internvid(files: Files, split: str, told: Told) -> Iterator[Named]:
     clips_of = dict[str, list[Span]]()
     scores = {"Aesthetic_Score": "aesthetic_score", "UMT_Score": "umt_score"}
     columns = ("YoutubeID", "Start_timestamp", "End_timestamp", "Caption")
-    for table in tables_of(files, ".jsonl", columns, split):
-        for row in rows_of(table, told):
-            try:
-                about = {name: float(row[column]) for column, name in scores.items() if row.get(column) is not None}
-                span = span_of(row["Start_timestamp"], row["End_timestamp"], [row["Caption"]], **about)
-                video = str(row["YoutubeID"])
-            except UNUSABLE:
-                told.left_out["cannot be read"] += 1
-                continue
-            if video in files.videos:
-                clips_of.setdefault(video, []).append(span)
-            else:  # by far the most: none of their clips is held
-                told.missing[f"{video}.mp4"], told.missing_clips = None, told.missing_clips + 1
+
+    def read(table: Path, row: dict[str, Any]) -> tuple[str, Span]:
+        about = {name: float(row[column]) for column, name in scores.items() if row.get(column) is not None}
+        span = span_of(row["Start_timestamp"], row["End_timestamp"], [row["Caption"]], **about)
+        return str(row["YoutubeID"]), span
+
+    for video, span in _usable(tables_of(files, ".jsonl", columns, split), told, read):
+        if video in files.videos:
+            clips_of.setdefault(video, []).append(span)
+        else:  # by far the most: none of their clips is held
+            told.missing[f"{video}.mp4"], told.missing_clips = None, told.missing_clips + 1
     for video, clips in clips_of.items():
         yield Named(f"{video}.mp4", clips=_in_order(clips))
 
 
 def panda70m(files: Files, split: str, told: Told) -> Iterator[Named]:
     """VIDEOID.mp4, or what its video2dataset cuts; csv with lists in its columns."""
-    for table in tables_of(files, ".csv", ("videoID", "url", "timestamp", "caption", "matching_score"), split):
-        for row in rows_of(table, told):
-            try:
-                times, captions, scores = (
-                    ast.literal_eval(row[key]) for key in ("timestamp", "caption", "matching_score")
-                )
-                wishes = ast.literal_eval(row.get("desirable_filtering") or "None") or [None] * len(times)
-                clips = [
-                    span_of(
-                        start, stop, [caption], matching_score=float(score), **({"desirable": wish} if wish else {})
-                    )
-                    for (start, stop), caption, score, wish in zip(times, captions, scores, wishes, strict=True)
-                ]
-                named = Named(
-                    f"{row['videoID']}.mp4", clips=_in_order(clips), about={"split": table.stem, "url": str(row["url"])}
-                )
-            except UNUSABLE:
-                told.left_out["cannot be read"] += 1
-                continue
-            yield named
+
+    def read(table: Path, row: dict[str, Any]) -> Named:
+        times, captions, scores = (ast.literal_eval(row[key]) for key in ("timestamp", "caption", "matching_score"))
+        wishes = ast.literal_eval(row.get("desirable_filtering") or "None") or [None] * len(times)
+        clips = [
+            span_of(start, stop, [caption], matching_score=float(score), **({"desirable": wish} if wish else {}))
+            for (start, stop), caption, score, wish in zip(times, captions, scores, wishes, strict=True)
+        ]
+        about = {"split": table.stem, "url": str(row["url"])}
+        return Named(f"{row['videoID']}.mp4", clips=_in_order(clips), about=about)
+
+    columns = ("videoID", "url", "timestamp", "caption", "matching_score")
+    return _usable(tables_of(files, ".csv", columns, split), told, read)
 
 
 def panda70m_clips(files: Files) -> FindCut:

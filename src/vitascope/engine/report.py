@@ -15,34 +15,32 @@ from typing import Any
 
 import av
 import cv2
-import numpy as np
 
 from vitascope.config import from_json
 from vitascope.engine.config import Curate
+from vitascope.engine.cutting import clip_path
 from vitascope.engine.decoding import NotAVideo, open_video, pictures
 from vitascope.engine.embedding import AESTHETICS, HOW, THRESHOLDS
-from vitascope.engine.files import clip_path
 from vitascope.engine.pieces import QUALITY
 from vitascope.engine.run import FUNNEL, RECORDS, SETTINGS, read_json
 from vitascope.errors import UserError
-from vitascope.media.reading import to_rgb
 from vitascope.media.writing import add_h264, to_yuv
 
 EXAMPLES, KEPT_EXAMPLES = 4, 16  # of each reason, and of what was kept
 PREVIEW_WIDTH, PREVIEW_HEIGHT, PREVIEW_SECONDS = 240, 480, 2.0
 MOST_PIECES, MOST_FILES = 50_000, 200  # in the graphs, and in the table of files with something wrong
 STAGES = (
-    "annotations", "scenes", "damage", "lengths", "geometry", "quality", "duplicates", "cutting", "embedding",
-    "captions",
-)  # fmt: skip
-# Feature, threshold, and 1 where more is worse and -1 where less is: what the page lets one move.
-RULES = (
-    ("height", "geometry.least_side", -1), ("aspect", "geometry.least_aspect", -1),
-    ("aspect", "geometry.most_aspect", 1),
-    *((feature, f"quality.{threshold}", sign) for feature, threshold, sign, _ in QUALITY),
-    *((feature, f"embedding.{threshold}", -1) for feature, threshold, _ in THRESHOLDS),
+    "judging", "annotations", "scenes", "damage", "lengths", "geometry", "quality", "duplicates", "cutting",
+    "embedding", "captions",
 )  # fmt: skip
 SIDE = "side"  # the shorter one
+# Feature, threshold, and 1 where more is worse and -1 where less is: what the page lets one move.
+RULES = (
+    (SIDE, "geometry.least_side", -1), ("aspect", "geometry.least_aspect", -1),
+    ("aspect", "geometry.most_aspect", 1),
+    *((feature, f"quality.{threshold}", sign) for feature, threshold, sign, _ in QUALITY),
+    *((feature, f"embedding.{threshold}", sign) for feature, threshold, sign, _ in THRESHOLDS),
+)  # fmt: skip
 OTHERS = ("seconds", "camera_motion", "object_motion", "overexposed", "underexposed", "fps")
 
 
@@ -74,9 +72,8 @@ def _data(pieces: Sequence[dict[str, Any]], settings: Curate) -> dict[str, Any]:
     """Columns of features for the graphs; `free` are pieces about which the thresholds of the page decide."""
     measured = [piece for piece in pieces if piece["features"]]
     shown = measured[:: -(-len(measured) // MOST_PIECES) or 1]
-    names = dict.fromkeys([*(rule[0] for rule in RULES if rule[0] != "height"), *OTHERS])
-    columns = {name: [piece["features"].get(name) for piece in shown] for name in names}
-    columns[SIDE] = [min(piece["features"]["width"], piece["features"]["height"]) for piece in shown]
+    told = [{SIDE: min(one["width"], one["height"]), **one} for one in (piece["features"] for piece in shown)]
+    columns = {name: [one.get(name) for one in told] for name in (*(feature for feature, *_ in RULES), *OTHERS)}
     stage_of = [piece["dropped"].partition(":")[0] for piece in shown]
     limits = settings.model_dump()
     return {
@@ -85,9 +82,7 @@ def _data(pieces: Sequence[dict[str, Any]], settings: Curate) -> dict[str, Any]:
         "kept": [not stage for stage in stage_of],
         "free": [stage in ("", "geometry", "quality", "embedding") for stage in stage_of],
         "camera": [piece["features"]["camera"] for piece in shown],
-        "rules": [
-            [SIDE if feature == "height" else feature, path, sign, _at(limits, path)] for feature, path, sign in RULES
-        ],
+        "rules": [[feature, path, sign, _at(limits, path)] for feature, path, sign in RULES],
         "of": len(measured),
         "unmeasured": "" if any(AESTHETICS in piece["features"] for piece in shown) else HOW,
     }
@@ -262,8 +257,7 @@ def preview(path: Path, start: int, stop: int) -> bytes:
                     size = max(2, 2 * round(width * scale)), max(2, 2 * round(height * scale))
                     rate = Fraction(video.fps).limit_denominator(1001)
                     stream = add_h264(written, rate, size, {"crf": "28", "preset": "veryfast"})
-                shown = np.ascontiguousarray(np.rot90(to_rgb(picture.frame), picture.quarter_turns))
-                written.mux(stream.encode(to_yuv(cv2.resize(shown, size, interpolation=cv2.INTER_AREA))))
+                written.mux(stream.encode(to_yuv(cv2.resize(picture.rgb(), size, interpolation=cv2.INTER_AREA))))
             if stream is None:
                 return b""
             written.mux(stream.encode(None))

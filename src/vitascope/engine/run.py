@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,18 @@ from vitascope.config import to_json
 from vitascope.data.folder import as_text
 from vitascope.engine import shards
 from vitascope.engine.annotations import Told
-from vitascope.engine.captions import Captioned, caption_clips, record_of, told_of
+from vitascope.engine.captions import Captioned, caption_clips, check_models, record_of, told_of
 from vitascope.engine.config import Curate
-from vitascope.engine.duplicates import hashes_of, without_duplicates
+from vitascope.engine.cutting import CutTask, cut_file
+from vitascope.engine.duplicates import without_duplicates
 from vitascope.engine.embedding import check_asked, embed_clips, judged_by
-from vitascope.engine.executors import FULL, Executor, Failed, Limits, Progress, results
-from vitascope.engine.files import CutTask, MeasureTask, cut_file, key_of, measure_file, rows_of, stem_of
+from vitascope.engine.executors import FULL, Executor, Failed, Limits, Progress, Work, results
 from vitascope.engine.funnel import funnel_of, tier_of, told_of_sets
-from vitascope.engine.pieces import Decoded, Measured, Piece, pieces_of
-from vitascope.engine.sources import Source
+from vitascope.engine.judging import JudgeTask, judge_file
+from vitascope.engine.keys import key_of
+from vitascope.engine.measuring import MeasureTask, measure_file
+from vitascope.engine.pieces import Decoded, Piece
+from vitascope.engine.sources import LOCK, Source
 from vitascope.errors import UserError, first_line
 from vitascope.media.writing import make_folder, replace_file
 
@@ -49,7 +52,7 @@ def curate(
     of the annotations of public sets among the sources.
     """
     work = _own_folder(out)
-    with open(work / "lock", "w") as lock:
+    with open(out / LOCK, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -57,7 +60,7 @@ def curate(
         for left in [*out.glob(".*.part"), *work.rglob(".*.part")]:  # of a run that was killed
             left.unlink()
         try:
-            return _curate(sources, out, work, settings, executor, progress, secret, sets)
+            return _curate(_Run(work, settings, executor, progress), sources, out, secret, sets)
         except OSError as error:
             raise UserError(_told_why(error, out)) from None
 
@@ -76,36 +79,39 @@ def _own_folder(out: Path) -> Path:
         raise UserError(f"'{out}' is a file; give --out a folder")
     work = out / "work"
     # Old shards are deleted there: it must be certain that they are ours.
-    is_ours = (work / "lock").is_file() or (work.is_dir() and not any(work.iterdir()) and [*out.iterdir()] == [work])
+    is_ours = (out / LOCK).is_file() or (work.is_dir() and not any(work.iterdir()) and [*out.iterdir()] == [work])
     if out.is_dir() and any(out.iterdir()) and not is_ours:
         raise UserError(f"'{out}' holds other things; give --out an empty folder or one of an earlier run")
     make_folder(work)
     return work
 
 
-def _curate(
-    sources: Sequence[Source],
-    out: Path,
-    work: Path,
-    settings: Curate,
-    executor: Executor,
-    progress: Callable[[str], Progress],
-    secret: str,
-    sets: Sequence[Told],
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Run:
+    """What every stage needs: where it keeps what it makes, its settings, and who does its tasks."""
+
+    work: Path
+    settings: Curate
+    executor: Executor
+    progress: Callable[[str], Progress]
+
+    def each(self, doing: str, work: Work, tasks: Sequence[Any]) -> Iterator[Any]:
+        """The results of tasks on one file each, in their order."""
+        limits = Limits(self.settings.measuring.most_seconds + 5, self.settings.measuring.most_megabytes)
+        return results(self.executor, work, tasks, limits, self.progress(doing))
+
+
+def _curate(run: _Run, sources: Sequence[Source], out: Path, secret: str, sets: Sequence[Told]) -> dict[str, Any]:
+    work, settings = run.work, run.settings
     check_asked(settings)
-    limits = Limits(settings.measuring.most_seconds + 5, settings.measuring.most_megabytes)
-    files, records = _measure(sources, work, settings, executor, limits, progress("measuring"))
-    pieces = _judge(files, work, settings)
-    kept = [piece for piece in pieces if not piece.dropped]
-    failed = _cut(kept, files, work, settings, executor, limits, progress("cutting"))
-    pieces = [piece.drop("cutting", failed[piece.file]) if _lost(piece, failed) else piece for piece in pieces]
-    kept_keys = [clip_key(piece, settings) for piece in pieces if not piece.dropped]
-    embedded = embed_clips(kept_keys, work, settings, progress("embedding"))
-    pieces = [judged_by(piece, embedded.get(clip_key(piece, settings)), settings.embedding) for piece in pieces]
-    told_by = {clip_key(piece, settings): piece.captions for piece in pieces if not piece.dropped}
-    captioned = caption_clips(told_by, work, settings, secret, executor, progress("captioning"))
-    pieces = [_with_captions(piece, captioned.get(clip_key(piece, settings))) for piece in pieces]
+    check_models(settings)
+    files, records = _measure(sources, run)
+    pieces = _cut(_judge(files, run), files, run)
+    embedded = embed_clips([one.clip for one in pieces if not one.dropped], work, settings, run.progress("embedding"))
+    pieces = [judged_by(piece, embedded.get(piece.clip), settings.embedding) for piece in pieces]
+    told_by = {piece.clip: piece.captions for piece in pieces if not piece.dropped}
+    captioned = caption_clips(told_by, work, settings, secret, run.executor, run.progress("captioning"))
+    pieces = [_with_captions(piece, captioned.get(piece.clip)) for piece in pieces]
     samples = [_sample(piece, files[piece.file], settings) for piece in pieces if not piece.dropped]
     shards.write(out, work, samples, settings.shards.clips)
     funnel = funnel_of(records, pieces, files, settings, sets)
@@ -133,19 +139,12 @@ def _with_captions(piece: Piece, captioned: Captioned | None) -> Piece:
     return piece.drop("captions", captioned.reason) if captioned.reason else replace(piece, captions=captioned.captions)
 
 
-def _lost(piece: Piece, failed: dict[str, str]) -> bool:
-    return not piece.dropped and piece.file in failed
-
-
-def _measure(
-    sources: Sequence[Source], work: Path, settings: Curate, executor: Executor, limits: Limits, progress: Progress
-) -> tuple[dict[str, Decoded], list[dict[str, Any]]]:
+def _measure(sources: Sequence[Source], run: _Run) -> tuple[dict[str, Decoded], list[dict[str, Any]]]:
     """Files by content key, and a record for each source: `dropped` is empty, or why nothing came of it."""
     there = [source for source in sources if not source.missing]
-    tasks = [MeasureTask(source.path.absolute(), work, settings.measuring) for source in there]
-    result_of: dict[Path, Any] = {}
-    for source, result in zip(there, results(executor, measure_file, tasks, limits, progress), strict=True):
-        result_of[source.path] = result
+    tasks = [MeasureTask(source.path.absolute(), run.work, run.settings.measuring) for source in there]
+    measured = run.each("measuring", measure_file, tasks)
+    result_of = {source.path: result for source, result in zip(there, measured, strict=True)}
     files: dict[str, Decoded] = {}
     records = []
     for source in sources:
@@ -174,50 +173,44 @@ def _measure(
     return files, records
 
 
-def _judge(files: dict[str, Decoded], work: Path, settings: Curate) -> list[Piece]:
-    """One file's rows after the other's are opened and closed: a process may hold a thousand files open, not more."""
+def _judge(files: Mapping[str, Decoded], run: _Run) -> list[Piece]:
+    """Each file by itself, then the near copies in all of them."""
     pieces, hashes = list[Piece](), list[tuple[int, ...]]()
-    for file in files.values():
-        frames, samples = rows_of(stem_of(work, file.key, settings.measuring))
-        found = pieces_of(Measured(**vars(file), frames=frames, samples=samples), settings)
-        hashes += [hashes_of(frames, piece, settings.duplicates.pictures) for piece in found if not piece.dropped]
-        pieces += found
+    tasks = [JudgeTask(file, run.work, run.settings) for file in files.values()]
+    for file, judged in zip(files.values(), run.each("judging", judge_file, tasks), strict=True):
+        if isinstance(judged, Failed):
+            pieces.append(Piece(file.key, 0, file.facts["num_frames"]).drop("judging", judged.reason))
+        else:
+            pieces += judged.pieces
+            hashes += judged.hashes
     kept = [piece for piece in pieces if not piece.dropped]
-    judged = iter(without_duplicates(kept, hashes, settings.duplicates))
-    return [piece if piece.dropped else next(judged) for piece in pieces]
+    unlike = iter(without_duplicates(kept, hashes, run.settings.duplicates))
+    return [piece if piece.dropped else next(unlike) for piece in pieces]
 
 
-def clip_key(piece: Piece, settings: Curate) -> str:
-    return key_of(piece.file, piece.start, piece.stop, piece.crop, settings.cutting)
-
-
-def _cut(
-    kept: Sequence[Piece],
-    files: dict[str, Decoded],
-    work: Path,
-    settings: Curate,
-    executor: Executor,
-    limits: Limits,
-    progress: Progress,
-) -> dict[str, str]:
-    """Write the clips; of files that could be read a moment ago and now cannot, why."""
-    wanted: dict[str, list[tuple[str, int, int, tuple[int, int, int, int]]]] = {}
-    for piece in kept:
-        wanted.setdefault(piece.file, []).append((clip_key(piece, settings), piece.start, piece.stop, piece.crop))
+def _cut(pieces: Sequence[Piece], files: Mapping[str, Decoded], run: _Run) -> list[Piece]:
+    """A clip for each kept piece; of files that could be read a moment ago and now cannot, all are dropped."""
+    settings = run.settings.cutting
+    wanted: dict[str, list[Piece]] = {}
+    named = []
+    for piece in pieces:
+        if not piece.dropped:
+            piece = replace(piece, clip=key_of(piece.file, piece.start, piece.stop, piece.crop, settings))
+            wanted.setdefault(piece.file, []).append(piece)
+        named.append(piece)
     tasks = [
-        CutTask(files[key].path, key, work, settings.cutting, files[key].facts["fps"], tuple(clips))
+        CutTask(files[key].path, key, run.work, settings, files[key].facts["fps"], tuple(clips))
         for key, clips in wanted.items()
     ]
-    failed = {}
-    for key, result in zip(wanted, results(executor, cut_file, tasks, limits, progress), strict=True):
-        if isinstance(result, Failed):
-            failed[key] = result.reason
-    return failed
+    made = dict(zip(wanted, run.each("cutting", cut_file, tasks), strict=True))
+    failed = {key: result.reason for key, result in made.items() if isinstance(result, Failed)}
+    lost = [not piece.dropped and piece.file in failed for piece in named]
+    return [p.drop("cutting", failed[p.file]) if is_lost else p for p, is_lost in zip(named, lost, strict=True)]
 
 
 def _sample(piece: Piece, file: Decoded, settings: Curate) -> dict[str, Any]:
     return {
-        "key": clip_key(piece, settings), "source": file.name, "start": piece.start, "stop": piece.stop,
+        "key": piece.clip, "source": file.name, "start": piece.start, "stop": piece.stop,
         "tier": tier_of(piece.features, settings.tiers), "captions": piece.captions, "features": piece.features,
         # As text, since what one set says another does not.
         "annotation": as_text(json.dumps(piece.about, sort_keys=True, ensure_ascii=False)) if piece.about else "",
@@ -226,17 +219,11 @@ def _sample(piece: Piece, file: Decoded, settings: Curate) -> dict[str, Any]:
 
 def _piece_record(piece: Piece, file: Decoded, settings: Curate) -> dict[str, Any]:
     return {
-        **_sample_or_nothing(piece, settings),
+        "key": piece.clip, "tier": "" if piece.dropped else tier_of(piece.features, settings.tiers),
         "file": file.name, "path": str(file.path), "start": piece.start, "stop": piece.stop, "fps": file.facts["fps"],
         "dropped": piece.dropped, "crop": piece.crop, "features": piece.features,
         "caption": piece.captions[0] if piece.captions else "",
     }  # fmt: skip
-
-
-def _sample_or_nothing(piece: Piece, settings: Curate) -> dict[str, Any]:
-    if piece.dropped:
-        return {"key": "", "tier": ""}
-    return {"key": clip_key(piece, settings), "tier": tier_of(piece.features, settings.tiers)}
 
 
 def read_json(path: Path) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vitascope.data.shards import SHARDS, Record, write_shards
-from vitascope.engine.files import clip_path
+from vitascope.engine.cutting import clip_path
 
 OURS = re.compile(r"\d{5,}-[0-9a-f]{12}\.tar")
 """How shards are named."""

@@ -12,6 +12,8 @@ from typing import Any
 from vitascope.data.folder import VIDEOS, as_text, named_in
 from vitascope.errors import UserError
 
+LOCK = Path("work", "lock")
+"""Below the folder of a run: by it such a folder is known."""
 TABLES = (".csv", ".parquet", ".jsonl")
 BESIDE = (".txt", ".json", *TABLES)
 """What lies beside videos and is not taken for one."""
@@ -49,6 +51,8 @@ def find(raw: Sequence[Path], out: Path | None = None) -> list[Source]:
     for given in raw:
         if not given.exists():
             raise UserError(f"'{given}' does not exist; give folders, video files, a .txt list of paths or a table")
+        if _is_file(given / LOCK):
+            raise UserError(f"'{given}' is what a run of the engine wrote, and no footage; give what was filmed")
         if given.is_dir():
             found += _folder(given, out)
         elif given.suffix.lower() == ".txt":
@@ -93,17 +97,23 @@ NO_VIDEO = "no video by its ending"
 
 
 def _folder(folder: Path, out: Path | None) -> Iterator[Source]:
-    """Links to folders are not followed, so no loop can be; links to files are. Nothing is passed over unsaid."""
+    """Links to folders are not followed, so no loop can be; links to files are. Nothing is passed over unsaid.
+
+    Clips that an earlier run cut would be found to be near copies of what they were cut from, and might be preferred.
+    """
     shut, left_out = list[str](), None if out is None else os.path.realpath(out)
     for here, folders, names in os.walk(folder, onerror=lambda error: shut.append(error.filename)):
         links = {name for name in folders if os.path.islink(os.path.join(here, name))}
         own = {name for name in folders if os.path.realpath(os.path.join(here, name)) == left_out}
-        folders[:] = sorted({*folders} - links - own)
-        for name in sorted([*names, *links - own]):
+        made = {name for name in folders if _is_file(Path(here, name, LOCK))}
+        folders[:] = sorted({*folders} - links - own - made)
+        for name in sorted([*names, *(links | made) - own]):
             path = Path(here) / name
             is_video = path.suffix.lower() in VIDEOS
             if name in links:
                 missing = "a link to a folder"
+            elif name in made:
+                missing = "a folder that a run of the engine wrote"
             elif is_video:
                 missing = "" if _is_file(path) else "leads to no file"
             elif path.suffix.lower() in BESIDE:
