@@ -105,6 +105,8 @@ for command in (
     app.command()(command)
 evaluate.app.command("videos")(videos.videos)
 evaluate.app.command("compare")(videos.compare)
+evaluate.app.command("merge")(videos.merge)
+evaluate.app.command("convert")(videos.convert)
 for measure in (extensions.views, extensions.classes, extensions.long):
     evaluate.app.command()(measure)
 evaluate.app.command("report")(evaluate.report)

@@ -86,7 +86,7 @@ def dsg(
     """Davidsonian scene graphs: does each video show what its prompt says? Yes/no questions, asked of its frames."""
     from vitascope import media
     from vitascope.evaluate.judges.dsg import read_questions
-    from vitascope.evaluate.judges.run import judge_dsg
+    from vitascope.evaluate.judges.run import judge_dsg, prompts_of
     from vitascope.evaluate.judges.writing import write_questions
 
     if out is not None:
@@ -96,9 +96,7 @@ def dsg(
     looking, writing = two_askings((judge, url), (asker, asker_url), key, answers)
     without: list[str] = []
     if items is None:
-        told = {video.name: video.caption.strip() for video in found}
-        without += [f"{video}: it has no caption" for video, caption in told.items() if not caption]
-        prompts = {video: caption for video, caption in told.items() if caption}
+        prompts, without = prompts_of(found)
         written = write_questions(prompts, writing, progress=tracker("writing questions"))
         without += written.skipped
         items = {video: [fact.proposition for fact in facts] for video, facts in written.graphs.items()}

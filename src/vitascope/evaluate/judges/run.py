@@ -143,6 +143,18 @@ def judge_dsg_video(
     return replace(judged, checks=checks)
 
 
+def prompts_of(videos: Sequence[VideoFile]) -> tuple[dict[str, str], list[str]]:
+    """Captions by video, and the videos without one, each with the reason."""
+    prompts, without = {}, []
+    for video in videos:
+        try:
+            prompts[video.name] = video.caption.strip()
+        except UserError as error:
+            without.append(f"{video.name}: {error}")
+    without += [f"{name}: it has no caption" for name, prompt in prompts.items() if not prompt]
+    return {name: prompt for name, prompt in prompts.items() if prompt}, without
+
+
 class Unseen(Exception):
     """Why a video cannot be judged; the others go on."""
 

@@ -254,14 +254,14 @@ SOURCES: dict[str, Source] = {
         "hf download facebook/dino-vitb16 --local-dir dino",
     ),
     "videomae": Source(
-        "vit_g_hybrid_pt_1200e_ssv2_ft.pth, converted to a folder that transformers reads",
-        "Hugging Face OpenGVLab/InternVideoMAE_models", "asks for a questionnaire",
-        "hf download OpenGVLab/InternVideoMAE_models vit_g_hybrid_pt_1200e_ssv2_ft.pth",
+        "a folder that `vitascope evaluate convert videomae vit_g_hybrid_pt_1200e_ssv2_ft.pth --out videomae` wrote",
+        "Hugging Face OpenGVLab/InternVideoMAE_models mae-g/", "asks for a questionnaire",
+        "hf download OpenGVLab/InternVideoMAE_models mae-g/vit_g_hybrid_pt_1200e_ssv2_ft.pth --local-dir .",
     ),
     "vjepa": Source(
-        "V-JEPA ViT-H/16 with its SSv2 probe, as TorchScript from 'b 3 t h w' to 1280 features",
+        "vjepa.pt that `vitascope evaluate convert vjepa vith16.pth.tar ssv2-probe.pth.tar --out vjepa.pt` wrote",
         "dl.fbaipublicfiles.com/jepa/vith16/", "see its repository",
-        "curl -LO https://dl.fbaipublicfiles.com/jepa/vith16/vith16.pth.tar",
+        "curl --remote-name-all 'https://dl.fbaipublicfiles.com/jepa/vith16/{vith16,ssv2-probe}.pth.tar'",
     ),
     "alexnet": Source(
         "alexnet-owt-7be5be79.pth", "download.pytorch.org/models", "BSD-3-Clause",
