@@ -85,8 +85,8 @@ def vbench(
         media.check_free(out, force=force)
     if official is not None:
         ours = {
-            "--device": device if device != "auto" else None, "--dino": dino, "--clip": clip, "--large-clip": large_clip,
-            "--head": head, "--dreamsim": dreamsim, "--dino2": dino2, "--images": images, "--slow-fast": slow_fast,
+            "--device": device != "auto", "--dino": dino, "--clip": clip, "--large-clip": large_clip, "--head": head,
+            "--dreamsim": dreamsim, "--dino2": dino2, "--images": images, "--slow-fast": slow_fast,
             "--quirk": quirk,
         }  # fmt: skip
         refuse_ours([option for option, value in ours.items() if value])
@@ -146,8 +146,8 @@ def refuse_ours(options: list[str]) -> None:
     """What says how we measure says nothing to the official packages, and must not seem to."""
     if options:
         raise UserError(
-            f"{', '.join(options)} has no effect with --official, which measures with the package's own networks, where "
-            "and how its command says; leave it out, and choose a GPU for the package by CUDA_VISIBLE_DEVICES"
+            f"{', '.join(options)} cannot go with --official: the package measures by its own networks, where and how "
+            "its command says; leave it out, and choose a GPU for the package by CUDA_VISIBLE_DEVICES"
         )
 
 

@@ -73,10 +73,6 @@ class Networks:
     ) -> Reader:
         return ClipReader(network, about, how, device=self.device)
 
-    def _scripted(self, name: str, how: Prepare) -> Reader:
-        about = self._about(name)
-        return self._clips(ScriptedVideo(load_weights(self.paths[name]).to(self.device)), about, how)
-
     @cached_property
     def random(self) -> Reader:
         about = {"network": "random, untrained", "network_seed": "0"}
@@ -107,7 +103,8 @@ class Networks:
 
     @cached_property
     def c3d(self) -> Reader:
-        return self._scripted("c3d", BYTES)
+        about = self._about("c3d")
+        return self._clips(ScriptedVideo(load_weights(self.paths["c3d"]).to(self.device)), about, BYTES)
 
     @cached_property
     def videomae(self) -> Reader:
@@ -218,7 +215,7 @@ def print_catalogue(console: Console) -> None:
         "network", "file", "source", "licence", "sha256", title="networks: fetch the file, pass --network NAME=PATH"
     )
     for name, row in SOURCES.items():
-        table.add_row(name, row.file, row.source, row.licence, row.sha256 or "not known")
+        table.add_row(name, row.file, row.source, row.licence, ", ".join(row.sha256.values()) or "not known")
     console.print(table)
 
 

@@ -15,7 +15,7 @@ from vitascope import media
 from vitascope.atomic import replacing
 from vitascope.config import nearest
 from vitascope.errors import UserError, first_line, install
-from vitascope.evaluate.networks.features import load_state
+from vitascope.evaluate.networks.features import load_state, sha256_known
 from vitascope.evaluate.networks.vjepa import VJepa
 
 State = Mapping[str, Tensor]
@@ -41,6 +41,10 @@ def convert(name: str, files: Sequence[Path], out: Path, *, force: bool = False)
     media.check_free(out, force=force)
     if out.is_dir() and any(out.iterdir()) and not force:
         raise UserError(f"'{out}' holds files already; name another place, or pass --force")
+    for path in files:
+        if not path.is_file():
+            raise UserError(f"there is no file '{path}'; fetch {' and '.join(wanted.files)} first")
+        sha256_known(path, KNOWN)
     given = [load_state(path) for path in files]
     try:
         wanted.write(given, out)
@@ -96,8 +100,8 @@ VIDEOMAE = {
     "head.bias": "classifier.bias",
 }
 VIDEOMAE_BLOCK = {
-    "attn.q_bias": "attention.attention.q_bias",
-    "attn.v_bias": "attention.attention.v_bias",
+    "attn.q_bias": "attention.attention.query.bias",
+    "attn.v_bias": "attention.attention.value.bias",
     **{f"{one}.{kind}": f"{other}.{kind}" for kind in ("weight", "bias") for one, other in (
         ("attn.proj", "attention.output.dense"), ("mlp.fc1", "intermediate.dense"), ("mlp.fc2", "output.dense"),
         ("norm1", "layernorm_before"), ("norm2", "layernorm_after"),
@@ -127,6 +131,9 @@ def depth_of(state: State, start: str) -> int:
     return 1 + max(int(name.removeprefix(start).split(".")[0]) for name in state if name.startswith(start))
 
 
+KNOWN = {
+    "vit_g_hybrid_pt_1200e_ssv2_ft.pth": "5a210a92f035dff30c53b46157b612e7a1a5d3c99700e1b2d71da5c399ca7e70",
+}
 CONVERSIONS: dict[str, Conversion] = {
     "videomae": Conversion(("vit_g_hybrid_pt_1200e_ssv2_ft.pth",), write_videomae),
     "vjepa": Conversion(("vith16.pth.tar", "ssv2-probe.pth.tar"), write_vjepa),
