@@ -114,6 +114,17 @@ def test_pairs_that_were_compared_apart(folders: tuple[Path, Path], tmp_path: Pa
     agree(merge([run(made[::2], "even"), run(made[1::2], "odd")], Store(None)), run(made, "all").report)
 
 
+def test_parts_may_name_their_metrics_in_any_order(folders: tuple[Path, Path]):
+    made, real = (find_videos(folder) for folder in folders)
+
+    def run(some: Sequence[VideoFile], names: Sequence[str]) -> Part:
+        store = Store(None)
+        return Part(Path(names[0]), measured(some, real, store, metrics_named(names, Networks({}, PROTOCOL))), store)
+
+    whole = run(made, SETS[:2]).report
+    agree(merge([run(made[::2], SETS[:2]), run(made[1::2], SETS[1::-1])], Store(None)), whole)
+
+
 def test_what_does_not_belong_together_is_refused(folders: tuple[Path, Path], tmp_path: Path):
     made, real = (find_videos(folder) for folder in folders)
 

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from vitascope.evaluate.vbench.twins import (
 )
 from vitascope.recipes.laptop import stiv
 from vitascope.sample.generate import generate
+from vitascope.system import VideoModel
 from vitascope.train.initialise import initialised
 from vitascope.types import Clip, Request
 
@@ -44,10 +46,14 @@ def truthful(requests: Sequence[Request]) -> list[Clip]:
     return found
 
 
+@cache
+def drawn() -> VideoModel:
+    return initialised(stiv().model, seed=0).eval().requires_grad_(False)
+
+
 def untrained(requests: Sequence[Request]) -> list[Clip]:
     """The network that the command hands in."""
-    network = initialised(stiv().model, seed=0).eval().requires_grad_(False)
-    return generate(network, [replace(one, steps=1, guidance=1.0) for one in requests])
+    return generate(drawn(), [replace(one, steps=1, guidance=1.0) for one in requests])
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,7 @@ class Column:
 
     def told(self) -> Rows:
         videos = {name: (self.videos[name].digest, self.keys[name]) for name in sorted(self.rows)}
-        return Rows(self.which, tuple(self.metrics), videos)
+        return Rows(self.which, tuple(sorted(self.metrics)), videos)
 
 
 def features_of(

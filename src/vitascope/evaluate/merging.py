@@ -7,10 +7,11 @@ network is loaded and no video decoded.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vitascope.evaluate import toyland
 from vitascope.evaluate.columns import MADE, PAIR, REAL, features_of
@@ -20,6 +21,8 @@ from vitascope.evaluate.metrics.metric import Bootstrap, between_sets, distance_
 from vitascope.evaluate.store import Store
 from vitascope.evaluate.vbench.twins import TwinReport
 from vitascope.types import UserError
+
+Judged = TypeVar("Judged")
 
 OF_THE_SET = ("real", "num_real", "num_made", "rows_real", "rows_made")
 """What of a number's protocol says which videos there were: the only thing in which parts may differ."""
@@ -63,19 +66,21 @@ def merge(parts: Sequence[Part], store: Store) -> Report:
 
 def merge_judged(paths: Sequence[Path], contents: Sequence[Mapping[str, Any]]) -> toyland.Report | TwinReport:
     """Of Toyland's scenes: counts add up."""
-    kinds = {TwinReport if "compbench" in content else toyland.Report for content in contents}
-    if len(kinds) > 1:
+    if len({"compbench" in content for content in contents}) > 1:
         raise UserError("these reports cannot be merged, for only some of them are of --suites; give one kind of them")
-    whole: toyland.Report | TwinReport | None = None
+    if "compbench" in contents[0]:
+        return reduce(TwinReport.merge, _read_judged(TwinReport.from_json, paths, contents))
+    return reduce(toyland.Report.merge, _read_judged(toyland.Report.from_json, paths, contents))
+
+
+def _read_judged(
+    read: Callable[[str], Judged], paths: Sequence[Path], contents: Sequence[Mapping[str, Any]]
+) -> Iterator[Judged]:
     for path, content in zip(paths, contents, strict=True):
         try:
-            part = kinds.copy().pop().from_json(json.dumps(content))
+            yield read(json.dumps(content))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"'{path}' is no whole report ({type(error).__name__}: {error}); evaluate again") from None
-        whole = part if whole is None else whole.merge(part)  # type: ignore[arg-type]
-    if whole is None:
-        raise UserError("merging needs reports; give one for each part")
-    return whole
 
 
 def _metrics(report: Report) -> list[str]:
