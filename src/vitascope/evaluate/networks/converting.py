@@ -11,11 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitascope import media
 from vitascope.atomic import replacing
 from vitascope.config import nearest
 from vitascope.errors import UserError, first_line, install
-from vitascope.evaluate.networks.features import load_state, sha256_known
+from vitascope.evaluate.networks.features import load_checkpoint, sha256_known
 from vitascope.evaluate.networks.vjepa import VJepa
 
 State = Mapping[str, Tensor]
@@ -38,14 +37,13 @@ def convert(name: str, files: Sequence[Path], out: Path, *, force: bool = False)
     wanted = CONVERSIONS[name]
     if len(files) != len(wanted.files):
         raise UserError(f"'{name}' is made of {' and '.join(wanted.files)}; got {len(files)} files")
-    media.check_free(out, force=force)
-    if out.is_dir() and any(out.iterdir()) and not force:
-        raise UserError(f"'{out}' holds files already; name another place, or pass --force")
+    if not force and (out.is_file() or (out.is_dir() and any(out.iterdir()))):
+        raise UserError(f"there is something at '{out}' already; name another place, or pass --force")
     for path in files:
         if not path.is_file():
             raise UserError(f"there is no file '{path}'; fetch {' and '.join(wanted.files)} first")
         sha256_known(path, KNOWN)
-    given = [load_state(path) for path in files]
+    given = [load_checkpoint(path) for path in files]
     try:
         wanted.write(given, out)
     except (KeyError, RuntimeError, ValueError) as error:
@@ -66,7 +64,8 @@ def write_videomae(given: Sequence[Mapping[str, Any]], out: Path) -> None:
     except ImportError:
         raise UserError(f"a folder of transformers is written by transformers: {install('hub')}") from None
     content = given[0]
-    state = {name: value.float() for name, value in content.get("model", content.get("module", content)).items()}
+    bare = content.get("model", content.get("module", content))
+    state = {name: value.float() for name, value in bare.items() if isinstance(value, Tensor)}
     kernel = state["patch_embed.proj.weight"]
     settings = transformers.VideoMAEConfig(
         image_size=PIXELS, num_frames=FRAMES, num_attention_heads=HEADS, patch_size=kernel.shape[3],

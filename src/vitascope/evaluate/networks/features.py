@@ -227,7 +227,12 @@ def load_weights(path: Path, plain: Callable[[], nn.Module] | None = None) -> nn
 
 
 def load_state(path: Path) -> dict[str, Tensor]:
-    """A state dict; nothing else that a file may hold is run."""
+    """A state dict."""
+    return load_checkpoint(path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """A state dict, or several of them by name; nothing else that a file may hold is run."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, ValueError, OSError, EOFError, pickle.UnpicklingError) as error:
