@@ -1,8 +1,8 @@
 """DSG-Video: how many of the things that a caption names are in no frame of its video.
 
 Questions come from a language model or from a table; a model that sees answers each on single frames. The smaller the
-better, and it is no measure of what a caption leaves out. The paper does not say whether a thing that is named twice
-counts twice: here it counts once in a caption.
+better, and it is no measure of what a caption leaves out. A thing counts once in a caption, however often it is named.
+The paper does not say whether a sentence is one of a caption or the whole caption: here the former.
 """
 
 from __future__ import annotations
