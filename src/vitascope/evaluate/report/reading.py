@@ -101,7 +101,9 @@ def of_twins(content: Mapping[str, Any], path: Path) -> list[Report]:
     totals = [
         Measured(
             name, value, max((one.n for one in report.measured), default=0), _asked(content["protocol"]),
-            beside={column: scored[column][name] for column in scored if column != "made"},
+            beside={
+                column: groups[name] for column, groups in scored.items() if column != "made" and groups[name] is not None
+            },
         )
         for name, value in scored["made"].items()
         if value is not None
