@@ -228,7 +228,10 @@ def load_weights(path: Path, plain: Callable[[], nn.Module] | None = None) -> nn
 
 def load_state(path: Path) -> dict[str, Tensor]:
     """A state dict."""
-    return load_checkpoint(path)
+    state = load_checkpoint(path)
+    if strange := [name for name, value in state.items() if not isinstance(value, Tensor)]:
+        raise UserError(f"'{path}' must hold a state dict, and its '{strange[0]}' is no tensor; fetch it again")
+    return state
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

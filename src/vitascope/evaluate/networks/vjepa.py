@@ -157,7 +157,7 @@ def load_vjepa(path: Path) -> VJepa:
     """What `evaluate convert vjepa` writes."""
     try:
         return VJepa.of(load_state(path))
-    except (KeyError, RuntimeError, ValueError, AttributeError) as error:
+    except (UserError, KeyError, RuntimeError) as error:
         raise UserError(
             f"'{path}' holds no V-JEPA with its pooler ({first_line(error)}); make it from the released files with "
             "`vitascope evaluate convert vjepa vith16.pth.tar ssv2-probe.pth.tar --out vjepa.pt`"

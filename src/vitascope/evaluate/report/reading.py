@@ -102,7 +102,7 @@ def of_twins(content: Mapping[str, Any], path: Path) -> list[Report]:
         Measured(
             name, value, max((one.n for one in report.measured), default=0), _asked(content["protocol"]),
             beside={
-                column: groups[name] for column, groups in scored.items() if column != "made" and groups[name] is not None
+                column: one[name] for column, one in scored.items() if column != "made" and one[name] is not None
             },
         )
         for name, value in scored["made"].items()
