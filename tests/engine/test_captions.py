@@ -21,6 +21,7 @@ from vitascope.engine.config import Curate
 from vitascope.engine.run import curate
 from vitascope.engine.sources import find
 from vitascope.errors import UserError
+from vitascope.evaluate.judges.dsg_video import Question, questions_of
 
 COLOURS = ("red", "green", "blue")
 
@@ -205,10 +206,10 @@ def test_questions_of_another_form_and_a_judge_that_mumbles(
     raw: Path, make: Callable[[str], Path], serve: Callable[..., Server]
 ) -> None:
     told = "Sure!\n1 | Cat | Is there a cat?\n- 2 | a dog | A dog? |\n9 | cow | Out of range?\n2 | cat | A cat again?"
-    named, question_of = captions.things_of(told, 2)
-    assert named == {(1, "cat"), (2, "a dog"), (2, "cat")}
-    assert question_of == {"cat": "Is there a cat?", "a dog": "A dog?"}
-    assert captions.things_of("None.", 1) == (set(), {})
+    assert questions_of(told, 2) == [
+        Question(1, "cat", "Is there a cat?"), Question(2, "a dog", "A dog?"), Question(2, "cat", "A cat again?"),
+    ]  # fmt: skip
+    assert questions_of("None.", 1) == []
     garbage = serve(lambda number, body: reply("I would love to help"))
     funnel, _ = run(raw, make("a"), garbage, "hallucination.on=true")
     assert funnel["captions"]["no answer"] == 1  # of the one caption; clips without one have nothing to check

@@ -19,6 +19,7 @@ from vitascope.evaluate.judges import dsg
 from vitascope.evaluate.judges.asking import Asking, LocalJudge
 from vitascope.evaluate.judges.compbench import CATEGORIES, PHRASE_SCORES, letter_of, number_in, read_records, spread
 from vitascope.evaluate.judges.run import judge_compbench, judge_dsg
+from vitascope.evaluate.videos import find_videos
 from vitascope.types import Clip
 
 DSG = SHARED / "prompts" / "dsg"
@@ -161,7 +162,7 @@ def test_videos_are_asked_about_and_what_is_damaged_is_listed(tmp_path: Path):
         Clip(torch.rand(5, 3, 32, 32)).save(str(tmp_path / f"{name}.mp4"))
     (tmp_path / "c.mp4").write_bytes(b"no video")
     ask = Asking(Scripted(lambda question: "No." if "red" in question else "Yes, it is." if "cat" in question else "?"))
-    found = judge_dsg(tmp_path, items, ask, model="m", progress=lambda done, total: None)
+    found = judge_dsg(find_videos(tmp_path), items, ask, model="m", progress=lambda done, total: None)
     assert found.report.dimensions["dsg"].value == pytest.approx((0.5 + 0) / 2) and ask.unanswered == 1
     (skipped,) = found.skipped
     assert "c.mp4" in skipped and found.report.protocol["skipped"] == [skipped]
@@ -176,7 +177,7 @@ def test_a_folder_of_compbench_is_judged_category_by_category(tmp_path: Path):
     one = found.report.dimensions["motion_binding"]
     assert one.value == pytest.approx(0.6) and one.n == 1 and len(one.departures) == 2
     assert len(found.skipped) == 1 and "0002.mp4" in found.skipped[0]
-    with pytest.raises(UserError, match="nothing in"):
+    with pytest.raises(UserError, match="nothing could be judged"):
         judge_compbench(tmp_path / "no", records, ask, model="m", progress=lambda done, total: None)
     gone = Asking(Endpoint("http://127.0.0.1:9", "judge", wait_seconds=0.01))
     with pytest.raises(UserError, match="start the server"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def scripted(network: nn.Module, path: Path) -> Path:
 
 @pytest.fixture
 def i3d(tmp_path: Path) -> Path:
-    return scripted(Logits(), tmp_path / "i3d_torchscript.pt")
+    return scripted(Logits(), tmp_path / "own_i3d.pt")
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
@@ -133,7 +134,7 @@ def test_every_protocol_hands_the_torchscript_file_what_it_expects(i3d: Path, pr
     (row,) = reader([clip])
     seen = clip[..., 15:45] if protocol == "videogpt" else clip
     assert torch.allclose(row, (2 * seen.float() / 255 - 1).mean((0, 2, 3)), atol=0.02)
-    assert reader.identity["file"] == "i3d_torchscript.pt" and len(reader.identity["sha256"]) == 64
+    assert reader.identity["file"] == "own_i3d.pt" and len(reader.identity["sha256"]) == 64
 
 
 def test_i3d_has_the_parameters_of_the_paper_s_network_and_reads_clips():
@@ -189,17 +190,24 @@ def test_a_missing_file_gives_its_row_and_how_to_fetch_it():
 
 def test_weights_that_are_not_the_stated_ones_are_refused(i3d: Path):
     beside = i3d.with_name(i3d.name + ".sha256")
-    beside.write_text("0123abcd  i3d_torchscript.pt\n")
+    beside.write_text("0123abcd  own_i3d.pt\n")
     with pytest.raises(UserError, match="must begin with 0123abcd"):
         metrics_named(["fvd"], Networks({"i3d": i3d}, PROTOCOLS["styleganv"]))
 
 
 @needs(LINEAR)
 def test_a_file_whose_digest_is_known_is_checked_by_it(tmp_path: Path):
-    assert checked("lpips", LINEAR)["sha256"] == SOURCES["lpips"].sha256
+    assert checked("lpips", LINEAR)["sha256"] == SOURCES["lpips"].sha256["alex.pth"]
     (tmp_path / "alex.pth").write_bytes(LINEAR.read_bytes()[:-1])
     with pytest.raises(UserError, match="is not the file it should be"):
         checked("lpips", tmp_path / "alex.pth")
+    for name, released in (
+        ("i3d", "i3d_torchscript.pt"), ("inception", "pt_inception-2015-12-05-6726825d.pth"),
+        ("alexnet", "alexnet-owt-7be5be79.pth"),
+    ):  # fmt: skip
+        shutil.copy(LINEAR, tmp_path / released)
+        with pytest.raises(UserError, match="is not the file it should be"):
+            checked(name, tmp_path / released)
 
 
 def test_files_that_are_no_network_say_so(tmp_path: Path):

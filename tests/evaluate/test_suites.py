@@ -259,6 +259,7 @@ def test_captions_give_the_official_names(tmp_path: Path):
         (["vbench", ".", "--prompts", "info.json", "--official", "./nothing"], "no program that can be started"),
         (["vbench", ".", "--prompts", "info.json", "--official", "'a"], "must be a command, .*No closing quotation"),
         (["vbench", ".", "--prompts", "info.json", "--official", " "], "it is empty"),
+        (["vbench", ".", "--prompts", "info.json", "--official", "v", "--device", "cpu"], "--device cannot go with"),
         (["vbench", ".", "--prompts", "info.json", "--quirk", "several"], "--quirk needs name=true"),
         (["vbench", ".", "--prompts", "info.json", "--quirk", "severals=true"], "has no setting 'severals'"),
         (["vbench", ".", "--prompts", "info.json", "--suite", "vbench_2.0"], "must name dimensions of vbench_2.0"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +24,9 @@ from vitascope.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from vitascope.types import Clip
+    from vitascope.types import Clip, Request
+
+FEW_STEPS = 4  # of a network that has learned nothing: more change nothing
 
 app = typer.Typer(help="Measure a model, or videos of any origin.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -60,6 +63,9 @@ def toyland(
     suites: Annotated[
         bool, typer.Option("--suites", help="All dimensions of VBench and CompBench: --num scenes of every kind.")
     ] = False,
+    shard: Annotated[
+        str, typer.Option(help="K/N: every Nth scene from the Kth, counted from 0; join them by `evaluate merge`.")
+    ] = "0/1",
     out: Annotated[Path | None, typer.Option(help="Write the report here as JSON.")] = None,
     force: ForceOption = False,
 ) -> None:
@@ -85,6 +91,7 @@ def toyland(
     told: dict[str, Any] = {
         "split": split, "seed": seed, "captions": captions, "task": task, "batch": batch,
         "encode_decode": judged.encode_decode, "made_with": judged.made_with, "progress": tracker("judging"),
+        "shard": _shard_of(shard),
     }  # fmt: skip
 
     def write(report: one_kind.Report | twins.TwinReport) -> None:
@@ -99,13 +106,32 @@ def toyland(
     report: one_kind.Report | twins.TwinReport
     if suites:
         told |= {"num": 32 if num is None else num, "before": _went_on(twins.TwinReport.from_json, stopped, out)}
-        report = twins.evaluate_suites(judged.generate, **told, written=write, keep=keep)
+        report = twins.evaluate_suites(judged.generate, **told, untrained=_untrained(), written=write, keep=keep)
     else:
         told |= {"num": 256 if num is None else num, "before": _went_on(one_kind.Report.from_json, stopped, out)}
         report = one_kind.evaluate(judged.generate, kind=kind or "one", **told, written=write, keep=keep)
     report.print(Console())
     if out is not None:
         say(f"{out}: the report; see it: vitascope evaluate report {out} --out page")
+
+
+def _untrained() -> Callable[[Sequence[Request]], Sequence[Clip]]:
+    """What knows nothing: the network of laptop:stiv as it is drawn, one for all models that are judged."""
+    from vitascope.recipes.laptop import stiv
+    from vitascope.sample.generate import generate
+    from vitascope.train.initialise import initialised
+
+    network = initialised(stiv().model, seed=0).eval().requires_grad_(False)
+    return lambda requests: generate(network, [replace(one, steps=FEW_STEPS, guidance=1.0) for one in requests])
+
+
+def _shard_of(text: str) -> tuple[int, int]:
+    from vitascope.errors import UserError
+
+    number, _, num = text.partition("/")
+    if not (number.isdecimal() and num.isdecimal()):
+        raise UserError(f"--shard must be K/N, such as 0/4 for the first of four, got '{text}'")
+    return int(number), int(num)
 
 
 def _went_on(read: Callable[[str], Any], stopped: str | None, out: Path | None) -> Any:

@@ -12,9 +12,18 @@ from vitascope.errors import UserError
 
 if TYPE_CHECKING:
     from vitascope.endpoint import Judge
+    from vitascope.evaluate.judges.asking import Asking
     from vitascope.evaluate.judges.run import Judged
+    from vitascope.evaluate.videos import VideoFile
 
 VideosArgument = Annotated[Path, typer.Argument(help="The folder of the videos.")]
+ClipsArgument = Annotated[Path, typer.Argument(help="A folder of videos, or a report, whose clips are judged.")]
+CaptionsOption = Annotated[
+    Path | None, typer.Option(help="Lines of name, tab, caption; else what the files themselves say.")
+]
+FramesOption = Annotated[int, typer.Option(min=1, help="How many frames of each video are shown.")]
+AskerOption = Annotated[str | None, typer.Option(help="Who writes questions, named as --judge; the judge if absent.")]
+AskerUrlOption = Annotated[str | None, typer.Option(help="Of the asker's server; --url if absent.")]
 UrlOption = Annotated[str | None, typer.Option(help="A server that speaks OpenAI's chat protocol, with its /v1.")]
 JudgeOption = Annotated[
     str | None, typer.Option(help="With --url the model's name there, else the folder of a model of transformers.")
@@ -24,6 +33,7 @@ AnswersOption = Annotated[Path, typer.Option(help="Raw answers are kept here, an
 NameOption = Annotated[str | None, typer.Option(help="What to call the judged model; the folder's name if absent.")]
 OutOption = Annotated[Path | None, typer.Option(help="Write the report here as JSON.")]
 ANSWERS = Path("answers.jsonl")
+MAX_TOKENS = 512  # of an answer
 
 
 def compbench(
@@ -56,36 +66,109 @@ def compbench(
 
 
 def dsg(
-    videos: VideosArgument,
-    questions: Annotated[Path, typer.Option(help="A table of questions as in DSG-1k.")],
+    videos: ClipsArgument,
+    questions: Annotated[
+        Path | None, typer.Option(help="A table of questions as in DSG-1k; written from the captions if absent.")
+    ] = None,
+    captions: CaptionsOption = None,
     judge: JudgeOption = None,
     url: UrlOption = None,
+    asker: AskerOption = None,
+    asker_url: AskerUrlOption = None,
     key: KeyOption = "",
     answers: AnswersOption = ANSWERS,
+    frames: FramesOption = 8,
     no_dependencies: Annotated[bool, typer.Option("--no-dependencies", help="Count each answer by itself.")] = False,
     name: NameOption = None,
     out: OutOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Davidsonian scene graphs: yes/no questions about VIDEOS/ITEM.mp4."""
+    """Davidsonian scene graphs: does each video show what its prompt says? Yes/no questions, asked of its frames."""
     from vitascope import media
-    from vitascope.evaluate.judges.asking import Asking
     from vitascope.evaluate.judges.dsg import read_questions
-    from vitascope.evaluate.judges.run import judge_dsg
+    from vitascope.evaluate.judges.run import judge_dsg, prompts_of
+    from vitascope.evaluate.judges.writing import write_questions
 
     if out is not None:
         media.check_free(out, force=force)
-    items = read_questions(questions)
-    asking = Asking(judge_of(judge, url, key), answers)
-    found = judge_dsg(
-        videos,
-        items,
-        asking,
-        model=name or videos.resolve().name,
-        dependencies=not no_dependencies,
+    items = read_questions(questions) if questions is not None else None
+    found = videos_told(videos, captions)
+    looking, writing = two_askings((judge, url), (asker, asker_url), key, answers)
+    without: list[str] = []
+    if items is None:
+        prompts, without = prompts_of(found)
+        written = write_questions(prompts, writing, progress=tracker("writing questions"))
+        without += written.skipped
+        items = {video: [fact.proposition for fact in facts] for video, facts in written.graphs.items()}
+    judged = judge_dsg(
+        found, items, looking, model=name or called(videos), frames=frames,
+        dependencies=not no_dependencies, without=without, progress=tracker("asking"),
+    )  # fmt: skip
+    tell(judged, out)
+
+
+def dsg_video(
+    videos: ClipsArgument,
+    questions: Annotated[
+        Path | None,
+        typer.Option(help="A table of item_id, sentence, thing, question; written from the captions if absent."),
+    ] = None,
+    captions: CaptionsOption = None,
+    judge: JudgeOption = None,
+    url: UrlOption = None,
+    asker: AskerOption = None,
+    asker_url: AskerUrlOption = None,
+    key: KeyOption = "",
+    answers: AnswersOption = ANSWERS,
+    frames: FramesOption = 8,
+    name: NameOption = None,
+    out: OutOption = None,
+    force: ForceOption = False,
+) -> None:
+    """DSG-Video: how many of the things that captions name does no frame of their video show? Less is better."""
+    import json
+    from dataclasses import asdict
+
+    from vitascope import media
+    from vitascope.evaluate.judges.dsg_video import read_questions
+    from vitascope.evaluate.judges.run import judge_dsg_video
+
+    if out is not None:
+        media.check_free(out, force=force)
+    table = read_questions(questions) if questions is not None else None
+    found = videos_told(videos, captions)
+    looking, writing = two_askings((judge, url), (asker, asker_url), key, answers)
+    judged = judge_dsg_video(
+        found, writing if table is None else table, looking, model=name or called(videos), frames=frames,
         progress=tracker("asking"),
-    )
-    tell(found, out)
+    )  # fmt: skip
+    tell(judged, out)
+    if out is not None:
+        lines = [json.dumps({"video": video, **asdict(one)}) for video, one in judged.checks.items()]
+        media.replace_file(out.with_suffix(".captions.jsonl"), "".join(f"{line}\n" for line in lines).encode())
+
+
+def videos_told(place: Path, captions: Path | None) -> list[VideoFile]:
+    from vitascope.evaluate.report.reading import videos_told as told
+    from vitascope.evaluate.videos import read_captions
+
+    return told(place, read_captions(captions) if captions else None)
+
+
+def called(place: Path) -> str:
+    return place.stem if place.is_file() else place.resolve().name
+
+
+def two_askings(
+    judge: tuple[str | None, str | None], asker: tuple[str | None, str | None], key: str, answers: Path
+) -> tuple[Asking, Asking]:
+    """Who looks and who writes, each a name and a server; one of them if nobody else was named to write."""
+    from vitascope.evaluate.judges.asking import Asking
+
+    looking = Asking(judge_of(*judge, key), answers)
+    if asker == (None, None):
+        return looking, looking
+    return looking, Asking(judge_of(asker[0] or judge[0], asker[1] or judge[1], key), answers)
 
 
 def dsg_questions(
@@ -139,11 +222,11 @@ def text_of(path: Path) -> str:
 
 def judge_of(judge: str | None, url: str | None, key: str) -> Judge:
     from vitascope.endpoint import Endpoint
-    from vitascope.evaluate.judges.asking import LocalJudge
+    from vitascope.engine.local_models import local_model
 
     if judge is None:
         raise UserError("--judge says who looks: with --url the name of a model there, else the folder of a model")
-    return Endpoint(url, judge, key) if url is not None else LocalJudge(Path(judge))
+    return Endpoint(url, judge, key) if url is not None else local_model(Path(judge), MAX_TOKENS)
 
 
 def tell(found: Judged, out: Path | None) -> None:

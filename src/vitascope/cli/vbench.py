@@ -83,6 +83,13 @@ def vbench(
         raise UserError(f"--timeout needs --official and a time above 0 s, got {timeout:g}")
     if out is not None:
         media.check_free(out, force=force)
+    if official is not None:
+        ours = {
+            "--device": device != "auto", "--dino": dino, "--clip": clip, "--large-clip": large_clip, "--head": head,
+            "--dreamsim": dreamsim, "--dino2": dino2, "--images": images, "--slow-fast": slow_fast,
+            "--quirk": quirk,
+        }  # fmt: skip
+        refuse_ours([option for option, value in ours.items() if value])
     which, model = suite_named(suite), name or videos.resolve().name
     wanted = [official_name(one) for one in dimension or ()]
     others = [read_report(path, model, which.name) for path in join or ()]
@@ -133,6 +140,15 @@ def vbench_export(
         if some:
             shown = ", ".join(f"'{one}'" for one in some[:FEW])
             say(f"{len(some)} {what}: {shown}{' ...' if len(some) > FEW else ''}")
+
+
+def refuse_ours(options: list[str]) -> None:
+    """What says how we measure says nothing to the official packages, and must not seem to."""
+    if options:
+        raise UserError(
+            f"{', '.join(options)} cannot go with --official: the package measures by its own networks, where and how "
+            "its command says; leave it out, and choose a GPU for the package by CUDA_VISIBLE_DEVICES"
+        )
 
 
 def words_of(command: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from vitascope.evaluate.measured import Report
 
+FEATURES = "features.sqlite"
 NetworksDeviceOption = Annotated[
     str, typer.Option(help="Where networks run: cpu, cuda, mps; a GPU where there is one.")
 ]
@@ -98,7 +99,7 @@ def videos(
         None if real is None else find_videos(real),
         chosen,
         wanted,
-        store=Store(cache or (out.parent / "features.sqlite" if out else None)),
+        store=Store(cache or (out.parent / FEATURES if out else None)),
         paired=paired,
         bootstrap=Bootstrap(resamples, wanted.seed),
         labels=(str(made), None if real is None else str(real)),
@@ -110,6 +111,55 @@ def videos(
         say(f"{out}: the report; compare it with another: vitascope evaluate compare {out} OTHER.json")
     if report.missing and not report.measured:
         raise UserError("nothing could be measured; the reasons are above")
+
+
+def convert(
+    name: Annotated[str, typer.Argument(help="The network: videomae (for cd-FVD) or vjepa (for JEDi).")],
+    files: Annotated[list[Path], typer.Argument(help="Its released files, as `videos --list` names them.")],
+    out: Annotated[Path, typer.Option(help="The file or folder to write, for `videos --network NAME=PATH`.")],
+    force: ForceOption = False,
+) -> None:
+    """Released weights that no library reads into the form that the metrics read."""
+    from vitascope.evaluate.networks.converting import convert as converted
+
+    converted(name, files, out, force=force)
+    say(f"{out}: pass it with --network {name}={out}")
+
+
+def merge(
+    parts: Annotated[
+        list[Path], typer.Argument(metavar="PART...", help="What `evaluate videos`, or `toyland` with --shard, wrote.")
+    ],
+    out: Annotated[Path, typer.Option(help="Write the report of the whole here as JSON.")],
+    caches: Annotated[
+        list[Path] | None,
+        typer.Option("--cache", help="Where each part's features are, in order; beside each report if absent."),
+    ] = None,
+    force: ForceOption = False,
+) -> None:
+    """Join the reports of parts of a set: the value of one run over all. Refuses parts that were measured otherwise."""
+    from rich.console import Console
+
+    from vitascope import media
+    from vitascope.evaluate.measured import read_report
+    from vitascope.evaluate.merging import Part, merge_judged
+    from vitascope.evaluate.merging import merge as merge_measured
+    from vitascope.evaluate.store import Store
+    from vitascope.evaluate.vbench.report import read_json
+
+    media.check_free(out, force=force)
+    if caches and len(caches) != len(parts):
+        raise UserError(f"--cache must be given once for each of the {len(parts)} parts, got {len(caches)}")
+    contents = [read_json(path) for path in parts]
+    if all(isinstance(content, dict) and "answers" in content for content in contents):
+        whole: Any = merge_judged(parts, contents)
+    else:
+        kept = caches or [path.parent / FEATURES for path in parts]
+        read = [(path, read_report(path), Store.there(cache)) for path, cache in zip(parts, kept, strict=True)]
+        whole = merge_measured([Part(*one) for one in read], Store(out.parent / FEATURES))
+    whole.print(Console())
+    media.replace_file(out, whole.to_json().encode())
+    say(f"{out}: the report of {len(parts)} parts")
 
 
 def compare(

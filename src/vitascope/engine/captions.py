@@ -7,10 +7,9 @@ are all there is not even decoded.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +17,19 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from vitascope.data.folder import as_text
-from vitascope.endpoint import Endpoint, Judge, Kept, Picture, Unanswered, yes_or_no
+from vitascope.endpoint import Endpoint, Judge, Kept, Unanswered
 from vitascope.engine.config import Captions, Curate, Hallucination, Model
 from vitascope.engine.cutting import clip_path
 from vitascope.engine.executors import Executor, Failed, Limits, Progress, in_process, results
 from vitascope.engine.keys import key_of
 from vitascope.engine.local_models import identity, local_model
 from vitascope.errors import UserError
-from vitascope.media import count_frames, make_folder, read_frames, resize
+from vitascope.evaluate.judges.asking import shrunk, spread
+from vitascope.evaluate.judges.dsg_video import Ask, Check, check, summary, write_questions
+from vitascope.media import count_frames, make_folder, read_frames
 
 NO_ANSWER = "no answer came"
-LONGEST_SIDE = 768  # of the frames that models are shown
 PATIENCE = 10  # clips in a row without an answer, after which the endpoint is taken for dead
-QUESTION = re.compile(r"^\W*(\d+)\s*\|\s*([^|]+?)\s*\|\s*([^|]+?)\s*\|?\s*$")
 
 
 @dataclass(frozen=True)
@@ -44,15 +43,10 @@ class CaptionTask:
 
 
 @dataclass(frozen=True)
-class Check:
-    """One caption against its clip: the things that it names, those that no frame shows, and its sentences."""
+class Settled:
+    """What was found of one caption, and what became of it."""
 
-    caption: str
-    things: tuple[str, ...]
-    missing: tuple[str, ...]
-    unclear: tuple[str, ...]  # no frame gave a yes or a no: not among the things
-    sentences: int
-    wrong_sentences: int  # that name a missing thing
+    check: Check
     is_rewritten: bool = False
     dropped: bool = False
 
@@ -62,7 +56,7 @@ class Captioned:
     """The captions that a clip leaves with and how they were checked; `reason` says why it may not stay, `why` more."""
 
     captions: tuple[str, ...] = ()
-    checks: tuple[Check, ...] = ()
+    checks: tuple[Settled, ...] = ()
     reason: str = ""
     why: str = ""
 
@@ -125,7 +119,7 @@ def check_models(settings: Curate) -> None:
 def caption_clip(task: CaptionTask) -> Captioned:
     """One clip: captions where there are none, then each against what the clip shows."""
     clip = AskedClip(task)
-    captions, checks = task.captions, list[Check]()
+    captions, checks = task.captions, list[Settled]()
     try:
         if task.writing.on and (task.writing.replace or not captions):
             captions = (write(clip, task.writing),)
@@ -135,7 +129,7 @@ def caption_clip(task: CaptionTask) -> Captioned:
         return Captioned(reason=NO_ANSWER, why=str(error))
     if not checks:
         return Captioned(captions)
-    kept = tuple(dict.fromkeys(one.caption for one in checks if not one.dropped))
+    kept = tuple(dict.fromkeys(one.check.caption for one in checks if not one.dropped))
     return Captioned(kept, tuple(checks), "" if kept else "names what is not there")
 
 
@@ -167,20 +161,8 @@ class AskedClip:
         return self.kept.known[key]
 
 
-def spread(num_frames: int, num: int) -> list[int]:
-    """Numbers of frames evenly spread over a clip, none of them twice."""
-    return list(dict.fromkeys(index * (num_frames - 1) // max(1, num - 1) for index in range(num)))
-
-
 def frames_at(path: Path, numbers: Collection[int]) -> dict[int, UInt8[Tensor, "3 _h _w"]]:
     return {number: one.pixels() for number, one in enumerate(read_frames(path)) if number in numbers}
-
-
-def shrunk(picture: Picture) -> Picture:
-    """As large as models look at; more would only make the question longer."""
-    height, width = picture.shape[-2:]
-    scale = LONGEST_SIDE / max(height, width)
-    return resize(picture, (max(1, round(width * scale)), max(1, round(height * scale)))) if scale < 1 else picture
 
 
 def judge_of(model: Model, secret: str) -> Judge:
@@ -202,64 +184,29 @@ def write(clip: AskedClip, settings: Captions) -> str:
     return one_line(clip.ask(settings.summariser, [], f"{settings.summary_prompt}\n{told}"))
 
 
-def settle(clip: AskedClip, caption: str, settings: Hallucination) -> list[Check]:
+def settle(clip: AskedClip, caption: str, settings: Hallucination) -> list[Settled]:
     """A caption that names too much that is missing is rewritten once, if wished; what still does is dropped."""
-    first = check(clip, caption, settings)
+    first = checked(clip, caption, settings)
     if not too_much(first, settings):
-        return [first]
-    first = replace(first, dropped=True)
+        return [Settled(first)]
     if not settings.rewrite:
-        return [first]
+        return [Settled(first, dropped=True)]
     question = f"{settings.rewrite_prompt}\nCaption: {caption}\nNot shown: {', '.join(first.missing)}"
-    second = check(clip, one_line(clip.ask(settings.asker, [], question)), settings)
-    return [first, replace(second, is_rewritten=True, dropped=too_much(second, settings))]
+    second = checked(clip, one_line(clip.ask(settings.asker, [], question)), settings)
+    return [Settled(first, dropped=True), Settled(second, is_rewritten=True, dropped=too_much(second, settings))]
 
 
 def too_much(one: Check, settings: Hallucination) -> bool:
     return len(one.missing) > settings.most_missing * len(one.things)
 
 
-def check(clip: AskedClip, caption: str, settings: Hallucination) -> Check:
-    """A thing is missing if no frame shows it; asking stops at the first that does."""
-    sentences = sentences_of(caption)
-    numbered = "\n".join(f"{number}. {text}" for number, text in enumerate(sentences, 1))
-    told = clip.ask(settings.asker, [], f"{settings.questions_prompt}\n\n{numbered}")
-    named, question_of = things_of(told, len(sentences))
-    shown = {thing: _is_shown(clip, question, settings) for thing, question in question_of.items()}
-    missing = tuple(thing for thing, is_shown in shown.items() if is_shown is False)
-    return Check(
-        caption,
-        tuple(thing for thing, is_shown in shown.items() if is_shown is not None),
-        missing,
-        tuple(thing for thing, is_shown in shown.items() if is_shown is None),
-        len(sentences),
-        len({number for number, thing in named if thing in missing}),
-    )
+def checked(clip: AskedClip, caption: str, settings: Hallucination) -> Check:
+    questions = write_questions(caption, partial(clip.ask, settings.asker, []), settings.questions_prompt)
+    return check(caption, questions, [_looking_at(clip, frame, settings) for frame in clip.spread(settings.frames)])
 
 
-def _is_shown(clip: AskedClip, question: str, settings: Hallucination) -> bool | None:
-    """None if no frame gave a yes or a no."""
-    is_shown = None
-    for frame in clip.spread(settings.frames):
-        answer = yes_or_no(clip.ask(settings.judge, [frame], f"{question} {settings.judge_prompt}"))
-        if answer == "yes":
-            return True
-        is_shown = False if answer == "no" else is_shown
-    return is_shown
-
-
-def things_of(told: str, num_sentences: int) -> tuple[set[tuple[int, str]], dict[str, str]]:
-    """Which sentence names which thing, and the question about each, out of lines `number | thing | question`."""
-    lines = [match.groups() for line in told.splitlines() if (match := QUESTION.match(line))]
-    found = [(int(number), thing.lower(), question) for number, thing, question in lines]
-    found = [one for one in found if 1 <= one[0] <= num_sentences]
-    if not found and not re.match(r"\W*none\b", told.lower()):
-        raise Unanswered(f"questions of another form: {told[:80]!r}")
-    return {one[:2] for one in found}, {thing: question for _, thing, question in reversed(found)}
-
-
-def sentences_of(caption: str) -> list[str]:
-    return [text for text in re.split(r"(?<=[.!?])\s+", caption.strip()) if text]
+def _looking_at(clip: AskedClip, frame: int, settings: Hallucination) -> Ask:
+    return lambda question: clip.ask(settings.judge, [frame], f"{question} {settings.judge_prompt}")
 
 
 def one_line(text: str) -> str:
@@ -268,26 +215,24 @@ def one_line(text: str) -> str:
 
 def told_of(found: Sequence[Captioned]) -> dict[str, Any]:
     """DSG-Video of the run: of the captions as they came, and of those that stayed."""
-    checks = [one for captioned in found for one in captioned.checks]
+    settled = [one for captioned in found for one in captioned.checks]
     return {
         "clips": len(found),
         "no answer": sum(one.reason == NO_ANSWER for one in found),
-        "rewritten": sum(one.is_rewritten for one in checks),
-        "as they came": dsg_video([one for one in checks if not one.is_rewritten]),
-        "kept": dsg_video([one for one in checks if not one.dropped]),
-    }
-
-
-def dsg_video(checks: Sequence[Check]) -> dict[str, Any]:
-    """Missing things by all things (i), sentences that name one by all sentences (s), and how many different things."""
-    things, sentences = sum(len(one.things) for one in checks), sum(one.sentences for one in checks)
-    return {
-        "captions": len(checks),
-        "unique_things": len({thing for one in checks for thing in one.things}),
-        "dsg_video_i": sum(len(one.missing) for one in checks) / max(1, things),
-        "dsg_video_s": sum(one.wrong_sentences for one in checks) / max(1, sentences),
+        "rewritten": sum(one.is_rewritten for one in settled),
+        "as they came": summary([one.check for one in settled if not one.is_rewritten]),
+        "kept": summary([one.check for one in settled if not one.dropped]),
     }
 
 
 def record_of(one: Captioned) -> dict[str, Any]:
-    return {**asdict(one), "checks": [{**asdict(check), **dsg_video([check])} for check in one.checks]}
+    checks = [
+        {
+            **asdict(settled.check),
+            "is_rewritten": settled.is_rewritten,
+            "dropped": settled.dropped,
+            **summary([settled.check]),
+        }
+        for settled in one.checks
+    ]
+    return {**asdict(one), "checks": checks}

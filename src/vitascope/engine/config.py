@@ -7,6 +7,7 @@ from typing import Annotated
 import pydantic
 
 from vitascope.config import Amount, AmountOrZero, Config, Count, CountOrZero, Share
+from vitascope.evaluate.judges.dsg_video import ASK_FOR_AN_ANSWER, ASK_FOR_QUESTIONS, NUM_FRAMES
 
 
 class Measuring(Config):
@@ -163,16 +164,11 @@ class Hallucination(Config):
     """DSG-Video: does the clip show the things that its caption names?"""
 
     on: bool = False
-    frames: Count = 8  # looked at, spread evenly over the clip; the paper does not give its number
+    frames: Count = NUM_FRAMES
     asker: Model = Model()  # makes questions out of the caption
-    questions_prompt: str = (
-        "Below are the numbered sentences of a caption of a video. Name every thing (object, person, animal, place) "
-        "that they say is there, each once, with a question whether a picture shows it. Write one line for each, in "
-        "this form and nothing else:\n1 | dog | Is there a dog?\nwhere the number is that of the sentence. If they "
-        "name no thing, write: none"
-    )
+    questions_prompt: str = ASK_FOR_QUESTIONS
     judge: Model = Model()  # answers them, one frame at a time
-    judge_prompt: str = "Answer with yes or no only."
+    judge_prompt: str = ASK_FOR_AN_ANSWER
     most_missing: Share = 0.0  # of the things of a caption; beyond it the caption is rewritten or dropped
     rewrite: bool = True  # once, by the asker; what still says too much is dropped
     rewrite_prompt: str = (

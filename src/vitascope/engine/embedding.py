@@ -17,13 +17,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vitascope.engine.captions import frames_at, spread
+from vitascope.engine.captions import frames_at
 from vitascope.engine.config import Curate, Embedding
 from vitascope.engine.cutting import clip_path
 from vitascope.engine.executors import Failed, Limits, Progress, in_process, results
 from vitascope.engine.keys import key_of
 from vitascope.engine.pieces import Piece, Rule, broken
 from vitascope.errors import UserError
+from vitascope.evaluate.judges.asking import spread
 from vitascope.evaluate.networks.features import Reader, sha256_of
 from vitascope.evaluate.vbench.dimensions import aesthetic_quality
 from vitascope.media import count_frames, make_folder, replace_file

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vitascope.config import nearest
 from vitascope.errors import first_line
 from vitascope.evaluate.metrics.alignment import CLIPSCORE_PREFIX, conventions, cosine_with_caption, frame_consistency
-from vitascope.evaluate.metrics.kernel import JEDI, KVD
+from vitascope.evaluate.metrics.kernel import JEDI, KVD, Kernel
 from vitascope.evaluate.metrics.metric import (
     Frechet,
     InceptionScore,
@@ -45,6 +45,7 @@ from vitascope.evaluate.networks.lpips import Lpips
 from vitascope.evaluate.networks.pretrained import ClipNetwork, DinoNetwork, VideoMaeNetwork
 from vitascope.evaluate.networks.toyland import HOW as HOW_TOYLAND
 from vitascope.evaluate.networks.toyland import load_toyland
+from vitascope.evaluate.networks.vjepa import load_vjepa
 from vitascope.evaluate.protocol import Prepare, Protocol
 from vitascope.types import UserError
 
@@ -72,10 +73,6 @@ class Networks:
     ) -> Reader:
         return ClipReader(network, about, how, device=self.device)
 
-    def _scripted(self, name: str, how: Prepare) -> Reader:
-        about = self._about(name)
-        return self._clips(ScriptedVideo(load_weights(self.paths[name]).to(self.device)), about, how)
-
     @cached_property
     def random(self) -> Reader:
         about = {"network": "random, untrained", "network_seed": "0"}
@@ -96,7 +93,8 @@ class Networks:
 
     @cached_property
     def vjepa(self) -> Reader:
-        return self._scripted("vjepa", IMAGENET)
+        about = self._about("vjepa")
+        return self._clips(load_vjepa(self.paths["vjepa"]).to(self.device), about, IMAGENET)
 
     @cached_property
     def toyland(self) -> Reader:
@@ -105,7 +103,8 @@ class Networks:
 
     @cached_property
     def c3d(self) -> Reader:
-        return self._scripted("c3d", BYTES)
+        about = self._about("c3d")
+        return self._clips(ScriptedVideo(load_weights(self.paths["c3d"]).to(self.device)), about, BYTES)
 
     @cached_property
     def videomae(self) -> Reader:
@@ -165,15 +164,23 @@ def metrics_named(names: Sequence[str], networks: Networks) -> list[Metric]:
     return [METRICS[name](name, networks) for name in dict.fromkeys(names)]
 
 
-def distance(read: Callable[[Networks], Reader], how: Frechet | KernelDistance) -> Callable[[str, Networks], Metric]:
-    return lambda name, networks: SetMetric(name, read(networks), how)
+def frechet(read: Callable[[Networks], Reader]) -> Callable[[str, Networks], Metric]:
+    return lambda name, networks: SetMetric(name, read(networks), gaussian(networks.protocol))
+
+
+def kernel(read: Callable[[Networks], Reader], how: Kernel) -> Callable[[str, Networks], Metric]:
+    return lambda name, networks: SetMetric(name, read(networks), KernelDistance(how))
+
+
+def gaussian(protocol: Protocol) -> Frechet:
+    return Frechet(protocol.divisor, protocol.seed)
 
 
 def fid(how: Prepare) -> Callable[[str, Networks], Metric]:
     def build(name: str, networks: Networks) -> Metric:
         about = checked("inception", networks.paths.get("inception"))
         reader = FrameReader(networks.inception, about, how, True, networks.protocol.seed, device=networks.device)
-        return SetMetric(name, reader, Frechet())
+        return SetMetric(name, reader, gaussian(networks.protocol))
 
     return build
 
@@ -208,19 +215,19 @@ def print_catalogue(console: Console) -> None:
         "network", "file", "source", "licence", "sha256", title="networks: fetch the file, pass --network NAME=PATH"
     )
     for name, row in SOURCES.items():
-        table.add_row(name, row.file, row.source, row.licence, row.sha256 or "not known")
+        table.add_row(name, row.file, row.source, row.licence, ", ".join(row.sha256.values()) or "not known")
     console.print(table)
 
 
 METRICS: dict[str, Callable[[str, Networks], Metric]] = {
-    "frechet-random": distance(lambda networks: networks.random, Frechet()),
-    "kernel-random": distance(lambda networks: networks.random, KernelDistance(KVD)),
-    "frechet-toyland": distance(lambda networks: networks.toyland, Frechet()),
-    "kernel-toyland": distance(lambda networks: networks.toyland, KernelDistance(KVD)),
-    "fvd": distance(lambda networks: networks.i3d, Frechet()),
-    "cd-fvd": distance(lambda networks: networks.videomae, Frechet()),
-    "kvd": distance(lambda networks: networks.i3d, KernelDistance(KVD)),
-    "jedi": distance(lambda networks: networks.vjepa, KernelDistance(JEDI)),
+    "frechet-random": frechet(lambda networks: networks.random),
+    "kernel-random": kernel(lambda networks: networks.random, KVD),
+    "frechet-toyland": frechet(lambda networks: networks.toyland),
+    "kernel-toyland": kernel(lambda networks: networks.toyland, KVD),
+    "fvd": frechet(lambda networks: networks.i3d),
+    "cd-fvd": frechet(lambda networks: networks.videomae),
+    "kvd": kernel(lambda networks: networks.i3d, KVD),
+    "jedi": kernel(lambda networks: networks.vjepa, JEDI),
     "fid": fid(FID_CLEAN),
     "fid-legacy": fid(FID_LEGACY),
     "inception-score": lambda name, networks: InceptionScore(name, networks.c3d),

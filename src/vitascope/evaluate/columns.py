@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitascope.errors import first_line, is_out_of_memory
-from vitascope.evaluate.measured import Features, Unusable
+from vitascope.evaluate.measured import Features, Rows, Unusable
 from vitascope.evaluate.metrics.metric import Metric, PairMetric, SetMetric
 from vitascope.evaluate.metrics.paired import PairReader
 from vitascope.evaluate.networks.features import Reader
@@ -56,6 +56,7 @@ class Column:
     metrics: list[str]
     rows: dict[str, Float[Tensor, "_n d"]] = field(default_factory=dict)
     videos: dict[str, Video] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
 
     def key(self, item: Item, protocol: Protocol) -> str:
         digests = item.digests(self.which)
@@ -64,15 +65,28 @@ class Column:
         return key_of(reader=self.reader.identity, taken=taken_as(self.which, protocol), videos=videos)
 
     def features(self, names: Sequence[str], captions: Mapping[str, str]) -> Features:
-        digests = [self.videos[name].digest for name in names]
-        counts = torch.tensor([len(self.rows[name]) for name in names])
-        return Features(
-            tuple(names),
-            tuple(captions.get(name, "") for name in names),
-            hashlib.blake2b("".join(digests).encode(), digest_size=16).hexdigest(),
-            torch.cat([self.rows[name] for name in names]),
-            torch.repeat_interleave(torch.arange(len(names)), counts),
+        texts = [captions.get(name, "") for name in names]
+        return features_of(
+            names, [self.videos[name].digest for name in names], [self.rows[name] for name in names], texts
         )
+
+    def told(self) -> Rows:
+        videos = {name: (self.videos[name].digest, self.keys[name]) for name in sorted(self.rows)}
+        return Rows(self.which, tuple(sorted(self.metrics)), videos)
+
+
+def features_of(
+    names: Sequence[str], digests: Sequence[str], rows: Sequence[Float[Tensor, "_n d"]], captions: Sequence[str] = ()
+) -> Features:
+    """Of videos in this order."""
+    counts = torch.tensor([len(one) for one in rows])
+    return Features(
+        tuple(names),
+        tuple(captions),
+        hashlib.blake2b("".join(digests).encode(), digest_size=16).hexdigest(),
+        torch.cat([*rows]),
+        torch.repeat_interleave(torch.arange(len(names)), counts),
+    )
 
 
 def columns_of(metrics: Sequence[Metric]) -> dict[tuple[str, str], Column]:
@@ -132,7 +146,7 @@ def read_items(
                 if (kept := store.get(key)) is None:
                     missing.append((key, column))
                 else:
-                    keep(column, item, kept)
+                    keep(column, item, key, kept)
             wanted = [
                 which for which in item.videos if any(which in item.digests(column.which) for _, column in missing)
             ]
@@ -179,7 +193,7 @@ def finished(
             read.unusable.append(Unusable(column.which, item.name, metrics, f"'{item.name}': {error}"))
             continue
         store.put(key, rows)
-        keep(column, item, rows)
+        keep(column, item, key, rows)
     return read
 
 
@@ -202,6 +216,6 @@ def rows_of(column: Column, decoded: Mapping[str, Taken]) -> Float[Tensor, "n d"
     return rows
 
 
-def keep(column: Column, item: Item, rows: Float[Tensor, "n d"]) -> None:
-    column.rows[item.name] = rows
+def keep(column: Column, item: Item, key: str, rows: Float[Tensor, "n d"]) -> None:
+    column.rows[item.name], column.keys[item.name] = rows, key
     column.videos[item.name] = item.videos[REAL if column.which == PAIR else column.which]

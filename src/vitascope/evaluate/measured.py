@@ -90,6 +90,15 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """What was read off one set for some metrics: of each video its digest, and the key of its rows in the store."""
+
+    set: str
+    metrics: Sequence[str]
+    videos: Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class Report:
     """All numbers of one evaluation. `missing` names metrics that gave none, with the reason.
 
@@ -106,6 +115,8 @@ class Report:
     complete: bool = False
     clips: Mapping[str, Shown] = field(default_factory=dict)
     kind: str = "videos"
+    rows: tuple[Rows, ...] = ()  # so that parts of a set, evaluated apart, can be merged
+    resamples: int = 0
 
     def to_json(self) -> str:
         told = {**asdict(self), "vitascope": self.version, "measured": [one.told() for one in self.measured]}
@@ -155,6 +166,7 @@ def report_of(content: Any, path: Path) -> Report:
             tuple(Unusable(**one) for one in content["unusable"]), tuple(content["notes"]), content["missing"],
             content["complete"],
             {name: Shown(**one) for name, one in content.get("clips", {}).items()}, content.get("kind", "videos"),
+            tuple(_rows_of(one) for one in content.get("rows", ())), content.get("resamples", 0),
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError):
         raise UserError(
@@ -170,3 +182,8 @@ def _measured_of(told: Mapping[str, Any]) -> Measured:
     if told.get("stated"):
         told["stated"] = tuple(told["stated"])
     return Measured(**{**told, "departures": tuple(told.get("departures", ()))})
+
+
+def _rows_of(told: Mapping[str, Any]) -> Rows:
+    videos = {name: (digest, key) for name, (digest, key) in told["videos"].items()}
+    return Rows(told["set"], tuple(told["metrics"]), videos)

@@ -52,7 +52,10 @@ def evaluate(
     made_read = [video for video in made if (MADE, video.name) not in unread]
     real_read = [video for video in real or () if (REAL, video.name) not in unread]
     clips = {video.name: shown(video, captions[video.name]) for video in made if video.name in captions}
-    report = replace(report, unusable=tuple(unusable), notes=_notes(made_read, real_read, uneven), clips=clips)
+    report = replace(
+        report, unusable=tuple(unusable), notes=_notes(made_read, real_read, uneven), clips=clips,
+        rows=tuple(column.told() for column in columns.values()), resamples=bootstrap.times,
+    )  # fmt: skip
     for metric in metrics:
         try:
             measured, left_out = _measure(metric, columns, captions, protocol, bootstrap)

@@ -35,6 +35,13 @@ class Store:
         except sqlite3.Error as error:
             raise UserError(f"'{path}' cannot keep features ({error}); remove it, or choose another --cache") from None
 
+    @classmethod
+    def there(cls, path: Path) -> Store:
+        """One that was filled before."""
+        if not path.is_file():
+            raise UserError(f"there are no features at '{path}'; name the file that the evaluation kept, with --cache")
+        return cls(path)
+
     def get(self, key: str) -> Float[Tensor, "n d"] | None:
         row = self._base.execute("SELECT content FROM features WHERE key = ?", (key,)).fetchone()
         return None if row is None else torch.from_numpy(np.load(io.BytesIO(row[0]), allow_pickle=False))

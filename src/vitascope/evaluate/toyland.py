@@ -25,6 +25,8 @@ from vitascope.types import Clip, Request, UserError
 Captions = Literal["canonical", "paraphrased", "both"]
 Task = Literal["text", "image", "prediction", "interpolation", "upsampling", "picture"]
 Word = TypeVar("Word", bound=str)
+Which = TypeVar("Which")
+Grown = TypeVar("Grown")
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -218,36 +220,64 @@ def evaluate(
         report = replace(before, protocol=protocol)
     every = [seed * SCENES_PER_SEED + number for number in range(num)[shard[0] :: shard[1]]]
     own = [number for number in every if number not in report.answers]
-    for first in range(0, len(own), batch):
-        numbers = own[first : first + batch]
-        questions = [question(wanted_split, wanted_kind, number, wording, wanted_task) for number in numbers]
-        for clip, one in zip(generate([q.request for q in questions]), questions, strict=True):
-            wanted, truth = one.wanted, one.truth
-            refuse_another_size(clip, truth.num_frames)
-            made = counted(clip, wanted)
-            answer = Answer(one.request.prompt, {name: rate.value for name, rate in made.items()})
-            part = Report(
-                protocol,
-                made,
-                returned=squared_error(clip.pixels[given], truth.pixels[given]),
-                made_up=squared_error(clip.pixels[rest], truth.pixels[rest]) if given else SquaredError(),
-                answers={one.number: answer},
+
+    def ask(number: int) -> Question:
+        return question(wanted_split, wanted_kind, number, wording, wanted_task)
+
+    def judged(number: int, one: Question, clip: Clip) -> tuple[int, Report]:
+        made, truth = counted(clip, one.wanted), one.truth
+        part = Report(
+            protocol,
+            made,
+            returned=squared_error(clip.pixels[given], truth.pixels[given]),
+            made_up=squared_error(clip.pixels[rest], truth.pixels[rest]) if given else SquaredError(),
+            answers={number: Answer(one.request.prompt, {name: rate.value for name, rate in made.items()})},
+        )
+        if encode_decode is not None:
+            best = encode_decode(truth)
+            part = replace(
+                part,
+                ceiling=counted(best, one.wanted),
+                returned_best=squared_error(best.pixels[given], truth.pixels[given]),
+                tokenizer=squared_error(best.pixels, truth.pixels),
             )
-            if encode_decode is not None:
-                best = encode_decode(truth)
-                part = replace(
-                    part,
-                    ceiling=counted(best, wanted),
-                    returned_best=squared_error(best.pixels[given], truth.pixels[given]),
-                    tokenizer=squared_error(best.pixels, truth.pixels),
-                )
-            report = report.merge(part)
+        return number, part
+
+    done = len(every) - len(own)
+    return answered(generate, own, ask, judged, report, Report.merge, batch, done, progress, written, keep)
+
+
+def answered(
+    generate: Callable[[Sequence[Request]], Sequence[Clip]],
+    scenes: Sequence[Which],
+    ask: Callable[[Which], Question],
+    judged: Callable[[Which, Question, Clip], tuple[int, Grown]],
+    report: Grown,
+    merge: Callable[[Grown, Grown], Grown],
+    batch: int,
+    before: int,
+    progress: Callable[[int, int], None] | None,
+    written: Callable[[Grown], None] | None,
+    keep: Callable[[int, Clip], None] | None,
+) -> Grown:
+    """The report with what `scenes` add to it, batch by batch. `before`: how many it counts already.
+
+    `judged` gives the number under which a clip is kept, and the report of it alone.
+    """
+    for first in range(0, len(scenes), batch):
+        some = scenes[first : first + batch]
+        questions = [ask(which) for which in some]
+        clips = generate([one.request for one in questions])
+        for which, one, clip in zip(some, questions, clips, strict=True):
+            refuse_another_size(clip, one.truth.num_frames)
+            number, part = judged(which, one, clip)
+            report = merge(report, part)
             if keep is not None:
-                keep(one.number, clip)
+                keep(number, clip)
         if written is not None:
             written(report)
         if progress is not None:
-            progress(len(every) - len(own) + first + len(numbers), len(every))
+            progress(before + first + len(some), before + len(scenes))
     return report
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, pairwise
@@ -138,7 +138,7 @@ class MadeVideo:
 Video = VideoFile | MadeVideo
 
 
-def find_videos(place: Path, captions: dict[str, str] | None = None) -> list[VideoFile]:
+def find_videos(place: Path, captions: Mapping[str, str] | None = None) -> list[VideoFile]:
     """The videos of a folder and those below it, named by their path in it without ending; or the one file."""
     if place.is_file():
         return [VideoFile(place, place.stem, (captions or {}).get(place.stem))]

@@ -12,6 +12,26 @@ import numpy as np
 
 from vitascope.endpoint import Judge, Kept, Picture, Unanswered
 from vitascope.errors import UserError, install
+from vitascope.media import resize
+from vitascope.types import Clip
+
+LONGEST_SIDE = 768
+"""Of the frames that models are shown: more would only make the question longer."""
+
+
+def spread(num_frames: int, num: int) -> list[int]:
+    """Numbers of frames evenly spread over a clip, none of them twice."""
+    return list(dict.fromkeys(index * (num_frames - 1) // max(1, num - 1) for index in range(num)))
+
+
+def shrunk(picture: Picture) -> Picture:
+    height, width = picture.shape[-2:]
+    scale = LONGEST_SIDE / max(height, width)
+    return resize(picture, (max(1, round(width * scale)), max(1, round(height * scale)))) if scale < 1 else picture
+
+
+def frames_of(clip: Clip, num: int) -> list[Picture]:
+    return [shrunk(clip.pixels[number]) for number in spread(clip.num_frames, num)]
 
 
 @dataclass

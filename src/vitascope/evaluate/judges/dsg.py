@@ -13,9 +13,7 @@ from torch import Tensor
 from vitascope.endpoint import yes_or_no
 from vitascope.errors import UserError
 from vitascope.evaluate.judges.asking import Asking
-from vitascope.types import Clip
 
-NUM_FRAMES = 8
 ROOT = "0"  # the parent of a question that depends on no other
 
 
@@ -110,9 +108,3 @@ def answered(item: Item, frames: Sequence[Float[Tensor, "3 _h _w"]], ask: Asking
             ask.unanswered += 1
         told.append(replace(one, answer=word))
     return told
-
-
-def frames_of(clip: Clip) -> list[Float[Tensor, "3 _h _w"]]:
-    """Frames evenly spread over a video, none of them twice."""
-    spread = [index * (clip.num_frames - 1) // (NUM_FRAMES - 1) for index in range(NUM_FRAMES)]
-    return [clip.pixels[index] for index in dict.fromkeys(spread)]

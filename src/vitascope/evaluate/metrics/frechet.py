@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitascope.types import generator_for
+
+BLOCK = 4096  # rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,13 +29,23 @@ class Moments:
 
     @classmethod
     def of(cls, rows: Float[Tensor, "n d"], weights: Float[Tensor, "n"] | None = None) -> Moments:
-        """`weights`: how often each row counts."""
+        """`weights`: how often each row counts. Block by block, so that no float64 copy of all rows is made."""
+        if weights is not None:
+            rows, weights = rows[weights > 0], weights[weights > 0]
+        starts = range(0, len(rows), BLOCK)
+        blocks = (slice(start, start + BLOCK) for start in starts)
+        return reduce(
+            Moments.merge, (cls._of_block(rows[part], None if weights is None else weights[part]) for part in blocks)
+        )
+
+    @classmethod
+    def _of_block(cls, rows: Float[Tensor, "n d"], weights: Float[Tensor, "n"] | None) -> Moments:
         values = rows.double()
         if weights is None:
             mean, count = values.mean(0), float(len(values))
             spread = values - mean
         else:
-            values, weights = values[weights > 0], weights[weights > 0].double()
+            weights = weights.double()
             count = float(weights.sum())
             mean = weights @ values / count
             spread = (values - mean) * weights[:, None].sqrt()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -42,39 +42,23 @@ class SetMetric:
     distance: Frechet | KernelDistance
 
     def measure(self, made: Features, real: Features, protocol: Protocol, bootstrap: Bootstrap) -> Measured:
-        least = 2
-        if min(len(made.rows), len(real.rows)) < least:
-            raise UserError(
-                f"needs {least} clips of each set at least, got {len(made.rows)} made, {len(real.rows)} real"
-            )
-        weights = (
-            real.spread(resamples(len(real.names), bootstrap.times, bootstrap.seed, "real")),
-            made.spread(resamples(len(made.names), bootstrap.times, bootstrap.seed, "made")),
-        )
-        # A resample of one video only has no covariance.
-        usable = torch.stack([(rows > 0).sum(1) > 1 for rows in weights]).all(0)
-        value, replicates, beside = self.distance(
-            real.rows, made.rows, weights[0][usable], weights[1][usable], protocol
-        )
-        record = {
-            **record_of(protocol, self.reader.identity, self.distance.record(protocol)),
-            "real": real.digest, "num_real": len(real.names), "num_made": len(made.names),
-            "rows_real": len(real.rows), "rows_made": len(made.rows),
-        }  # fmt: skip
-        return Measured(
-            self.name, value, len(made.names), record, replicates, beside, least=self.distance.least,
-            lower_is_better=True,
-        )  # fmt: skip
+        record = record_of(protocol, self.reader.identity, self.distance.record())
+        return between_sets(self.name, self.distance, record, made, real, bootstrap)
 
 
 @dataclass(frozen=True)
 class Frechet:
-    """With its extrapolation to endless sets, and its floor: the distance between two parts of the real set."""
+    """With its extrapolation to endless sets, and its floor: the distance between two parts of the real set.
 
+    `seed`: of the parts.
+    """
+
+    divisor: Literal["n", "n-1"] = "n-1"
+    seed: int = 0
     least: ClassVar[float | None] = 0.0
 
-    def record(self, protocol: Protocol) -> dict[str, Any]:
-        return {"distance": "frechet", "divisor": protocol.divisor}
+    def record(self) -> dict[str, Any]:
+        return {"distance": "frechet", "divisor": self.divisor}
 
     def __call__(
         self,
@@ -82,17 +66,16 @@ class Frechet:
         made: Float[Tensor, "m d"],
         real_weights: Float[Tensor, "b n"],
         made_weights: Float[Tensor, "b m"],
-        protocol: Protocol,
     ) -> tuple[float, list[float], dict[str, Any]]:
-        ddof = 1 if protocol.divisor == "n-1" else 0
+        ddof = 1 if self.divisor == "n-1" else 0
         value = frechet.distance_of_rows(real, made, ddof)
         pairs = zip(real_weights, made_weights, strict=True)
         replicates = frechet.resampled_distances(real, made, pairs, ddof)
         beside: dict[str, Any] = {}
-        if line := frechet.extrapolated(real, made, ddof, protocol.seed):
+        if line := frechet.extrapolated(real, made, ddof, self.seed):
             beside["at infinite n"] = line.at_infinity
             beside["at n"] = dict(zip(map(str, line.counts), line.distances, strict=True))
-        if floor := frechet.floor_of(real, len(made), ddof, protocol.seed):
+        if floor := frechet.floor_of(real, len(made), ddof, self.seed):
             beside["floor"], beside["floor n"] = floor
         return value, replicates, beside
 
@@ -102,7 +85,7 @@ class KernelDistance:
     kernel: Kernel
     least: ClassVar[float | None] = None  # an unbiased one of equal sets lies below zero half of the time
 
-    def record(self, protocol: Protocol) -> dict[str, Any]:
+    def record(self) -> dict[str, Any]:
         return {"distance": "kernel", **vars(self.kernel)}
 
     def __call__(
@@ -111,7 +94,6 @@ class KernelDistance:
         made: Float[Tensor, "m d"],
         real_weights: Float[Tensor, "b n"],
         made_weights: Float[Tensor, "b m"],
-        protocol: Protocol,
     ) -> tuple[float, list[float], dict[str, Any]]:
         first = torch.cat([torch.ones(1, len(real)), real_weights])
         second = torch.cat([torch.ones(1, len(made)), made_weights])
@@ -144,22 +126,8 @@ class InceptionScore:
     reader: Reader
 
     def measure(self, made: Features, protocol: Protocol, bootstrap: Bootstrap) -> Measured:
-        if len(made.rows) < SPLITS:
-            raise UserError(f"needs {SPLITS} clips at least, one for each split, got {len(made.rows)}")
-        if not torch.allclose(made.rows.sum(1), torch.ones(len(made.rows)), atol=1e-3):
-            raise UserError("needs probabilities of classes, and what the network gives does not sum to 1")
-        scores = torch.tensor(inception_scores(made.rows, shuffled(len(made.rows))), dtype=torch.float64)
-        weights = made.spread(resamples(len(made.names), bootstrap.times, bootstrap.seed, "made")).long()
-        replicates = [self._resampled(made.rows, row) for row in weights if row.sum() >= SPLITS]
-        record = record_of(protocol, self.reader.identity, {"splits": SPLITS, "num_made": len(made.names)})
-        beside = {"std over splits": scores.std(correction=0).item()}
-        return Measured(self.name, scores.mean().item(), len(made.names), record, replicates, beside)
-
-    @staticmethod
-    def _resampled(rows: Float[Tensor, "n d"], times: Int[Tensor, "n"]) -> float:
-        drawn = rows.repeat_interleave(times, 0)
-        scores = inception_scores(drawn, shuffled(len(drawn)))
-        return sum(scores) / len(scores)
+        record = record_of(protocol, self.reader.identity, {"splits": SPLITS})
+        return of_probabilities(self.name, record, made, bootstrap)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +145,64 @@ class PairMetric:
         beside = {"worst frame": worst, "worst frame of": made.names[int(made.video[made.rows[:, 1] == worst][0])]}
         measured = mean_of(self.name, made.names, scores, {**record, "real": made.digest}, bootstrap, beside)
         return replace(measured, lower_is_better=not self.reader.higher_is_better)
+
+
+# What needs features and what is recorded of how they were read, and no network any more.
+
+
+def between_sets(
+    name: str,
+    distance: Frechet | KernelDistance,
+    record: Mapping[str, Any],
+    made: Features,
+    real: Features,
+    bootstrap: Bootstrap,
+) -> Measured:
+    least = 2
+    if min(len(made.rows), len(real.rows)) < least:
+        raise UserError(f"needs {least} clips of each set at least, got {len(made.rows)} made, {len(real.rows)} real")
+    weights = (
+        real.spread(resamples(len(real.names), bootstrap.times, bootstrap.seed, "real")),
+        made.spread(resamples(len(made.names), bootstrap.times, bootstrap.seed, "made")),
+    )
+    # A resample of one video only has no covariance.
+    usable = torch.stack([(rows > 0).sum(1) > 1 for rows in weights]).all(0)
+    value, replicates, beside = distance(real.rows, made.rows, weights[0][usable], weights[1][usable])
+    counted = {
+        "real": real.digest, "num_real": len(real.names), "num_made": len(made.names),
+        "rows_real": len(real.rows), "rows_made": len(made.rows),
+    }  # fmt: skip
+    return Measured(
+        name, value, len(made.names), {**record, **counted}, replicates, beside, least=distance.least,
+        lower_is_better=True,
+    )  # fmt: skip
+
+
+def distance_of(record: Mapping[str, Any]) -> Frechet | KernelDistance:
+    """What `record` of it says."""
+    if record["distance"] == "frechet":
+        return Frechet(record["divisor"], record["seed"])
+    return KernelDistance(Kernel(**{name.name: record[name.name] for name in fields(Kernel)}))
+
+
+def of_probabilities(name: str, record: Mapping[str, Any], made: Features, bootstrap: Bootstrap) -> Measured:
+    """The Inception Score."""
+    if len(made.rows) < SPLITS:
+        raise UserError(f"needs {SPLITS} clips at least, one for each split, got {len(made.rows)}")
+    if not torch.allclose(made.rows.sum(1), torch.ones(len(made.rows)), atol=1e-3):
+        raise UserError("needs probabilities of classes, and what the network gives does not sum to 1")
+    scores = torch.tensor(inception_scores(made.rows, shuffled(len(made.rows))), dtype=torch.float64)
+    weights = made.spread(resamples(len(made.names), bootstrap.times, bootstrap.seed, "made")).long()
+    replicates = [_resampled_score(made.rows, row) for row in weights if row.sum() >= SPLITS]
+    beside = {"std over splits": scores.std(correction=0).item()}
+    counted = {**record, "num_made": len(made.names)}
+    return Measured(name, scores.mean().item(), len(made.names), counted, replicates, beside)
+
+
+def _resampled_score(rows: Float[Tensor, "n d"], times: Int[Tensor, "n"]) -> float:
+    drawn = rows.repeat_interleave(times, 0)
+    scores = inception_scores(drawn, shuffled(len(drawn)))
+    return sum(scores) / len(scores)
 
 
 def mean_of(

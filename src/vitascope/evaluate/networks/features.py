@@ -7,7 +7,7 @@ import pickle
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, runtime_checkable
@@ -152,14 +152,15 @@ class ScriptedI3d(nn.Module):
 class Source:
     """A network that users bring: where its file comes from, and under what licence. Nothing is downloaded.
 
-    `sha256`: what the file must be, or the beginning of it, where that is known.
+    `sha256`: by the name of a released file what it must be, or how that begins, where it is known. A file of another
+    name is one of the user's own.
     """
 
     file: str
     source: str
     licence: str
     fetch: str
-    sha256: str | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
 
 def sha256_of(path: Path) -> str:
@@ -185,15 +186,22 @@ def checked(name: str, path: Path | None) -> dict[str, str]:
         raise UserError(f"the network {where} and pass --network {name}=PATH")
     if not path.exists():
         raise UserError(f"there is nothing at '{path}'. The network {where}")
+    try:
+        found = sha256_known(path, row.sha256)
+    except UserError as error:
+        raise UserError(f"{error}. The network {where}") from None
+    return {"network": name, "file": path.name, "sha256": found}
+
+
+def sha256_known(path: Path, known: Mapping[str, str]) -> str:
+    """Of a file or folder; refused if it is another than is known by its name, or told in NAME.sha256 beside it."""
     found = sha256_of(path)
-    beside = path.parent / f"{path.name}.sha256"
-    for wanted in filter(None, (row.sha256, _first_word(beside))):
+    for wanted in filter(None, (known.get(path.name), _first_word(path.parent / f"{path.name}.sha256"))):
         if not found.startswith(wanted.lower()):
             raise UserError(
-                f"'{path}' is not the file it should be: its sha256 is {found} and must begin with {wanted}. "
-                f"The network {where}"
+                f"'{path}' is not the file it should be: its sha256 is {found} and must begin with {wanted}"
             )
-    return {"network": name, "file": path.name, "sha256": found}
+    return found
 
 
 def _first_word(path: Path) -> str | None:
@@ -219,7 +227,15 @@ def load_weights(path: Path, plain: Callable[[], nn.Module] | None = None) -> nn
 
 
 def load_state(path: Path) -> dict[str, Tensor]:
-    """A state dict; nothing else that a file may hold is run."""
+    """A state dict."""
+    state = load_checkpoint(path)
+    if strange := [name for name, value in state.items() if not isinstance(value, Tensor)]:
+        raise UserError(f"'{path}' must hold a state dict, and its '{strange[0]}' is no tensor; fetch it again")
+    return state
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """A state dict, or several of them by name; nothing else that a file may hold is run."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, ValueError, OSError, EOFError, pickle.UnpicklingError) as error:
@@ -235,11 +251,13 @@ SOURCES: dict[str, Source] = {
         "Hugging Face flateon/FVD-I3D-torchscript (or dropbox.com/s/ge9e5ujwgetktms); "
         "github.com/songweige/TATS tats/fvd/",
         "DeepMind I3D, Apache-2.0", "hf download flateon/FVD-I3D-torchscript --local-dir i3d",
+        {"i3d_torchscript.pt": "bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2"},
     ),
     "inception": Source(
         "pt_inception-2015-12-05-6726825d.pth", "the releases of github.com/mseitzer/pytorch-fid", "Apache-2.0",
         "curl -LO https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
         "pt_inception-2015-12-05-6726825d.pth",
+        {"pt_inception-2015-12-05-6726825d.pth": "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"},
     ),
     "c3d": Source(
         "c3d_ucf101.pt", "dropbox.com/s/jxpu7avzdc9n97q", "for research",
@@ -254,24 +272,25 @@ SOURCES: dict[str, Source] = {
         "hf download facebook/dino-vitb16 --local-dir dino",
     ),
     "videomae": Source(
-        "vit_g_hybrid_pt_1200e_ssv2_ft.pth, converted to a folder that transformers reads",
-        "Hugging Face OpenGVLab/InternVideoMAE_models", "asks for a questionnaire",
-        "hf download OpenGVLab/InternVideoMAE_models vit_g_hybrid_pt_1200e_ssv2_ft.pth",
+        "a folder that `vitascope evaluate convert videomae vit_g_hybrid_pt_1200e_ssv2_ft.pth --out videomae` wrote",
+        "Hugging Face OpenGVLab/VideoMAE2 mae-g/ (or OpenGVLab/InternVideoMAE_models)", "see its page",
+        "hf download OpenGVLab/VideoMAE2 mae-g/vit_g_hybrid_pt_1200e_ssv2_ft.pth --local-dir .",
     ),
     "vjepa": Source(
-        "V-JEPA ViT-H/16 with its SSv2 probe, as TorchScript from 'b 3 t h w' to 1280 features",
+        "vjepa.pt that `vitascope evaluate convert vjepa vith16.pth.tar ssv2-probe.pth.tar --out vjepa.pt` wrote",
         "dl.fbaipublicfiles.com/jepa/vith16/", "see its repository",
-        "curl -LO https://dl.fbaipublicfiles.com/jepa/vith16/vith16.pth.tar",
+        "curl --remote-name-all 'https://dl.fbaipublicfiles.com/jepa/vith16/{vith16,ssv2-probe}.pth.tar'",
     ),
     "alexnet": Source(
         "alexnet-owt-7be5be79.pth", "download.pytorch.org/models", "BSD-3-Clause",
         "curl -LO https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+        {"alexnet-owt-7be5be79.pth": "7be5be79"},
     ),
     "lpips": Source(
         "alex.pth of LPIPS v0.1, the learned weights of its layers", "github.com/richzhang/PerceptualSimilarity",
         "BSD-2-Clause",
         "curl -LO https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/alex.pth",
-        "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+        {"alex.pth": "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"},
     ),
     "toyland": Source(
         "toyland.safetensors, which comes with the package: give none, or another that you trained", "this package",

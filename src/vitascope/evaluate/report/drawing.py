@@ -9,7 +9,7 @@ from html import escape
 from vitascope.evaluate.measured import Measured
 
 CEILINGS = ("ceiling", "truth", "coded", "true clips")
-FLOORS = ("floor", "noise", "still", "shuffled", "wrong caption")
+FLOORS = ("floor", "untrained", "still", "shuffled", "wrong caption")
 """What of that which stands beside a number lies on the same scale: what is perfect, and what is worthless."""
 WIDTH, HEIGHT, EDGE = 220, 18, 6
 RADIUS, MARGIN_X, MARGIN_Y = 150, 125, 30

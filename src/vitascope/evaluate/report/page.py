@@ -18,7 +18,9 @@ from vitascope.evaluate.report.drawing import CEILINGS, FLOORS, radar, strip
 from vitascope.types import UserError
 
 Progress = Callable[[int, int], None]
-SHARES = ("toyland", "suites", "vbench", "vbench_i2v", "vbench_long", "vbench_2.0", "t2v_compbench_v2", "dsg")
+SHARES = (
+    "toyland", "suites", "vbench", "vbench_i2v", "vbench_long", "vbench_2.0", "t2v_compbench_v2", "dsg", "dsg_video",
+)  # fmt: skip
 TOTALS = ("all", "total", "quality", "semantic")
 FEWEST_SPOKES = 5  # of a radar; fewer are read better in the table
 MOST_LISTED = 200

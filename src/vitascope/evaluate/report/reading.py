@@ -13,6 +13,7 @@ from vitascope import media
 from vitascope.evaluate.measured import Measured, Report, Shown, report_of
 from vitascope.evaluate.metrics.metric import Bootstrap, mean_of
 from vitascope.evaluate.vbench import report as suites
+from vitascope.evaluate.videos import VideoFile, find_videos
 from vitascope.types import UserError
 
 ASKED = ("suite", "version", "split", "kind", "seed", "captions", "task", "num_frames", "size", "fps")
@@ -41,6 +42,22 @@ def read_one(path: Path) -> Report:
     if len(reports) > 1:
         raise UserError(f"'{path}' holds {', '.join(one.made for one in reports)}; give a file that is of one")
     return reports[0]
+
+
+def videos_told(place: Path, captions: Mapping[str, str] | None = None) -> list[VideoFile]:
+    """The videos of a folder, or those that a report shows, each with the caption that it has there."""
+    if place.suffix != ".json":
+        return find_videos(place, captions)
+    told = captions or {}
+    found = {
+        name: VideoFile(Path(clip.path), name, told.get(name, clip.caption or None))
+        for report in read_reports(place)
+        for name, clip in report.clips.items()
+        if clip.path is not None
+    }
+    if not found:
+        raise UserError(f"the report '{place}' tells of no video that was kept; give the folder of the videos")
+    return [*found.values()]
 
 
 def unfinished(out: Path, *, force: bool) -> str | None:
@@ -84,7 +101,9 @@ def of_twins(content: Mapping[str, Any], path: Path) -> list[Report]:
     totals = [
         Measured(
             name, value, max((one.n for one in report.measured), default=0), _asked(content["protocol"]),
-            beside={column: scored[column][name] for column in scored if column != "made"},
+            beside={
+                column: one[name] for column, one in scored.items() if column != "made" and one[name] is not None
+            },
         )
         for name, value in scored["made"].items()
         if value is not None
@@ -183,7 +202,7 @@ def of_suite(suite: suites.SuiteReport) -> Report:
         measured.append(
             Measured(
                 dimension, one.value, one.n, protocol, _replicates(videos), videos=videos, stated=one.interval,
-                departures=one.departures,
+                departures=one.departures, lower_is_better=suite.suite == "dsg_video",
             )
         )  # fmt: skip
     return Report(
@@ -267,7 +286,7 @@ FORMS: tuple[tuple[Callable[[Mapping[str, Any]], bool], Callable[[Mapping[str, A
     (lambda content: "protocol" in content and "scores" in content, of_scores),
     (lambda content: "protocol" in content and "makers" in content, of_makers),
     (
-        lambda content: content.get("suite") in ("t2v_compbench_v2", "dsg"),
+        lambda content: content.get("suite") in ("t2v_compbench_v2", "dsg", "dsg_video"),
         lambda content, _: [of_suite(judged(content))],
     ),
 )

@@ -17,7 +17,6 @@ import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from torch.nn import functional
 
 from vitascope.evaluate.intervals import Rate
 from vitascope.evaluate.toyland import (
@@ -32,11 +31,11 @@ from vitascope.evaluate.toyland import (
     Question,
     Task,
     added,
+    answered,
     answers_of,
     check_same,
     one_of,
     question,
-    refuse_another_size,
     refuse_numbers,
     refuse_to_merge,
 )
@@ -182,6 +181,7 @@ def evaluate_suites(
     batch: int = 16,
     shard: tuple[int, int] = (0, 1),
     encode_decode: Callable[[Clip], Clip] | None = None,
+    untrained: Callable[[Sequence[Request]], Sequence[Clip]] | None = None,
     made_with: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
     before: TwinReport | None = None,
@@ -190,9 +190,10 @@ def evaluate_suites(
 ) -> TwinReport:
     """Ask for `num` scenes of every kind, and judge beside each clip what is perfect and what is worthless.
 
-    The columns: the truth, and that coded by the tokenizer if there is one (ceilings); smooth noise (a random model),
-    the true first frame held, the true frames in another order, and true clips of other captions (floors). `before`,
-    `written` and `keep` are as in `evaluate` of one kind; here each kind numbers its scenes apart.
+    The columns: the truth, and that coded by the tokenizer if there is one (ceilings); what `untrained` makes, a model
+    that has learned nothing, the true first frame held, the true frames in another order, and true clips of other
+    captions (floors). `before`, `written` and `keep` are as in `evaluate` of one kind; here each kind numbers its
+    scenes apart.
     """
     wanted_split, wording = one_of("split", split, SPLITS), one_of("captions", captions, CAPTIONS)
     wanted_task = one_of("task", task, TASKS)
@@ -208,28 +209,26 @@ def evaluate_suites(
         check_same(before.protocol, protocol)
         report = replace(before, protocol=protocol)
     own = [(kind, number) for kind, number in every if scene_number(kind, number) not in report.answers]
-    for first in range(0, len(own), batch):
-        some = own[first : first + batch]
-        questions = [question(wanted_split, kind, number, wording, wanted_task) for kind, number in some]
-        clips = generate([one.request for one in questions])
-        for clip, one, (kind, number) in zip(clips, questions, some, strict=True):
-            refuse_another_size(clip)
-            answers = {"made": clip, "truth": one.truth}
-            if encode_decode is not None:
-                answers["coded"] = encode_decode(one.truth)
-            other = question(wanted_split, kind, other_than(number), wording, "text")
-            answers |= {name: spoil(one, other) for name, spoil in FLOORS.items()}
-            columns = {name: judged_by_all(answer, one.wanted) for name, answer in answers.items()}
-            passed_by = {name: rate.value for name, rate in columns["made"].items() if rate.count}
-            scene = scene_number(kind, number)
-            report = report.merge(TwinReport(protocol, columns, {scene: Answer(one.request.prompt, passed_by)}))
-            if keep is not None:
-                keep(scene, clip)
-        if written is not None:
-            written(report)
-        if progress is not None:
-            progress(len(every) - len(own) + first + len(some), len(every))
-    return report
+
+    def ask(which: tuple[Kind, int]) -> Question:
+        return question(wanted_split, *which, wording, wanted_task)
+
+    def judged(which: tuple[Kind, int], one: Question, clip: Clip) -> tuple[int, TwinReport]:
+        kind, number = which
+        answers = {"made": clip, "truth": one.truth}
+        if encode_decode is not None:
+            answers["coded"] = encode_decode(one.truth)
+        if untrained is not None:
+            answers["untrained"] = untrained([one.request])[0]
+        other = question(wanted_split, kind, other_than(number), wording, "text")
+        answers |= {name: spoil(one, other) for name, spoil in SPOILT.items()}
+        columns = {name: judged_by_all(answer, one.wanted) for name, answer in answers.items()}
+        passed_by = {name: rate.value for name, rate in columns["made"].items() if rate.count}
+        scene = scene_number(kind, number)
+        return scene, TwinReport(protocol, columns, {scene: Answer(one.request.prompt, passed_by)})
+
+    done = len(every) - len(own)
+    return answered(generate, own, ask, judged, report, TwinReport.merge, batch, done, progress, written, keep)
 
 
 def scene_number(kind: Kind, number: int) -> int:
@@ -254,13 +253,6 @@ def judged_by_all(clip: Clip, scene: Scene) -> dict[str, Rate]:
 # What is worthless, and looks the better the worse a metric is.
 
 
-def noise(one: Question, other: Question) -> Clip:
-    """What a model that has learned nothing might show: smooth coloured noise that changes slowly."""
-    coarse = torch.rand(1, 3, 4, 4, 4, generator=generator_for(one.number, "noise"))
-    size = (NUM_FRAMES, SIZE[1], SIZE[0])
-    return replace(one.truth, pixels=functional.interpolate(coarse, size, mode="trilinear")[0].transpose(0, 1))
-
-
 def still(one: Question, other: Question) -> Clip:
     return replace(one.truth, pixels=one.truth.pixels[:1].expand_as(one.truth.pixels))
 
@@ -274,8 +266,7 @@ def wrong_caption(one: Question, other: Question) -> Clip:
     return other.truth
 
 
-FLOORS: dict[str, Callable[[Question, Question], Clip]] = {
-    "noise": noise,
+SPOILT: dict[str, Callable[[Question, Question], Clip]] = {
     "still": still,
     "shuffled": shuffled,
     "wrong caption": wrong_caption,
