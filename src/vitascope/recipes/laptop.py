@@ -165,7 +165,8 @@ def footage() -> Run:
     vitascope train laptop:footage --data FOLDER --minutes 60
 
     On 21 pieces of 15 videos, 54 minutes of a busy core (20 of its own time) gave 27.2 dB through the autoencoder, and
-    samples from text that show the caption's scene, blurred: docs/data.md. Without --minutes twice as many steps.
+    samples from text that show the caption's scene, blurred: docs/data.md. Without --minutes it takes 2.3
+    times as many steps.
     """
     width = 128
     return Run(
@@ -173,7 +174,7 @@ def footage() -> Run:
         model=ModelConfig(
             tokenizer=FrameVaeConfig(widths=(48, 96), encoder_blocks=(1, 2), decoder_blocks=(2, 2)),
             text=TinyTextConfig(width=width, heads=2, max_tokens=256),
-            # Of a few dozen videos the size alone tells which one is shown: a model that hears of it skips the words.
+            # Of a few dozen videos size and crop alone may tell which one is shown: they are not told, but words are.
             backbone=StivConfig(width=width, heads=2, depth=6, text_width=width, grid=(4, 5), micro_conditions=False),
             objective=FlowConfig(mean=0.3),
             defaults=Defaults(size=(80, 48), num_frames=8, solver="dpmpp", steps=24, guidance=2.0),
