@@ -327,6 +327,6 @@ def test_known_devices_say_what_they_are() -> None:
 def test_a_plan_allocates_nothing() -> None:
     run = RECIPES["m_512_40"]()
     with walking(is_gpu=True) as walk:
-        model = outline(shallow(run, 1).model)
+        model = outline(shallow(run, 1).model, walk)
         assert walk.alive > 2**30 and isinstance(model, VideoModel)
         assert all(parameter.untyped_storage().device.type == "meta" for parameter in model.backbone.parameters())

@@ -94,8 +94,8 @@ def parts(model: VideoModel) -> dict[str, nn.Module]:
 
 def parameters(run: Run) -> dict[str, int]:
     """How many there are, by part."""
-    with walking(is_gpu=False):
-        model = outline(run.model)
+    with walking(is_gpu=False) as walk:
+        model = outline(run.model, walk)
         return {name: sum(one.numel() for one in part.parameters()) for name, part in parts(model).items()}
 
 
@@ -114,7 +114,7 @@ def stage_needs(run: Run, stage: Stage, device: Device, num_gpus: int) -> StageN
     clip, caption = source.clip(0), source.captions(0)[0]
     shape = tuple(clip.pixels.shape)
     with told_of(stage), walking(device.is_gpu) as walk:
-        model = outline(run.model)
+        model = outline(run.model, walk)
         refuse_what_does_not_divide(clip, stage, model)
         module, loss, frozen_flops = _lesson(run, share, model, shape, caption, walk)
         passes, update, held = _step(stage, model, module, loss, precision, walk)
@@ -213,7 +213,7 @@ def sampling_needs(run: Run, device: Device) -> SamplingNeeds:
     defaults = run.model.defaults
     passes = num_passes(run)
     with walking(device.is_gpu) as walk, torch.no_grad():
-        model = outline(run.model).eval()
+        model = outline(run.model, walk).eval()
         (width, height), t = defaults.size, defaults.num_frames
         z = torch.empty_like(model.tokenizer.encode(torch.empty(1, t, 3, height, width)))
         walk.forget_peak()

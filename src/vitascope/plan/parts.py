@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 
+from vitascope.conditions import TextFeatures
 from vitascope.config import Config
 from vitascope.errors import install
+from vitascope.plan.walking import Walk
 from vitascope.recipes.stiv import TowerConfig
 from vitascope.system import ModelConfig, VideoModel
 from vitascope.text.pretrained import DTYPES, FAMILIES, PretrainedText, PretrainedTextConfig
@@ -20,8 +23,9 @@ class OutlineConfig(Config):
 
     text: PretrainedTextConfig
     settings: Any  # transformers' own
+    walk: Any  # plan.walking.Walk
 
-    def build(self) -> PretrainedText:
+    def build(self) -> OutlinedText:
         import transformers
 
         # Not cast afterwards: fake weights cannot be exchanged once they are watched.
@@ -31,7 +35,29 @@ class OutlineConfig(Config):
             encoder = getattr(transformers, FAMILIES[self.text.family].encoder)(self.settings)
         finally:
             torch.set_default_dtype(usual)
-        return PretrainedText(self.text, FullLength(self.text.max_tokens), encoder)
+        return OutlinedText(self.text, FullLength(self.text.max_tokens), encoder, self.walk)
+
+
+class OutlinedText(PretrainedText):
+    """Walks through one batch of captions for all: a stage reads thousands, and every batch of them is alike."""
+
+    def __init__(self, config: PretrainedTextConfig, tokenizer: FullLength, encoder: Any, walk: Walk) -> None:
+        super().__init__(config, tokenizer, encoder)
+        self._walk = walk
+
+    def forward(self, captions: Sequence[str]) -> TextFeatures:
+        walk, num = self._walk, len(set(captions))
+        batch = [self.ids(caption) for caption in dict.fromkeys(captions)][: self.config.batch_size]
+        begun = walk.flops
+        features = self.compute(batch)
+        walk.flops += round((walk.flops - begun) * (num / len(batch) - 1))
+        (length, width), dtype = features[0].tokens.shape, features[0].tokens.dtype
+        # Held until they are joined: what was read of each caption.
+        kept = torch.empty(num - len(batch), length + 1, width, dtype=dtype, device=self.device)
+        tokens = torch.empty(len(captions), length, width, dtype=dtype, device=self.device)
+        pooled = torch.empty(len(captions), width, dtype=dtype, device=self.device)
+        del features, kept
+        return TextFeatures(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=self.device), pooled)
 
 
 class FullLength:
@@ -47,12 +73,12 @@ class FullLength:
         return SimpleNamespace(input_ids=[len(caption), *[1] * (self.max_tokens - 1)])
 
 
-def outline(config: ModelConfig) -> VideoModel:
-    """The model of these settings, its pretrained text encoder in outline. To be called where tensors are fake."""
-    return config.model_copy(update={"text": _outlined(config.text)}).build()
+def outline(config: ModelConfig, walk: Walk) -> VideoModel:
+    """The model of these settings, its pretrained text encoder in outline, where `walk` goes."""
+    return config.model_copy(update={"text": _outlined(config.text, walk)}).build()
 
 
-def _outlined(text: Config) -> Config:
+def _outlined(text: Config, walk: Walk) -> Config:
     if not isinstance(text, (TowerConfig, PretrainedTextConfig)):
         return text
     try:
@@ -71,7 +97,7 @@ def _outlined(text: Config) -> Config:
             eos_token_id=1,
         )
         clip = PretrainedTextConfig(family="clip", source="sizes only", max_tokens=text.max_tokens, dtype="bfloat16")
-        return OutlineConfig(text=clip, settings=settings)
+        return OutlineConfig(text=clip, settings=settings, walk=walk)
     try:
         kind = getattr(transformers, FAMILIES[text.family].encoder).config_class
         settings = kind.from_pretrained(text.source, subfolder=text.subfolder, local_files_only=True)
@@ -80,4 +106,4 @@ def _outlined(text: Config) -> Config:
             f"the sizes of the text encoder '{text.source}' are not on this machine: its config.json is all that a "
             "plan needs; copy it into a folder and give that folder as source"
         ) from None
-    return OutlineConfig(text=text, settings=settings)
+    return OutlineConfig(text=text, settings=settings, walk=walk)
