@@ -287,6 +287,7 @@ def test_a_folder_is_measured_with_what_there_is(tmp_path: Path):
     still = Clip(moving().pixels[:1].repeat(9, 1, 1, 1))
     folder = videos(tmp_path / "made", [moving(), still])
     (folder / "a cat-2.mp4").write_bytes(b"no video")
+    (folder / "a cat-3.mp4").symlink_to(tmp_path / "nowhere.mp4")
 
     def embed(frames: torch.Tensor) -> torch.Tensor:
         return frames.flatten(1)[:, ::97]
@@ -295,13 +296,12 @@ def test_a_folder_is_measured_with_what_there_is(tmp_path: Path):
     assert report.dimensions["dynamic_degree"].value == 0.5 and report.dimensions["dynamic_degree"].n == 2
     assert report.dimensions["temporal_flickering"].n == 1  # the moving one is no test of flickering
     assert report.dimensions["subject_consistency"].departures == (
-        "1 prompts of 72", "3 videos of 5", "1 videos that could not be measured",
+        "1 prompts of 72", "4 videos of 5", "2 videos that could not be measured",
     )  # fmt: skip
     assert "DIS" in report.dimensions["motion_smoothness"].departures[0]
-    assert (
-        "a cat-2.mp4" in report.protocol["skipped"][0]
-        and "clip" in report.protocol["left_out"]["background_consistency"]
-    )
+    broken, dangling = report.protocol["skipped"]
+    assert "a cat-2.mp4" in broken and "a cat-3.mp4" in dangling and "cannot be opened" in dangling
+    assert "clip" in report.protocol["left_out"]["background_consistency"]
     assert list(report.dimensions["dynamic_degree"].videos.values()) == [1, 0]
     low, high = report.dimensions["dynamic_degree"].interval
     assert low <= 0.5 <= high

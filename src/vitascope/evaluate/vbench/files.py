@@ -106,6 +106,15 @@ def find_videos(folder: Path, prompts: Sequence[Prompt]) -> tuple[dict[Path, Pro
     return found, missing
 
 
+def stamp_of(path: Path) -> tuple[int, int]:
+    """Size and time of writing: others when a video is written anew, told without reading it."""
+    try:
+        seen = path.stat()
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be opened ({error.strerror}); mend or remove it") from None
+    return seen.st_size, seen.st_mtime_ns
+
+
 def incomplete(name: str, suite: Suite, prompts: Sequence[Prompt], found: Mapping[Path, Prompt]) -> tuple[str, ...]:
     """What of the official prompts and videos of a dimension is not there, in words: a part is another test."""
     official, given = PROMPTS[suite.name].get(name, 0), numbers_by_dimension(prompts).get(name, 0)

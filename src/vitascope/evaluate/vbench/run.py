@@ -21,7 +21,7 @@ from vitascope.errors import UserError, first_line, is_out_of_memory
 from vitascope.evaluate.vbench import camera, dimensions
 from vitascope.evaluate.vbench.aggregate import VBENCH, VBENCH_2, VBENCH_I2V, VBENCH_LONG, Suite
 from vitascope.evaluate.vbench.dimensions import FLOW, INTERPOLATION, Sum, dis_flow, halfway
-from vitascope.evaluate.vbench.files import SAMPLES, Prompt, find_videos, incomplete
+from vitascope.evaluate.vbench.files import SAMPLES, Prompt, find_videos, incomplete, stamp_of
 from vitascope.evaluate.vbench.long import NOT_REENCODED, Slow, fused, over_clips, split
 from vitascope.evaluate.vbench.networks import Networks
 from vitascope.evaluate.vbench.report import SuiteReport, over_videos
@@ -156,8 +156,11 @@ class Scores:
 
     def of(self, path: Path, prompt: Prompt, names: Sequence[str]) -> tuple[dict[str, Sum | None], list[str]]:
         """By dimension, and what of the video could not be measured, with the reason."""
-        keys = {name: self.key(path, prompt, name) for name in names}
         failed = []
+        try:
+            keys = {name: self.key(path, prompt, name) for name in names}
+        except UserError as error:
+            return {}, [f"{path.name}: {error}"]
         if any(key not in self.kept.known for key in keys.values()):
             try:
                 case = Case(media.read_video(path), prompt, self.given)
@@ -194,10 +197,9 @@ class Scores:
     def key(self, path: Path, prompt: Prompt, name: str) -> str:
         """All that the score follows from."""
         dimension, networks = DIMENSIONS[self.suite.name][name], self.given.networks
-        seen = path.stat()
         slow = self.given.slow.get(name)
         about = [
-            version("vitascope"), self.suite.name, name, str(path.resolve()), seen.st_size, seen.st_mtime_ns,
+            version("vitascope"), self.suite.name, name, str(path.resolve()), *stamp_of(path),
             prompt.text, prompt.image, str(self.given.images), prompt.about, self.given.quirks.model_dump(),
             [networks.names.get(need) for need in dimension.needs],
             None if slow is None else [sorted(slow.knots.items()), slow.weights, networks.names.get(dimension.slow)],
