@@ -295,6 +295,7 @@ def test_a_folder_is_measured_with_what_there_is(tmp_path: Path):
     report = measure(folder, [CAT], Given(Networks(dino=embed)), model="m", progress=lambda done, total: None)
     assert report.dimensions["dynamic_degree"].value == 0.5 and report.dimensions["dynamic_degree"].n == 2
     assert report.dimensions["temporal_flickering"].n == 1  # the moving one is no test of flickering
+    assert report.protocol["not_counted"] == {"temporal_flickering": "1 of 2 videos are not static"}
     assert report.dimensions["subject_consistency"].departures == (
         "1 prompts of 72", "4 videos of 5", "2 videos that could not be measured",
     )  # fmt: skip
@@ -320,6 +321,8 @@ def test_a_network_that_fails_on_a_video_or_gives_no_numbers_costs_this_dimensio
     for embed, why in ((fails, "sizes do not match"), (lambda frames: frames.flatten(1) * torch.nan, "no finite")):
         report = measure(folder, [CAT], Given(Networks(dino=embed)), model="m", progress=lambda done, total: None)
         assert "subject_consistency" not in report.dimensions and "dynamic_degree" in report.dimensions
+        told = "1 of 1 videos are not static, so that it has no value"
+        assert report.protocol["not_counted"] == {"temporal_flickering": told}
         assert any(why in line and "subject_consistency" in line for line in report.protocol["skipped"])
 
 

@@ -187,6 +187,8 @@ def say_the_rest(report: SuiteReport) -> None:
     """What was not measured, and why."""
     for name, lacking in report.protocol.get("left_out", {}).items():
         say(f"left out: {name}, for want of {', '.join(lacking)}")
+    for name, told in report.protocol.get("not_counted", {}).items():
+        say(f"not counted: {name}: {told}")
     for name, why in report.protocol.get("failed", {}).items():
         say(f"failed: {name}: {why}")
     skipped = report.protocol.get("skipped", [])

@@ -69,6 +69,7 @@ class Dimension:
     by_frames: bool = False  # all frames count alike, so that long videos weigh more; else all videos
     departures: tuple[str, ...] = ()
     slow: str = ""  # of VBench-Long: the network that compares clips
+    only: str = ""  # of videos that are not so, `score` is None
 
     def departs(self, name: str, suite: Suite, quirks: Quirks) -> tuple[str, ...]:
         more = (NOT_REENCODED,) if suite is VBENCH_LONG else ()
@@ -103,13 +104,15 @@ def measure(
     scores, skipped = Scores(suite, given, Kept(kept)), list[str]()
     sums: dict[str, dict[Path, Sum]] = {name: {} for name in chosen if name not in left_out}
     enough: dict[tuple[str, str], int] = {}
-    lost: Counter[str] = Counter()
+    lost, looked_at, passed_over = Counter[str](), Counter[str](), Counter[str]()
     for number, (path, prompt) in enumerate(found.items(), 1):
         asked = [name for name in sums if name in prompt.dimensions]
         asked = [name for name in asked if enough.get((name, prompt.text), 0) < SAMPLES]  # the first five static ones
         told, failed = scores.of(path, prompt, asked)
         skipped += failed
         lost.update(set(asked) - set(told))
+        looked_at.update(told)
+        passed_over.update(name for name, score in told.items() if score is None)
         for name, score in told.items():
             if score is not None:
                 sums[name][path] = score
@@ -126,12 +129,21 @@ def measure(
             )  # fmt: skip
             totals, counts = [one.total for one in units], [one.count for one in units]
             measured[name] = over_videos(totals, counts, departures, [str(path) for path in values])
+    not_counted = {
+        name: f"{num} of {looked_at[name]} videos are not {table[name].only}"
+        + ("" if name in measured else ", so that it has no value")
+        for name, num in passed_over.items()
+    }
     if not measured:
-        why = skipped or [f"{name} needs {', '.join(lacking)}" for name, lacking in left_out.items()]
+        why = [
+            *skipped, *(f"{name}: {told}" for name, told in not_counted.items()),
+            *(f"{name} needs {', '.join(lacking)}" for name, lacking in left_out.items()),
+        ]  # fmt: skip
         raise UserError(f"nothing in '{folder}' could be measured: {'; '.join(why) or 'no video of these dimensions'}")
     protocol = {
         "version": version("vitascope"), "networks": dict(given.networks.names), "quirks": given.quirks.model_dump(),
         "slow_fast": bool(given.slow), "missing_videos": len(missing), "skipped": skipped, "left_out": left_out,
+        "not_counted": not_counted,
     }  # fmt: skip
     return SuiteReport(suite=suite.name, model=model, dimensions=measured, protocol=protocol)
 
@@ -284,7 +296,7 @@ def camera_motion(case: Case) -> Sum | None:
 OF_TEXT: dict[str, Dimension] = {
     "subject_consistency": Dimension(subject, ("dino",), by_frames=True, slow="dino2"),
     "background_consistency": Dimension(background, ("clip",), by_frames=True, slow="dreamsim"),
-    "temporal_flickering": Dimension(flickering, departures=(f"static videos chosen with {FLOW}",)),
+    "temporal_flickering": Dimension(flickering, departures=(f"static videos chosen with {FLOW}",), only="static"),
     "motion_smoothness": Dimension(smoothness, departures=(INTERPOLATION,)),
     "dynamic_degree": Dimension(dynamics, departures=(FLOW,)),
     "aesthetic_quality": Dimension(aesthetics, ("large_clip", "aesthetic_head")),
