@@ -106,6 +106,12 @@ def test_two_frames_are_always_dynamic_as_in_the_official_code():
     assert dimensions.dynamic_degree(sparse, steady(9.0), few_frames_are_dynamic=False).value == 1
 
 
+@pytest.mark.parametrize("clip", [Clip(torch.zeros(1, 3, 8, 8)), Clip(torch.zeros(3, 3, 8, 8), fps=32.0)])
+def test_a_single_frame_is_neither_dynamic_nor_still(clip: Clip):
+    with pytest.raises(UserError, match="motion needs at least 2 frames"):
+        dimensions.dynamic_degree(clip, steady(0.0))
+
+
 def test_static_videos_are_found():
     clip = Clip(torch.zeros(16, 3, 64, 64))
     assert dimensions.is_static(clip, steady(0.7)) and not dimensions.is_static(clip, steady(0.8))

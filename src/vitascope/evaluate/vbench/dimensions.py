@@ -87,6 +87,8 @@ def dynamic_degree(clip: Clip, flow: Flow, *, few_frames_are_dynamic: bool = Tru
     `few_frames_are_dynamic` at least one pair has to be fast.
     """
     frames = clip.pixels[:: max(1, round(clip.fps / RATED_FPS))]
+    if len(frames) < 2:
+        raise UserError(f"motion needs at least 2 frames, {RATED_FPS} a second; of {clip.num_frames} it has one")
     limit = FAST_PIXELS * min(clip.size) / RATED_SIDE
     fast = sum(top_mean(flow(one, other), FAST_SHARE) > limit for one, other in pairs(frames))
     needed = max(round(4 * len(frames) / RATED_FRAMES), 0 if few_frames_are_dynamic else 1)
