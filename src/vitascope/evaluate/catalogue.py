@@ -180,7 +180,8 @@ def fid(how: Prepare) -> Callable[[str, Networks], Metric]:
     def build(name: str, networks: Networks) -> Metric:
         about = checked("inception", networks.paths.get("inception"))
         reader = FrameReader(networks.inception, about, how, True, networks.protocol.seed, device=networks.device)
-        return SetMetric(name, reader, gaussian(networks.protocol))
+        # n - 1 in every implementation: the divisor of the protocol is that of its video network.
+        return SetMetric(name, reader, Frechet("n-1", networks.protocol.seed))
 
     return build
 
