@@ -163,9 +163,22 @@ def test_videos_are_asked_about_and_what_is_damaged_is_listed(tmp_path: Path):
     (tmp_path / "c.mp4").write_bytes(b"no video")
     ask = Asking(Scripted(lambda question: "No." if "red" in question else "Yes, it is." if "cat" in question else "?"))
     found = judge_dsg(find_videos(tmp_path), items, ask, model="m", progress=lambda done, total: None)
-    assert found.report.dimensions["dsg"].value == pytest.approx((0.5 + 0) / 2) and ask.unanswered == 1
-    (skipped,) = found.skipped
-    assert "c.mp4" in skipped and found.report.protocol["skipped"] == [skipped]
+    assert found.report.dimensions["dsg"].value == pytest.approx(0.5) and found.report.dimensions["dsg"].n == 1
+    gibberish, damaged = found.skipped  # neither is a video of which everything was denied
+    assert gibberish == "b: no answer could be understood" and ask.unanswered == 1
+    assert "c.mp4" in damaged and found.report.protocol["skipped"] == [gibberish, damaged]
+
+
+def test_a_video_about_which_the_server_said_nothing_is_listed_and_does_not_count(
+    serve: Callable[..., Server], tmp_path: Path
+):
+    items = {name: [dsg.Proposition("1", "Is there a cat?"), dsg.Proposition("2", "Is it red?")] for name in "ab"}
+    for name in "ab":
+        Clip(torch.rand(2, 3, 8, 8)).save(str(tmp_path / f"{name}.mp4"))
+    ask = Asking(serve(reply("yes"), reply("no"), reply("yes"), (500, "oops", 0.0)).endpoint(tries=1))
+    found = judge_dsg(find_videos(tmp_path), items, ask, model="m", progress=lambda done, total: None)
+    assert found.report.dimensions["dsg"].value == 0.5 and found.report.dimensions["dsg"].n == 1
+    assert found.skipped == ("b: no answer came to 'Is it red?'",) and ask.unanswered == 1
 
 
 def test_a_folder_of_compbench_is_judged_category_by_category(tmp_path: Path):

@@ -82,7 +82,7 @@ def judge_dsg(
     for number, (name, item) in enumerate(items.items(), 1):
         try:
             told = dsg.answered(item, looked_at(named, name, frames), ask)
-        except Unseen as error:
+        except (Unseen, Unanswered) as error:
             skipped.append(f"{name}: {error}")
         else:
             scores.append(dsg.score(told, dependencies=dependencies))
