@@ -71,6 +71,10 @@ class Measured:
         return {**asdict(self), "interval": self.interval}
 
 
+ALONE = "pairs"
+"""What a video without a partner is unusable for."""
+
+
 @dataclass(frozen=True)
 class Unusable:
     """A video that a metric could not take, and why."""

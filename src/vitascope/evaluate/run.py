@@ -8,7 +8,7 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from vitascope.evaluate.columns import MADE, PAIR, REAL, Column, Item, columns_of, read_items, sets_of
-from vitascope.evaluate.measured import Features, Measured, Report, Shown, Unusable
+from vitascope.evaluate.measured import ALONE, Features, Measured, Report, Shown, Unusable
 from vitascope.evaluate.metrics.metric import Bootstrap, Metric, PairMetric, SetMetric, VideoMetric
 from vitascope.evaluate.protocol import Protocol
 from vitascope.evaluate.store import Store, key_of
@@ -107,7 +107,7 @@ def _items(made: Sequence[Video], real: Sequence[Video], paired: bool) -> list[I
 def _without_partner(items: Sequence[Item]) -> list[Unusable]:
     alone = [item for item in items if not item.has(PAIR)]
     return [
-        Unusable(next(iter(item.videos)), item.name, "pairs", f"'{item.name}' has no partner of its name")
+        Unusable(next(iter(item.videos)), item.name, ALONE, f"'{item.name}' has no partner of its name")
         for item in alone
     ]
 
