@@ -88,6 +88,15 @@ def test_what_is_worthless_fails_what_it_should(report: TwinReport):
     assert rate("wrong caption", "object_class") < 1 and rate("wrong caption", "imaging_quality") == 1
 
 
+def test_an_empty_picture_fails_what_its_scene_asks(report: TwinReport):
+    """The untrained network shows no thing that could jerk; that is no reason to leave smoothness out."""
+    for column in report.columns:
+        for name, rate in report.columns["truth"].items():
+            assert report.columns[column][name].count >= rate.count, (column, name)
+    assert report.columns["untrained"]["motion_smoothness"].value == 0
+    assert None not in (report.scores("untrained").groups["quality"], report.scores("untrained").total)
+
+
 def test_shards_are_one_run(report: TwinReport):
     parts = [
         evaluate_suites(truthful, num=NUM, captions="canonical", shard=(n, 2), untrained=untrained) for n in range(2)

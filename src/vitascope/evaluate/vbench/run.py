@@ -111,7 +111,7 @@ def measure(
         told, failed = scores.of(path, prompt, asked)
         skipped += failed
         lost.update(set(asked) - set(told))
-        looked_at.update(told)
+        looked_at.update([*told])
         passed_over.update(name for name, score in told.items() if score is None)
         for name, score in told.items():
             if score is not None:

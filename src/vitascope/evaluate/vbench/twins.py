@@ -222,7 +222,8 @@ def evaluate_suites(
             answers["untrained"] = untrained([one.request])[0]
         other = question(wanted_split, kind, other_than(number), wording, "text")
         answers |= {name: spoil(one, other) for name, spoil in SPOILT.items()}
-        columns = {name: judged_by_all(answer, one.wanted) for name, answer in answers.items()}
+        found = {name: judged_by_all(answer, one.wanted) for name, answer in answers.items()}
+        columns = {name: asked_of(found["truth"], rates) for name, rates in found.items()}
         passed_by = {name: rate.value for name, rate in columns["made"].items() if rate.count}
         scene = scene_number(kind, number)
         return scene, TwinReport(protocol, columns, {scene: Answer(one.request.prompt, passed_by)})
@@ -240,6 +241,11 @@ def other_than(number: int) -> int:
     """Another scene of the same seed."""
     first = number // SCENES_PER_SEED * SCENES_PER_SEED
     return first + (number - first + SCENES_PER_SEED // 2) % SCENES_PER_SEED
+
+
+def asked_of(truth: Rates, found: Rates) -> dict[str, Rate]:
+    """A dimension that the true clip has is asked by the scene: a clip in which there is nothing to judge fails it."""
+    return {name: rate if rate.count or not truth[name].count else Rate(0, 1) for name, rate in found.items()}
 
 
 def judged_by_all(clip: Clip, scene: Scene) -> dict[str, Rate]:
