@@ -112,7 +112,7 @@ def own_protocol(which: str, protocol: Protocol) -> Protocol:
 def taken_as(which: str, protocol: Protocol) -> dict[str, object]:
     """The protocol as far as it says which pixels are read."""
     own = own_protocol(which, protocol)
-    return own.model_dump(mode="json", exclude={"name", "prepare", "divisor", "made_clip"})
+    return own.model_dump(mode="json", exclude={"name", "prepare", "divisor", "made_clip", "real_count", "made_count"})
 
 
 Missing = list[tuple[str, Column]]
