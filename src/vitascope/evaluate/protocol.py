@@ -33,8 +33,8 @@ class Protocol(Config):
 
     One clip of `frames` frames, each `stride`th of the video; `clip` says where it begins: "all" takes every clip that
     does not overlap another. `made_clip` is for the videos made, where their rule is another. `resolution` is the stage
-    before any network: short side scaled with antialias, middle cut out. `divisor` (of the covariance) and `prepare` are
-    for the video network of the distance; networks of other metrics, and FID, have conventions of their own.
+    before any network: short side scaled with antialias, middle cut out. `divisor` is that of the covariance; like
+    `prepare` it is for the video network of the distance: networks of other metrics, and FID, have their own.
     `real_count` and `made_count`: that many usable videos are drawn from each set, by `seed` and their names.
     """
 

@@ -55,7 +55,7 @@ class Frechet:
 
     divisor: Literal["n", "n-1"] = "n-1"
     seed: int = 0
-    least: ClassVar[float | None] = 0.0
+    least: ClassVar[float | None] = frechet.LEAST
 
     def record(self) -> dict[str, Any]:
         return {"distance": "frechet", "divisor": self.divisor}
