@@ -13,6 +13,7 @@ from beside import SHARED, needs
 from chatting import WORDS, tiny_llava
 from serving import Reply, Server, in_order, reply
 from tiny import COMPBENCH as RECORDS
+from vitascope import media
 from vitascope.endpoint import Endpoint, Kept, Picture, Unanswered
 from vitascope.errors import UserError
 from vitascope.evaluate.judges import dsg
@@ -190,6 +191,9 @@ def test_a_folder_of_compbench_is_judged_category_by_category(tmp_path: Path):
     one = found.report.dimensions["motion_binding"]
     assert one.value == pytest.approx(0.6) and one.n == 1 and len(one.departures) == 2
     assert len(found.skipped) == 1 and "0002.mp4" in found.skipped[0]
+    media.write(Clip(torch.rand(5, 3, 32, 32)), tmp_path / "motion_binding" / "0002.webp")
+    found = judge_compbench(tmp_path, records, ask, model="m", progress=lambda done, total: None)
+    assert found.report.dimensions["motion_binding"].n == 2 and not found.skipped
     with pytest.raises(UserError, match="nothing could be judged"):
         judge_compbench(tmp_path / "no", records, ask, model="m", progress=lambda done, total: None)
     gone = Asking(Endpoint("http://127.0.0.1:9", "judge", wait_seconds=0.01))

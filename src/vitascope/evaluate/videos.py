@@ -155,6 +155,11 @@ def find_videos(place: Path, captions: Mapping[str, str] | None = None) -> list[
     return [VideoFile(path, name, (captions or {}).get(name)) for name, path in zip(names, paths, strict=True)]
 
 
+def videos_in(folder: Path) -> dict[str, Path]:
+    """By name without ending, of one folder alone; of two endings that comes last in the alphabet."""
+    return {path.stem: path for path in sorted(folder.glob("*")) if path.suffix.lower() in ENDINGS}
+
+
 def _is_file(path: Path) -> bool:
     return path.is_file() or (path.is_symlink() and not path.exists())
 
