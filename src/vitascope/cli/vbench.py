@@ -42,7 +42,8 @@ def vbench(
         list[str] | None, typer.Option(help="Only this one; may be repeated. All that can be measured if absent.")
     ] = None,
     quirk: Annotated[
-        list[str] | None, typer.Option(help="several_processes=true, few_frames_are_dynamic=false. Repeatable.")
+        list[str] | None,
+        typer.Option(help="several_processes=true, few_frames_are_dynamic=false, missing_as_zero=true. Repeatable."),
     ] = None,
     device: NetworksDeviceOption = "auto",
     rewritten: Annotated[

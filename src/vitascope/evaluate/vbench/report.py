@@ -59,7 +59,12 @@ class SuiteReport(Config):
     @property
     def is_rewritten(self) -> bool:
         """Whether any part of it is of videos of rewritten prompts."""
-        return _is_rewritten(self.protocol)
+        return _says(self.protocol, "rewritten")
+
+    @property
+    def missing_as_zero(self) -> bool:
+        """Whether its groups and total are to count what was not measured as the official script does."""
+        return _says(self.protocol, "missing_as_zero")
 
     @property
     def departures(self) -> list[str]:
@@ -68,8 +73,8 @@ class SuiteReport(Config):
         ]
 
 
-def _is_rewritten(protocol: Mapping[str, Any]) -> bool:
-    return bool(protocol.get("rewritten")) or any(map(_is_rewritten, protocol.get("parts", {}).values()))
+def _says(protocol: Mapping[str, Any], what: str) -> bool:
+    return bool(protocol.get(what)) or any(_says(part, what) for part in protocol.get("parts", {}).values())
 
 
 def merged(parts: Sequence[SuiteReport]) -> SuiteReport:

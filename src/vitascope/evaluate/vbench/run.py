@@ -33,6 +33,11 @@ class Quirks(Config):
 
     several_processes: bool = False  # subject consistency over videos instead of frames; style of last frames alone
     few_frames_are_dynamic: bool = True  # of two sampled frames none has to move
+    missing_as_zero: bool = False  # in groups and total, a dimension that was not measured is a raw 0
+
+    def of_dimensions(self) -> dict[str, bool]:
+        """Those that change the value of a dimension."""
+        return self.model_dump(exclude={"missing_as_zero"})
 
 
 ALWAYS_FAST = "a video of few frames is dynamic only if something moves; officially always"
@@ -141,7 +146,8 @@ def measure(
         ]  # fmt: skip
         raise UserError(f"nothing in '{folder}' could be measured: {'; '.join(why) or 'no video of these dimensions'}")
     protocol = {
-        "version": version("vitascope"), "networks": dict(given.networks.names), "quirks": given.quirks.model_dump(),
+        "version": version("vitascope"), "networks": dict(given.networks.names), "quirks": given.quirks.of_dimensions(),
+        "missing_as_zero": given.quirks.missing_as_zero,
         "slow_fast": bool(given.slow), "missing_videos": len(missing), "skipped": skipped, "left_out": left_out,
         "not_counted": not_counted,
     }  # fmt: skip
@@ -212,7 +218,7 @@ class Scores:
         slow = self.given.slow.get(name)
         about = [
             version("vitascope"), self.suite.name, name, str(path.resolve()), *stamp_of(path),
-            prompt.text, prompt.image, str(self.given.images), prompt.about, self.given.quirks.model_dump(),
+            prompt.text, prompt.image, str(self.given.images), prompt.about, self.given.quirks.of_dimensions(),
             [networks.names.get(need) for need in dimension.needs],
             None if slow is None else [sorted(slow.knots.items()), slow.weights, networks.names.get(dimension.slow)],
         ]  # fmt: skip
