@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from vitascope.evaluate import forms
 from vitascope.evaluate.intervals import bootstrap_interval
 from vitascope.types import UserError
 
@@ -124,7 +125,12 @@ class Report:
     resamples: int = 0
 
     def to_json(self) -> str:
-        told = {**asdict(self), "vitascope": self.version, "measured": [one.told() for one in self.measured]}
+        told = {
+            "form": forms.VIDEOS,
+            **asdict(self),
+            "vitascope": self.version,
+            "measured": [one.told() for one in self.measured],
+        }
         return json.dumps(told, indent=1, allow_nan=False)
 
     def print(self, console: Console) -> None:

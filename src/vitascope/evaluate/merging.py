@@ -13,7 +13,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vitascope.evaluate import toyland
+from vitascope.evaluate import forms, toyland
 from vitascope.evaluate.columns import MADE, PAIR, REAL, features_of
 from vitascope.evaluate.compare import unlike
 from vitascope.evaluate.measured import ALONE, Features, Measured, Report, Rows, Unusable
@@ -66,9 +66,9 @@ def merge(parts: Sequence[Part], store: Store) -> Report:
 
 def merge_judged(paths: Sequence[Path], contents: Sequence[Mapping[str, Any]]) -> toyland.Report | TwinReport:
     """Of Toyland's scenes: counts add up."""
-    if len({"compbench" in content for content in contents}) > 1:
+    if len({content["form"] for content in contents}) > 1:
         raise UserError("these reports cannot be merged, for only some of them are of --suites; give one kind of them")
-    if "compbench" in contents[0]:
+    if contents[0]["form"] == forms.TWINS:
         return reduce(TwinReport.merge, _read_judged(TwinReport.from_json, paths, contents))
     return reduce(toyland.Report.merge, _read_judged(toyland.Report.from_json, paths, contents))
 

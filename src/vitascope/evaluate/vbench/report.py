@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 import torch
 
 from vitascope.config import Config, CountOrZero, first_mistake, nearest
 from vitascope.errors import UserError
+from vitascope.evaluate import forms
 from vitascope.evaluate.intervals import bootstrap_interval, resamples
 from vitascope.evaluate.vbench.aggregate import SUITES, VBENCH, VBENCH_LONG, Suite, official_name
 
@@ -47,6 +48,7 @@ def over_videos(
 class SuiteReport(Config):
     """Raw values from 0 to 1 by dimension, under the name of the suite that they belong to."""
 
+    form: Literal["suite"] = forms.SUITE
     suite: str
     model: str
     dimensions: dict[str, Measured]

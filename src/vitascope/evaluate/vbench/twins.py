@@ -18,6 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from vitascope.evaluate import forms
 from vitascope.evaluate.intervals import Rate
 from vitascope.evaluate.toyland import (
     CAPTIONS,
@@ -114,6 +115,7 @@ class TwinReport:
             scores = self.scores(column)
             scored[column] = {**scores.groups, "total": scores.total}
         content = {
+            "form": forms.TWINS,
             "suite": TWIN.name,
             "complete": len(self.answers) >= self.protocol["num"] * len(KINDS),
             "protocol": self.protocol,
