@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitascope.errors import UserError, install
+from vitascope.evaluate.metrics.paired import steadiness
 from vitascope.types import Clip
 
 Frames = Float[Tensor, "t 3 h w"]
@@ -57,10 +58,7 @@ def consistency(features: Float[Tensor, "t d"]) -> Sum:
 
 def temporal_flickering(frames: Frames) -> Sum:
     """1 less the mean absolute difference of successive frames, on 8-bit values."""
-    if len(frames) < 2:
-        raise UserError(f"flickering needs at least 2 frames, got {len(frames)}")
-    values = (frames * 255).round().double()
-    return Sum((255 - (values[1:] - values[:-1]).abs().mean().item()) / 255, 1)
+    return Sum(steadiness((frames * 255).round().byte()), 1)
 
 
 def motion_smoothness(frames: Frames, between: Between) -> Sum:
