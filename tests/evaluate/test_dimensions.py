@@ -38,7 +38,8 @@ from vitascope.evaluate.vbench.networks import (
     squashed,
 )
 from vitascope.evaluate.vbench.report import over_videos
-from vitascope.evaluate.vbench.run import DIMENSIONS, Given, measure
+from vitascope.evaluate.vbench.run import measure
+from vitascope.evaluate.vbench.ways import DIMENSIONS, Given
 from vitascope.toyland import Scene, Thing, render
 from vitascope.types import Clip, generator_for
 

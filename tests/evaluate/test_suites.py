@@ -22,7 +22,8 @@ from vitascope.evaluate.vbench.dimensions import Sum
 from vitascope.evaluate.vbench.files import Prompt
 from vitascope.evaluate.vbench.long import Slow, over_clips, read_slow, split
 from vitascope.evaluate.vbench.networks import Networks, cut
-from vitascope.evaluate.vbench.run import Given, Quirks, measure
+from vitascope.evaluate.vbench.run import measure
+from vitascope.evaluate.vbench.ways import Given, Quirks
 from vitascope.types import Clip, generator_for
 
 needs_shared = needs(SHARED)

@@ -14,7 +14,7 @@ from vitascope.errors import UserError
 if TYPE_CHECKING:
     from vitascope.evaluate.vbench.aggregate import Suite
     from vitascope.evaluate.vbench.report import SuiteReport
-    from vitascope.evaluate.vbench.run import Quirks
+    from vitascope.evaluate.vbench.ways import Quirks
 
 SuiteOption = Annotated[str, typer.Option(help="vbench, vbench_i2v, vbench_long or vbench_2.0.")]
 FEW = 5  # of a list that are shown; the report holds all
@@ -72,8 +72,9 @@ def vbench(
     from vitascope.evaluate.vbench.networks import Files, load_networks
     from vitascope.evaluate.vbench.official import Bridge, measure_official
     from vitascope.evaluate.vbench.report import merged, read_report
-    from vitascope.evaluate.vbench.run import Given, measure
+    from vitascope.evaluate.vbench.run import measure
     from vitascope.evaluate.vbench.shown import print_report, print_ways
+    from vitascope.evaluate.vbench.ways import Given
 
     if list_all:
         print_ways(Console())
@@ -173,7 +174,7 @@ def suite_named(name: str) -> Suite:
 
 def quirks_of(texts: list[str] | tuple[()]) -> Quirks:
     from vitascope.config import override
-    from vitascope.evaluate.vbench.run import Quirks
+    from vitascope.evaluate.vbench.ways import Quirks
 
     quirks = Quirks()
     for text in texts:

@@ -10,7 +10,7 @@ from rich.text import Text
 from vitascope.evaluate.vbench.aggregate import SUITES, VBENCH, VBENCH_LONG, Suite, aggregate
 from vitascope.evaluate.vbench.leaderboard import AS_ZERO, print_places, row_of
 from vitascope.evaluate.vbench.report import SuiteReport
-from vitascope.evaluate.vbench.run import DIMENSIONS
+from vitascope.evaluate.vbench.ways import DIMENSIONS
 
 OPTIONS = {
     "dino": "--dino", "clip": "--clip", "large_clip": "--large-clip", "aesthetic_head": "--head",
