@@ -19,9 +19,8 @@ from vitascope.evaluate.report.reading import read_one
 from vitascope.evaluate.toyland import KINDS, question
 from vitascope.evaluate.vbench.aggregate import VBENCH
 from vitascope.evaluate.vbench.report import read_report
+from vitascope.evaluate.vbench.twin_questions import CATEGORIES, DIMENSIONS
 from vitascope.evaluate.vbench.twins import (
-    CATEGORIES,
-    DIMENSIONS,
     SPOILT,
     TWIN,
     TwinReport,
