@@ -20,6 +20,7 @@ import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -230,7 +231,7 @@ def of_real(folder: Path) -> tuple[list[Tensor], list[Tensor]]:
         if media.count_frames(video.path) > LONGEST:
             continue
         try:
-            clips = video.take(protocol).clips[:CLIPS_OF_ONE]
+            clips = list(islice(video.take(protocol).clips, CLIPS_OF_ONE))
         except UserError:
             continue  # too short for one
         for number, clip in enumerate(clips):

@@ -69,7 +69,7 @@ def read_only(videos: list[VideoFile], protocol: Protocol) -> None:
     """Decoding and the network alone."""
     network = reader()
     for video in videos:
-        network(video.take(protocol).clips)
+        network([*video.take(protocol).clips])
 
 
 def whole(made: Path, real: Path, protocol: Protocol, store: Store) -> Report:

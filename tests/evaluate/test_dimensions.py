@@ -38,7 +38,8 @@ from vitascope.evaluate.vbench.networks import (
     squashed,
 )
 from vitascope.evaluate.vbench.report import over_videos
-from vitascope.evaluate.vbench.run import DIMENSIONS, Given, measure
+from vitascope.evaluate.vbench.run import measure
+from vitascope.evaluate.vbench.ways import DIMENSIONS, Given
 from vitascope.toyland import Scene, Thing, render
 from vitascope.types import Clip, generator_for
 
@@ -104,6 +105,12 @@ def test_two_frames_are_always_dynamic_as_in_the_official_code():
     assert dimensions.dynamic_degree(sparse, steady(0.0)).value == 1
     assert dimensions.dynamic_degree(sparse, steady(0.0), few_frames_are_dynamic=False).value == 0
     assert dimensions.dynamic_degree(sparse, steady(9.0), few_frames_are_dynamic=False).value == 1
+
+
+@pytest.mark.parametrize("clip", [Clip(torch.zeros(1, 3, 8, 8)), Clip(torch.zeros(3, 3, 8, 8), fps=32.0)])
+def test_a_single_frame_is_neither_dynamic_nor_still(clip: Clip):
+    with pytest.raises(UserError, match="motion needs at least 2 frames"):
+        dimensions.dynamic_degree(clip, steady(0.0))
 
 
 def test_static_videos_are_found():
@@ -287,6 +294,7 @@ def test_a_folder_is_measured_with_what_there_is(tmp_path: Path):
     still = Clip(moving().pixels[:1].repeat(9, 1, 1, 1))
     folder = videos(tmp_path / "made", [moving(), still])
     (folder / "a cat-2.mp4").write_bytes(b"no video")
+    (folder / "a cat-3.mp4").symlink_to(tmp_path / "nowhere.mp4")
 
     def embed(frames: torch.Tensor) -> torch.Tensor:
         return frames.flatten(1)[:, ::97]
@@ -294,14 +302,14 @@ def test_a_folder_is_measured_with_what_there_is(tmp_path: Path):
     report = measure(folder, [CAT], Given(Networks(dino=embed)), model="m", progress=lambda done, total: None)
     assert report.dimensions["dynamic_degree"].value == 0.5 and report.dimensions["dynamic_degree"].n == 2
     assert report.dimensions["temporal_flickering"].n == 1  # the moving one is no test of flickering
+    assert report.protocol["not_counted"] == {"temporal_flickering": "1 of 2 videos are not static"}
     assert report.dimensions["subject_consistency"].departures == (
-        "1 prompts of 72", "3 videos of 5", "1 videos that could not be measured",
+        "1 prompts of 72", "4 videos of 5", "2 videos that could not be measured",
     )  # fmt: skip
     assert "DIS" in report.dimensions["motion_smoothness"].departures[0]
-    assert (
-        "a cat-2.mp4" in report.protocol["skipped"][0]
-        and "clip" in report.protocol["left_out"]["background_consistency"]
-    )
+    broken, dangling = report.protocol["skipped"]
+    assert "a cat-2.mp4" in broken and "a cat-3.mp4" in dangling and "cannot be opened" in dangling
+    assert "clip" in report.protocol["left_out"]["background_consistency"]
     assert list(report.dimensions["dynamic_degree"].videos.values()) == [1, 0]
     low, high = report.dimensions["dynamic_degree"].interval
     assert low <= 0.5 <= high
@@ -320,6 +328,8 @@ def test_a_network_that_fails_on_a_video_or_gives_no_numbers_costs_this_dimensio
     for embed, why in ((fails, "sizes do not match"), (lambda frames: frames.flatten(1) * torch.nan, "no finite")):
         report = measure(folder, [CAT], Given(Networks(dino=embed)), model="m", progress=lambda done, total: None)
         assert "subject_consistency" not in report.dimensions and "dynamic_degree" in report.dimensions
+        told = "1 of 1 videos are not static, so that it has no value"
+        assert report.protocol["not_counted"] == {"temporal_flickering": told}
         assert any(why in line and "subject_consistency" in line for line in report.protocol["skipped"])
 
 

@@ -17,14 +17,17 @@ import av
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from beside import SHARED, needs
 from vitascope import media
 from vitascope.evaluate.catalogue import Networks, metrics_named
 from vitascope.evaluate.compare import compare
-from vitascope.evaluate.measured import Measured, Report, read_report
-from vitascope.evaluate.metrics.metric import Bootstrap
-from vitascope.evaluate.protocol import Protocol, protocol_named
+from vitascope.evaluate.measured import Measured, Report, Unusable, read_report
+from vitascope.evaluate.metrics.kernel import KVD
+from vitascope.evaluate.metrics.metric import Bootstrap, KernelDistance, SetMetric
+from vitascope.evaluate.networks.features import ClipReader
+from vitascope.evaluate.protocol import PROTOCOLS, Prepare, Protocol, protocol_named
 from vitascope.evaluate.run import evaluate
 from vitascope.evaluate.store import Store
 from vitascope.evaluate.videos import MadeVideo, VideoFile, find_videos, read_captions
@@ -252,7 +255,7 @@ def test_pairs_of_unequal_length_and_equal_pairs_are_not_mixed_up(real: Path, tm
     media.write(clip_of(0, 9), place / "00.webp")  # two clips of four, where the real one has one
     report = run(find_videos(place), real, [*PAIRS, *SETS], Protocol(frames=4, clip="all"), paired=True)
     assert {bad.name for bad in report.unusable} == {"00"}
-    assert "not as long: 2 clips and 1" in report.unusable[0].reason
+    assert "not as long" in report.unusable[0].reason
     sets = {one.metric: one for one in report.measured}
     # Seven videos are the same in both sets: each of them counts in either.
     assert sets["frechet-random"].n == sets["frechet-random"].protocol["num_real"] == 8
@@ -318,7 +321,85 @@ def test_clips_are_taken_as_the_protocol_says(tmp_path: Path):
     assert all(row == list(range(row[0], row[0] + 3)) for row in drawn)
     assert drawn[0] == taken(frames=3, clip="random", seed=0)[0]
     assert video.caption == "" == video.take(PROTOCOL).caption
-    assert video.take(Protocol(frames=3, resolution=4)).clips[0].shape == (3, 3, 4, 4)
+    assert next(video.take(Protocol(frames=3, resolution=4)).clips).shape == (3, 3, 4, 4)
+
+
+def test_a_long_film_is_read_a_few_clips_at_a_time(tmp_path: Path):
+    """Of one video of fifty clips and its pair: no reader is handed, and nothing prepares, all of them together."""
+    for name in ("made", "real"):
+        (tmp_path / name).mkdir()
+        media.write(clip_of(len(name), num_frames=50, size=(8, 8)), tmp_path / name / "film.webp")
+    handed: list[int] = []
+    batches: list[int] = []
+
+    def network(clips: torch.Tensor) -> torch.Tensor:
+        batches.append(len(clips))
+        return clips.mean((3, 4)).flatten(1)
+
+    class Watched(ClipReader):
+        def __call__(self, clips: Sequence[torch.Tensor]) -> torch.Tensor:
+            handed.append(len(clips))
+            return super().__call__(clips)
+
+    protocol = Protocol(frames=1, clip="all")
+    reader = Watched(network, {}, Prepare(size=8), batch=3)
+    metrics = [SetMetric("distance", reader, KernelDistance(KVD)), *metrics_named(["psnr"], Networks({}, protocol))]
+    videos = [find_videos(tmp_path / name) for name in ("made", "real")]
+    report = evaluate(*videos, metrics, protocol, paired=True, workers=1)
+    assert report.measured[0].protocol["rows_made"] == 50 and sum(handed) == sum(batches) == 100
+    assert max(handed) == 8 and max(batches) == 3 and report.measured[1].metric == "psnr"
+    media.write(clip_of(4, num_frames=49, size=(8, 8)), tmp_path / "made" / "film.webp", force=True)
+    report = evaluate(find_videos(tmp_path / "made"), videos[1], metrics, protocol, paired=True, workers=1)
+    assert report.measured[0].protocol["rows_made"] == 49 and "not as long" in report.unusable[0].reason
+    (bad,) = report.unusable
+    assert bad.metric == "psnr"
+
+
+def test_a_protocol_of_so_many_videos_draws_them_by_its_seed_and_passes_over_broken_ones(
+    made: Path, real: Path, tmp_path: Path
+):
+    def measured(folder: Path, **changes: Any) -> Report:
+        protocol = PROTOCOL.model_copy(update={"made_count": 3, "real_count": 5, **changes})
+        return run(find_videos(folder), real, protocol=protocol)
+
+    report = measured(made)
+    drawn = set(report.clips)
+    for one in report.measured:
+        assert one.n == 3 and one.departures == () and one.protocol["made_count"] == 3
+    assert report.measured[0].protocol["num_real"] == 5 and len(drawn) == 3
+    assert run(find_videos(made)[::-1], real, protocol=Protocol(frames=4, made_count=3, real_count=5)) == report
+    assert any(set(measured(made, seed=seed).clips) != drawn for seed in (1, 2, 3))
+    place = shutil.copytree(made, tmp_path / "made")
+    broken = sorted(drawn)[0]
+    (place / f"{broken}.webp").write_bytes(b"no video")
+    again = measured(place)
+    assert drawn - {broken} < set(again.clips) - {broken} and {one.n for one in again.measured} == {3}
+    assert [bad.name for bad in again.unusable] == [broken]
+    few = measured(place, made_count=2048)
+    assert {one.departures for one in few.measured} == {("6 videos made, and the protocol takes 2048",)}
+    console = Console(file=io.StringIO(), width=200)
+    few.print(console)
+    shown = console.file.getvalue()
+    assert "departs: 6 videos made, and the protocol takes 2048 (frechet-random, kernel-random, flicker)" in shown
+    with pytest.raises(UserError, match="all pairs are compared"):
+        run(find_videos(made), real, PAIRS, Protocol(frames=4, made_count=3), paired=True)
+
+
+def test_published_protocols_have_their_numbers_of_videos():
+    counts = {name: (one.real_count, one.made_count) for name, one in PROTOCOLS.items() if one.made_count}
+    assert counts == {
+        **dict.fromkeys(("styleganv", "styleganv_stride8", "styleganv_128"), (2048, 2048)),
+        "cd": (None, 2048),
+    }
+
+
+def test_the_first_few_that_do_not_count_are_shown_with_their_reasons():
+    bad = tuple(Unusable("made", f"film{number}", "all", f"it is broken in way {number}") for number in range(7))
+    console = Console(file=io.StringIO(), width=200)
+    Report("made", None, "1", unusable=bad).print(console)
+    shown = console.file.getvalue()
+    assert "all: 7 videos not counted" in shown and "... and 2 more" in shown
+    assert all((f"made film{number}: it is broken in way {number}" in shown) == (number < 5) for number in range(7))
 
 
 def test_folders_of_something_else_say_what_they_hold(tmp_path: Path):

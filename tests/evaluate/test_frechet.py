@@ -74,6 +74,13 @@ def test_few_rows_and_many_rows_give_the_same_as_scipy(num: int, ddof: int):
 
 
 @pytest.mark.parametrize("num", [12, 200])
+def test_no_distance_lies_below_zero_not_even_of_a_set_to_itself(num: int):
+    for seed in range(8):
+        rows = 100 * normal(num, 20, "itself", seed)
+        assert 0 <= distance_of_rows(rows, rows, 1) < 1e-6
+
+
+@pytest.mark.parametrize("num", [12, 200])
 def test_weights_are_rows_repeated(num: int):
     real, made = normal(num, 20, "real"), normal(num, 20, "made") + 1
     weights = resamples(num, 1, 0, "test")[0]

@@ -13,6 +13,7 @@ from beside import SHARED, needs
 from chatting import WORDS, tiny_llava
 from serving import Reply, Server, in_order, reply
 from tiny import COMPBENCH as RECORDS
+from vitascope import media
 from vitascope.endpoint import Endpoint, Kept, Picture, Unanswered
 from vitascope.errors import UserError
 from vitascope.evaluate.judges import dsg
@@ -163,9 +164,22 @@ def test_videos_are_asked_about_and_what_is_damaged_is_listed(tmp_path: Path):
     (tmp_path / "c.mp4").write_bytes(b"no video")
     ask = Asking(Scripted(lambda question: "No." if "red" in question else "Yes, it is." if "cat" in question else "?"))
     found = judge_dsg(find_videos(tmp_path), items, ask, model="m", progress=lambda done, total: None)
-    assert found.report.dimensions["dsg"].value == pytest.approx((0.5 + 0) / 2) and ask.unanswered == 1
-    (skipped,) = found.skipped
-    assert "c.mp4" in skipped and found.report.protocol["skipped"] == [skipped]
+    assert found.report.dimensions["dsg"].value == pytest.approx(0.5) and found.report.dimensions["dsg"].n == 1
+    gibberish, damaged = found.skipped  # neither is a video of which everything was denied
+    assert gibberish == "b: no answer could be understood" and ask.unanswered == 1
+    assert "c.mp4" in damaged and found.report.protocol["skipped"] == [gibberish, damaged]
+
+
+def test_a_video_about_which_the_server_said_nothing_is_listed_and_does_not_count(
+    serve: Callable[..., Server], tmp_path: Path
+):
+    items = {name: [dsg.Proposition("1", "Is there a cat?"), dsg.Proposition("2", "Is it red?")] for name in "ab"}
+    for name in "ab":
+        Clip(torch.rand(2, 3, 8, 8)).save(str(tmp_path / f"{name}.mp4"))
+    ask = Asking(serve(reply("yes"), reply("no"), reply("yes"), (500, "oops", 0.0)).endpoint(tries=1))
+    found = judge_dsg(find_videos(tmp_path), items, ask, model="m", progress=lambda done, total: None)
+    assert found.report.dimensions["dsg"].value == 0.5 and found.report.dimensions["dsg"].n == 1
+    assert found.skipped == ("b: no answer came to 'Is it red?'",) and ask.unanswered == 1
 
 
 def test_a_folder_of_compbench_is_judged_category_by_category(tmp_path: Path):
@@ -177,6 +191,9 @@ def test_a_folder_of_compbench_is_judged_category_by_category(tmp_path: Path):
     one = found.report.dimensions["motion_binding"]
     assert one.value == pytest.approx(0.6) and one.n == 1 and len(one.departures) == 2
     assert len(found.skipped) == 1 and "0002.mp4" in found.skipped[0]
+    media.write(Clip(torch.rand(5, 3, 32, 32)), tmp_path / "motion_binding" / "0002.webp")
+    found = judge_compbench(tmp_path, records, ask, model="m", progress=lambda done, total: None)
+    assert found.report.dimensions["motion_binding"].n == 2 and not found.skipped
     with pytest.raises(UserError, match="nothing could be judged"):
         judge_compbench(tmp_path / "no", records, ask, model="m", progress=lambda done, total: None)
     gone = Asking(Endpoint("http://127.0.0.1:9", "judge", wait_seconds=0.01))

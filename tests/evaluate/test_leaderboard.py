@@ -12,7 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 from vitascope.errors import UserError
-from vitascope.evaluate.vbench.aggregate import VBENCH
+from vitascope.evaluate.vbench.aggregate import VBENCH, aggregate
 from vitascope.evaluate.vbench.leaderboard import Row, board, place_by, places, print_board, published, row_of
 from vitascope.evaluate.vbench.leaderboard_plot import labels, picture
 from vitascope.evaluate.vbench.report import read_report
@@ -101,6 +101,20 @@ def test_names_stay_apart(tmp_path: Path):
     mine = added(tmp_path, report_of(gen3()), model="Gen-3")
     with pytest.raises(UserError, match="--name"):
         board([mine])
+
+
+def test_what_is_missing_counts_as_a_raw_zero_where_that_is_wanted_and_takes_no_place(tmp_path: Path):
+    content = {name: value / 100 for name, value in gen3().dimensions.items() if name != "scene"}
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(content))
+    report = read_report(path)
+    assert row_of(report).aggregates()["total"] is None
+    asked = report.model_copy(update={"protocol": {"parts": {"color": {"missing_as_zero": True}}}})
+    for row in (row_of(report, missing_as_zero=True), row_of(asked)):
+        total = aggregate(VBENCH, {**content, "scene": 0.0}).total
+        assert row.aggregates()["total"] == pytest.approx(100 * total) and not row.comparable
+        shown = printed(board([row]))
+        assert f"{100 * total:.1f}*" in shown and "counted as a raw 0, as the official script does: scene" in shown
 
 
 def test_narrow_terminals_get_two_tables(tmp_path: Path):

@@ -14,6 +14,7 @@ from torch import nn
 
 from beside import SHARED, needs
 from vitascope.evaluate.catalogue import FID_CLEAN, FID_LEGACY, METRICS, Networks, metrics_named
+from vitascope.evaluate.metrics.metric import SetMetric
 from vitascope.evaluate.networks.features import (
     SOURCES,
     ClipReader,
@@ -27,7 +28,7 @@ from vitascope.evaluate.networks.i3d import I3d
 from vitascope.evaluate.networks.inception_v3 import InceptionV3
 from vitascope.evaluate.networks.lpips import Lpips
 from vitascope.evaluate.prepare import at_resolution, prepared, resized, tf1_bilinear
-from vitascope.evaluate.protocol import PROTOCOLS, Prepare
+from vitascope.evaluate.protocol import PROTOCOLS, Prepare, protocol_named
 from vitascope.types import UserError, generator_for
 
 LINEAR = SHARED / "weights" / "lpips_linear" / "v0.1" / "alex.pth"
@@ -156,6 +157,9 @@ def test_inception_has_the_parameters_of_its_file_and_reads_pictures(tmp_path: P
     with torch.inference_mode():
         assert loaded(picture).shape == (1, 2048)
         assert torch.equal(loaded(picture), network(picture))
+    protocol = protocol_named("styleganv")  # whose FVD divides by n
+    for metric in metrics_named(["fid", "fid-legacy"], Networks({"inception": tmp_path / "inception.pth"}, protocol)):
+        assert isinstance(metric, SetMetric) and metric.distance.record()["divisor"] == "n-1"
 
 
 def alexnet() -> dict[str, torch.Tensor]:

@@ -140,6 +140,9 @@ def test_a_dimension_that_is_done_is_not_asked_for_again(tmp_path: Path, package
     video = tmp_path / "raw" / "0-0.mp4"
     video.write_bytes(b"another")
     assert runs() == 2
+    video.unlink()
+    with pytest.raises(UserError, match=r"measured nothing; .*cannot be opened"):
+        measure_official(bridge, progress=nothing)
 
 
 @pytest.mark.parametrize(

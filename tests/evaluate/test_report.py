@@ -206,8 +206,10 @@ def test_only_a_stopped_report_is_gone_on_with(toy: Path, tmp_path: Path):
     ("content", "part"),
     [
         ("[]", "is no report"),
-        ('{"measured": [{}], "unusable": []}', "is no report"),
-        ('{"dimensions": {"all": {}}, "ceiling": {}, "protocol": {}}', "begins like a report"),
+        ('{"form": "videos", "measured": [{}], "unusable": []}', "is no report"),
+        ('{"form": "toyland", "dimensions": {"all": {}}, "ceiling": {}, "protocol": {}}', "begins like a report"),
+        ('{"form": "suite", "dimensions": {}}', "begins like a report"),
+        ('{"form": "film", "measured": []}', "is of form 'film', and known are videos, toyland"),
         ('{"unknown": 0.3}', "one suite"),
         ("{", "is no JSON"),
     ],

@@ -22,7 +22,8 @@ from vitascope.evaluate.vbench.dimensions import Sum
 from vitascope.evaluate.vbench.files import Prompt
 from vitascope.evaluate.vbench.long import Slow, over_clips, read_slow, split
 from vitascope.evaluate.vbench.networks import Networks, cut
-from vitascope.evaluate.vbench.run import Given, Quirks, measure
+from vitascope.evaluate.vbench.run import measure
+from vitascope.evaluate.vbench.ways import Given, Quirks
 from vitascope.types import Clip, generator_for
 
 needs_shared = needs(SHARED)
@@ -221,6 +222,10 @@ def test_vbench_with_networks_of_ones_own(networks: dict[str, Path], tmp_path: P
     run("vbench", tmp_path, "--prompts", info, *options, "--force")
     assert kept.read_text() == before and json.loads(out.read_text())["dimensions"] == told["dimensions"]
     assert len(before.splitlines()) == 4
+    assert "– " in run("vbench", tmp_path, "--prompts", info, *options, "--force")  # no total
+    shown = run("vbench", tmp_path, "--prompts", info, *options, "--force", "--quirk", "missing_as_zero=true")
+    assert "– " not in shown.split("subject consistency")[0] and "counted as a raw 0" in shown
+    assert kept.read_text() == before  # no dimension changes with it
     (tmp_path / "scene.json").write_text('{"scene": 0.5, "human_action": [0.75, []]}')
     run("vbench", tmp_path, "--prompts", info, *options, "--force", "--join", tmp_path / "scene.json")
     assert set(json.loads(out.read_text())["dimensions"]) == {*names, "human_action"}

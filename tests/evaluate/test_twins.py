@@ -19,9 +19,8 @@ from vitascope.evaluate.report.reading import read_one
 from vitascope.evaluate.toyland import KINDS, question
 from vitascope.evaluate.vbench.aggregate import VBENCH
 from vitascope.evaluate.vbench.report import read_report
+from vitascope.evaluate.vbench.twin_questions import CATEGORIES, DIMENSIONS
 from vitascope.evaluate.vbench.twins import (
-    CATEGORIES,
-    DIMENSIONS,
     SPOILT,
     TWIN,
     TwinReport,
@@ -86,6 +85,15 @@ def test_what_is_worthless_fails_what_it_should(report: TwinReport):
     assert rate("still", "temporal_flickering") == rate("still", "motion_smoothness") == 1
     assert rate("shuffled", "subject_consistency") < 1 and rate("shuffled", "object_class") == 1
     assert rate("wrong caption", "object_class") < 1 and rate("wrong caption", "imaging_quality") == 1
+
+
+def test_an_empty_picture_fails_what_its_scene_asks(report: TwinReport):
+    """The untrained network shows no thing that could jerk; that is no reason to leave smoothness out."""
+    for column in report.columns:
+        for name, rate in report.columns["truth"].items():
+            assert report.columns[column][name].count >= rate.count, (column, name)
+    assert report.columns["untrained"]["motion_smoothness"].value == 0
+    assert None not in (report.scores("untrained").groups["quality"], report.scores("untrained").total)
 
 
 def test_shards_are_one_run(report: TwinReport):

@@ -15,6 +15,9 @@ def leaderboard(
         list[Path] | None, typer.Option(help="A report of yours, or the JSON of the official package; may be repeated.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="What to call the model of a single --add.")] = None,
+    missing_as_zero: Annotated[
+        bool, typer.Option("--missing-as-zero", help="Count what was not measured as the official script does.")
+    ] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw it into this png, svg or pdf.")] = None,
     force: ForceOption = False,
 ) -> None:
@@ -31,7 +34,7 @@ def leaderboard(
         raise UserError(f"--name is for one --add, got {len(add or ())}")
     if plot is not None:
         media.check_free(plot, force=force)
-    rows = board([row_of(read_report(path, name)) for path in add or ()])
+    rows = board([row_of(read_report(path, name), missing_as_zero=missing_as_zero) for path in add or ()])
     console = Console()
     print_board(rows, console if console.is_terminal else Console(width=TABLE_WIDTH))
     if plot is not None:

@@ -14,7 +14,7 @@ from vitascope.errors import UserError
 if TYPE_CHECKING:
     from vitascope.evaluate.vbench.aggregate import Suite
     from vitascope.evaluate.vbench.report import SuiteReport
-    from vitascope.evaluate.vbench.run import Quirks
+    from vitascope.evaluate.vbench.ways import Quirks
 
 SuiteOption = Annotated[str, typer.Option(help="vbench, vbench_i2v, vbench_long or vbench_2.0.")]
 FEW = 5  # of a list that are shown; the report holds all
@@ -42,7 +42,8 @@ def vbench(
         list[str] | None, typer.Option(help="Only this one; may be repeated. All that can be measured if absent.")
     ] = None,
     quirk: Annotated[
-        list[str] | None, typer.Option(help="several_processes=true, few_frames_are_dynamic=false. Repeatable.")
+        list[str] | None,
+        typer.Option(help="several_processes=true, few_frames_are_dynamic=false, missing_as_zero=true. Repeatable."),
     ] = None,
     device: NetworksDeviceOption = "auto",
     rewritten: Annotated[
@@ -71,8 +72,9 @@ def vbench(
     from vitascope.evaluate.vbench.networks import Files, load_networks
     from vitascope.evaluate.vbench.official import Bridge, measure_official
     from vitascope.evaluate.vbench.report import merged, read_report
-    from vitascope.evaluate.vbench.run import Given, measure
+    from vitascope.evaluate.vbench.run import measure
     from vitascope.evaluate.vbench.shown import print_report, print_ways
+    from vitascope.evaluate.vbench.ways import Given
 
     if list_all:
         print_ways(Console())
@@ -172,7 +174,7 @@ def suite_named(name: str) -> Suite:
 
 def quirks_of(texts: list[str] | tuple[()]) -> Quirks:
     from vitascope.config import override
-    from vitascope.evaluate.vbench.run import Quirks
+    from vitascope.evaluate.vbench.ways import Quirks
 
     quirks = Quirks()
     for text in texts:
@@ -187,6 +189,8 @@ def say_the_rest(report: SuiteReport) -> None:
     """What was not measured, and why."""
     for name, lacking in report.protocol.get("left_out", {}).items():
         say(f"left out: {name}, for want of {', '.join(lacking)}")
+    for name, told in report.protocol.get("not_counted", {}).items():
+        say(f"not counted: {name}: {told}")
     for name, why in report.protocol.get("failed", {}).items():
         say(f"failed: {name}: {why}")
     skipped = report.protocol.get("skipped", [])

@@ -55,6 +55,7 @@ def videos(
 
     from vitascope import media
     from vitascope.config import override
+    from vitascope.evaluate import forms
     from vitascope.evaluate.catalogue import PAIRED, WITHOUT_FILES, Networks, metrics_named, print_catalogue
     from vitascope.evaluate.metrics.metric import Bootstrap
     from vitascope.evaluate.protocol import protocol_named
@@ -74,7 +75,7 @@ def videos(
         raise UserError(f"--resamples must be 0 or more, got {resamples}")
     if out is not None:
         stopped = unfinished(out, force=force)  # one of this command goes on from what it kept
-        if stopped is not None and "measured" not in json.loads(stopped):
+        if stopped is not None and json.loads(stopped).get("form") != forms.VIDEOS:
             raise UserError(f"'{out}' is a stopped report of another command; pass --force to replace it")
     wanted = protocol_named(protocol)
     for change in changes or ():
@@ -141,6 +142,7 @@ def merge(
     from rich.console import Console
 
     from vitascope import media
+    from vitascope.evaluate import forms
     from vitascope.evaluate.measured import read_report
     from vitascope.evaluate.merging import Part, merge_judged
     from vitascope.evaluate.merging import merge as merge_measured
@@ -151,7 +153,7 @@ def merge(
     if caches and len(caches) != len(parts):
         raise UserError(f"--cache must be given once for each of the {len(parts)} parts, got {len(caches)}")
     contents = [read_json(path) for path in parts]
-    if all(isinstance(content, dict) and "answers" in content for content in contents):
+    if all(isinstance(content, dict) and content.get("form") in (forms.TOYLAND, forms.TWINS) for content in contents):
         whole: Any = merge_judged(parts, contents)
     else:
         kept = caches or [path.parent / FEATURES for path in parts]

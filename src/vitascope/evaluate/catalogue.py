@@ -46,11 +46,12 @@ from vitascope.evaluate.networks.pretrained import ClipNetwork, DinoNetwork, Vid
 from vitascope.evaluate.networks.toyland import HOW as HOW_TOYLAND
 from vitascope.evaluate.networks.toyland import load_toyland
 from vitascope.evaluate.networks.vjepa import load_vjepa
+from vitascope.evaluate.prepare import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD
 from vitascope.evaluate.protocol import Prepare, Protocol
 from vitascope.types import UserError
 
 UNIT = (0.0, 1.0)
-IMAGENET = Prepare(range=UNIT, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+IMAGENET = Prepare(range=UNIT, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 BYTES = Prepare(resize="none", range=(0.0, 255.0))
 FID_CLEAN = Prepare(size=299, filter="pillow", range=(-1.0, 127 / 128))  # (x - 128) / 128, as TensorFlow's graph
 FID_LEGACY = Prepare(size=299)  # 2 x / 255 - 1, as pytorch-fid
@@ -132,7 +133,7 @@ class Networks:
         about = self._about("clip")
         how = Prepare(
             resize="cut", size=self.clip.size, filter="bicubic", antialias=True, range=UNIT,
-            mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711),
+            mean=CLIP_MEAN, std=CLIP_STD,
         )  # fmt: skip
         return FrameReader(self.clip.pictures, about, how, device=self.device)
 
@@ -180,7 +181,8 @@ def fid(how: Prepare) -> Callable[[str, Networks], Metric]:
     def build(name: str, networks: Networks) -> Metric:
         about = checked("inception", networks.paths.get("inception"))
         reader = FrameReader(networks.inception, about, how, True, networks.protocol.seed, device=networks.device)
-        return SetMetric(name, reader, gaussian(networks.protocol))
+        # n - 1 in every implementation: the divisor of the protocol is that of its video network.
+        return SetMetric(name, reader, Frechet("n-1", networks.protocol.seed))
 
     return build
 

@@ -17,6 +17,7 @@ from rich.table import Table
 from torch import Tensor
 
 from vitascope import toyland
+from vitascope.evaluate import forms
 from vitascope.evaluate.intervals import Rate, bootstrap_interval, resamples
 from vitascope.evaluate.metrics.inception_score import inception_scores, shuffled
 from vitascope.evaluate.toyland import FPS, NUM_FRAMES, SIZE, one_of, test_scene
@@ -55,7 +56,7 @@ class ClassReport:
         }  # fmt: skip
 
     def to_json(self) -> str:
-        return json.dumps({"protocol": self.protocol, "scores": self.told()}, indent=1)
+        return json.dumps({"form": forms.CLASSES, "protocol": self.protocol, "scores": self.told()}, indent=1)
 
     def print(self, console: Console) -> None:
         most = self.made.shape[1]

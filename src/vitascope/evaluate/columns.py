@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from vitascope.errors import first_line, is_out_of_memory
@@ -24,8 +25,9 @@ from vitascope.evaluate.videos import Taken, Video
 from vitascope.types import UserError
 
 MADE, REAL, PAIR = "made", "real", "pair"
-AHEAD = 4
-"""Decoded videos that may wait for the networks: all that is ever in memory, whatever the number of videos."""
+AHEAD, AT_ONCE = 4, 8
+"""Decoded videos that may wait for the networks, and clips of each: all that is ever in memory, whatever the number of
+videos and of their clips."""
 UNEVEN = 1.5
 """A frame that is shown so many times longer than usual makes a frame rate vary."""
 
@@ -112,7 +114,37 @@ def own_protocol(which: str, protocol: Protocol) -> Protocol:
 def taken_as(which: str, protocol: Protocol) -> dict[str, object]:
     """The protocol as far as it says which pixels are read."""
     own = own_protocol(which, protocol)
-    return own.model_dump(mode="json", exclude={"name", "prepare", "divisor", "made_clip"})
+    return own.model_dump(mode="json", exclude={"name", "prepare", "divisor", "made_clip", "real_count", "made_count"})
+
+
+Clips = list[UInt8[Tensor, "_t 3 _h _w"]]
+
+
+@dataclass(eq=False)
+class Decoding:
+    """A video that is decoded in the background, a few clips ahead of the networks."""
+
+    video: Video
+    protocol: Protocol
+    pool: ThreadPoolExecutor
+    taken: Taken = field(default_factory=Taken)
+
+    def __post_init__(self) -> None:
+        self.first = self.pool.submit(self._begin)
+
+    def _begin(self) -> Clips:
+        self.taken = self.video.take(self.protocol)
+        return self._more()
+
+    def _more(self) -> Clips:
+        return list(islice(self.taken.clips, AT_ONCE))
+
+    def chunks(self) -> Iterator[Clips]:
+        """UserError where the video cannot be read."""
+        now = self.first
+        while clips := now.result():
+            now = self.pool.submit(self._more)
+            yield clips
 
 
 Missing = list[tuple[str, Column]]
@@ -132,7 +164,7 @@ def read_items(
     items: Sequence[Item], columns: Mapping[tuple[str, str], Column], protocol: Protocol, store: Store, workers: int
 ) -> Iterator[Read]:
     """Rows of every item into the columns: those kept in the store, the others off videos decoded in the background."""
-    waiting: deque[tuple[Item, Missing, dict[str, Future[Taken]]]] = deque()
+    waiting: deque[tuple[Item, Missing, dict[str, Decoding]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for item in items:
             missing: Missing = []
@@ -150,7 +182,7 @@ def read_items(
             wanted = [
                 which for which in item.videos if any(which in item.digests(column.which) for _, column in missing)
             ]
-            decoding = {which: pool.submit(item.videos[which].take, own_protocol(which, protocol)) for which in wanted}
+            decoding = {which: Decoding(item.videos[which], own_protocol(which, protocol), pool) for which in wanted}
             waiting.append((item, missing, decoding))
             if len(waiting) >= AHEAD:
                 yield finished(*waiting.popleft(), protocol, store)
@@ -161,17 +193,13 @@ def read_items(
 def finished(
     item: Item,
     missing: Missing,
-    decoding: Mapping[str, Future[Taken]],
+    decoding: Mapping[str, Decoding],
     protocol: Protocol,
     store: Store,
 ) -> Read:
-    decoded: dict[str, Taken] = {}
     read = Read([], [], {})
-    for which, future in decoding.items():
-        try:
-            decoded[which] = future.result()
-        except UserError as error:
-            read.unusable.append(Unusable(which, item.name, "all", str(error)))
+    parts, broken = rows_in_chunks(item, missing, decoding, read)
+    decoded = {which: one.taken for which, one in decoding.items() if which not in broken}
     for which in item.videos:
         key = key_of(measure="unevenness", taken=taken_as(which, protocol), video=item.videos[which].digest)
         if which in decoded:
@@ -184,29 +212,54 @@ def finished(
         with suppress(UserError):  # of a pair without a partner, which nothing reads
             read.captions[item.name] = item.videos[MADE].caption
     for key, column in missing:
-        if not set(item.digests(column.which)) <= set(decoded):
-            continue
-        try:
-            rows = rows_of(column, decoded)
-        except UserError as error:
-            metrics = ", ".join(column.metrics)
-            read.unusable.append(Unusable(column.which, item.name, metrics, f"'{item.name}': {error}"))
-            continue
-        store.put(key, rows)
-        keep(column, item, key, rows)
+        if column in parts:
+            rows = torch.cat(parts[column])
+            store.put(key, rows)
+            keep(column, item, key, rows)
     return read
 
 
-def rows_of(column: Column, decoded: Mapping[str, Taken]) -> Float[Tensor, "n d"]:
+def rows_in_chunks(
+    item: Item, missing: Missing, decoding: Mapping[str, Decoding], read: Read
+) -> tuple[dict[Column, list[Float[Tensor, "_n d"]]], set[str]]:
+    """Rows of the columns that could be read to the end; and sets whose video could not be decoded."""
+    going = {which: one.chunks() for which, one in decoding.items()}
+    parts: dict[Column, list[Float[Tensor, "_n d"]]] = {column: [] for _, column in missing}
+    broken: set[str] = set()
+    while going and parts:
+        decoded: dict[str, Clips] = {}
+        for which, chunks in list(going.items()):
+            try:
+                decoded[which] = next(chunks)
+            except StopIteration:
+                del going[which]
+            except UserError as error:
+                read.unusable.append(Unusable(which, item.name, "all", str(error)))
+                broken.add(which)
+                del going[which]
+        parts = {column: some for column, some in parts.items() if broken.isdisjoint(item.digests(column.which))}
+        for column, some in list(parts.items()):
+            if decoded.keys().isdisjoint(item.digests(column.which)):
+                continue
+            try:
+                some.append(rows_of(column, decoded))
+            except UserError as error:
+                metrics = ", ".join(column.metrics)
+                read.unusable.append(Unusable(column.which, item.name, metrics, f"'{item.name}': {error}"))
+                del parts[column]
+    return parts, broken
+
+
+def rows_of(column: Column, decoded: Mapping[str, Clips]) -> Float[Tensor, "n d"]:
     try:
         if isinstance(column.reader, PairReader):
-            ones, others = decoded[MADE].clips, decoded[REAL].clips
+            ones, others = decoded.get(MADE, []), decoded.get(REAL, [])
             if len(ones) != len(others):
-                raise UserError(f"its pair is not as long: {len(ones)} clips and {len(others)}; cut one to the other")
+                raise UserError("its pair is not as long and gives fewer clips; cut one to the other")
             pairs = zip(ones, others, strict=True)
             rows = torch.cat([column.reader(one, other) for one, other in pairs])
         else:
-            rows = column.reader(decoded[column.which].clips)
+            rows = column.reader(decoded[column.which])
     except RuntimeError as error:  # torch's, of a network that cannot take such a clip
         if is_out_of_memory(error):
             raise

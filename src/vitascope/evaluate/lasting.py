@@ -16,6 +16,7 @@ from rich.table import Table
 
 from vitascope import toyland
 from vitascope.errors import install
+from vitascope.evaluate import forms
 from vitascope.evaluate.toyland import FPS, SIZE, test_scene
 from vitascope.toyland.oracle import judge
 from vitascope.toyland.scene import LASTING, PLAIN
@@ -73,7 +74,7 @@ class LastingReport:
             }
             for course in self.courses
         }
-        return json.dumps({"protocol": self.protocol, "makers": told}, indent=1)
+        return json.dumps({"form": forms.LASTING, "protocol": self.protocol, "makers": told}, indent=1)
 
     def print(self, console: Console) -> None:
         title = "{num} scenes of {seconds:g} s, seed {seed}".format(**self.protocol)

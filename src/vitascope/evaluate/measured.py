@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from vitascope.evaluate import forms
 from vitascope.evaluate.intervals import bootstrap_interval
 from vitascope.types import UserError
 
@@ -71,6 +72,11 @@ class Measured:
         return {**asdict(self), "interval": self.interval}
 
 
+FEW = 5  # videos that are shown with the reason why they were not counted; the report holds all
+ALONE = "pairs"
+"""What a video without a partner is unusable for."""
+
+
 @dataclass(frozen=True)
 class Unusable:
     """A video that a metric could not take, and why."""
@@ -119,7 +125,12 @@ class Report:
     resamples: int = 0
 
     def to_json(self) -> str:
-        told = {**asdict(self), "vitascope": self.version, "measured": [one.told() for one in self.measured]}
+        told = {
+            "form": forms.VIDEOS,
+            **asdict(self),
+            "vitascope": self.version,
+            "measured": [one.told() for one in self.measured],
+        }
         return json.dumps(told, indent=1, allow_nan=False)
 
     def print(self, console: Console) -> None:
@@ -133,11 +144,21 @@ class Report:
         console.print(table)
         for name, reason in self.missing.items():
             console.print(f"{name}: no value: {reason}", markup=False, highlight=False)
+        departing: dict[str, list[str]] = {}
+        for one in self.measured:
+            for departure in one.departures:
+                departing.setdefault(departure, []).append(one.metric)
+        for departure, names in departing.items():
+            console.print(f"departs: {departure} ({', '.join(names)})", markup=False, highlight=False)
         by_metric: dict[str, list[Unusable]] = {}
         for bad in self.unusable:
             by_metric.setdefault(bad.metric, []).append(bad)
         for metric, some in by_metric.items():
-            console.print(f"{metric}: {len(some)} videos not counted, such as: {some[0].reason}", markup=False)
+            console.print(f"{metric}: {len(some)} videos not counted:", markup=False, highlight=False)
+            for bad in some[:FEW]:
+                console.print(f"  {bad.set} {bad.name}: {bad.reason}", markup=False, highlight=False)
+            if len(some) > FEW:
+                console.print(f"  ... and {len(some) - FEW} more, in the report", markup=False, highlight=False)
         for note in self.notes:
             console.print(f"note: {note}", markup=False, highlight=False)
 

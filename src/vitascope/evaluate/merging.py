@@ -13,10 +13,10 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vitascope.evaluate import toyland
+from vitascope.evaluate import forms, toyland
 from vitascope.evaluate.columns import MADE, PAIR, REAL, features_of
 from vitascope.evaluate.compare import unlike
-from vitascope.evaluate.measured import Features, Measured, Report, Rows
+from vitascope.evaluate.measured import ALONE, Features, Measured, Report, Rows, Unusable
 from vitascope.evaluate.metrics.metric import Bootstrap, between_sets, distance_of, mean_of, of_probabilities
 from vitascope.evaluate.store import Store
 from vitascope.evaluate.vbench.twins import TwinReport
@@ -51,7 +51,7 @@ def merge(parts: Sequence[Part], store: Store) -> Report:
         real=" + ".join(dict.fromkeys(part.report.real for part in parts if part.report.real)) or None,
         measured=(),
         missing={},
-        unusable=tuple(dict.fromkeys(bad for part in parts for bad in part.report.unusable)),
+        unusable=_unusable(parts),
         notes=_notes(parts),
         clips={name: clip for part in parts for name, clip in part.report.clips.items()},
         rows=rows,
@@ -66,9 +66,9 @@ def merge(parts: Sequence[Part], store: Store) -> Report:
 
 def merge_judged(paths: Sequence[Path], contents: Sequence[Mapping[str, Any]]) -> toyland.Report | TwinReport:
     """Of Toyland's scenes: counts add up."""
-    if len({"compbench" in content for content in contents}) > 1:
+    if len({content["form"] for content in contents}) > 1:
         raise UserError("these reports cannot be merged, for only some of them are of --suites; give one kind of them")
-    if "compbench" in contents[0]:
+    if contents[0]["form"] == forms.TWINS:
         return reduce(TwinReport.merge, _read_judged(TwinReport.from_json, paths, contents))
     return reduce(toyland.Report.merge, _read_judged(toyland.Report.from_json, paths, contents))
 
@@ -134,6 +134,17 @@ def _joined_rows(parts: Sequence[Part], store: Store) -> tuple[Rows, ...]:
                     )
                 store.put(key, kept)
     return tuple(Rows(which, metrics, dict(sorted(videos.items()))) for (which, metrics), videos in joined.items())
+
+
+def _unusable(parts: Sequence[Part]) -> tuple[Unusable, ...]:
+    """Of all parts, but for videos that are without a partner in one part and have it in another."""
+    paired: set[str] = set()
+    for part in parts:
+        met = {name for rows in part.report.rows for name in rows.videos}
+        met |= {bad.name for bad in part.report.unusable}
+        paired |= met - {bad.name for bad in part.report.unusable if bad.metric == ALONE}
+    every = dict.fromkeys(bad for part in parts for bad in part.report.unusable)
+    return tuple(bad for bad in every if bad.metric != ALONE or bad.name not in paired)
 
 
 def _notes(parts: Sequence[Part]) -> tuple[str, ...]:

@@ -12,6 +12,9 @@ from torch.nn import functional
 
 from vitascope.evaluate.protocol import Prepare
 
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 
 def prepared(clip: UInt8[Tensor, "t 3 h w"], how: Prepare) -> Float[Tensor, "t 3 height width"]:
     frames = resized(clip.float(), how)
@@ -28,12 +31,20 @@ def resized(frames: Float[Tensor, "t 3 h w"], how: Prepare) -> Float[Tensor, "t 
     height, width = frames.shape[-2:]
     if how.resize == "squash":
         new_height, new_width = how.size, how.size
-    else:  # the short side becomes `size`, the long one what the proportions say, cut off as torchvision does
-        new_height = how.size if height <= width else int(how.size * height / width)
-        new_width = how.size if width <= height else int(how.size * width / height)
-    frames = scaled(frames, (new_height, new_width), how)
-    top, left = round((new_height - how.size) / 2), round((new_width - how.size) / 2)
-    return frames[..., top : top + how.size, left : left + how.size]
+    else:
+        new_height, new_width = short_side_to(how.size, height, width)
+    return middle(scaled(frames, (new_height, new_width), how), how.size)
+
+
+def short_side_to(side: int, height: int, width: int) -> tuple[int, int]:
+    """Height and width: the long side is what the proportions say, cut off as torchvision does."""
+    return (side, side * width // height) if height <= width else (side * height // width, side)
+
+
+def middle(frames: Float[Tensor, "t 3 h w"], side: int) -> Float[Tensor, "t 3 side side"]:
+    """Where torchvision cuts it."""
+    top, left = (round((length - side) / 2) for length in frames.shape[-2:])
+    return frames[..., top : top + side, left : left + side]
 
 
 def scaled(frames: Float[Tensor, "t 3 h w"], size: tuple[int, int], how: Prepare) -> Float[Tensor, "t 3 height width"]:

@@ -29,12 +29,13 @@ class Prepare(Config):
 
 
 class Protocol(Config):
-    """What is taken of each video, and the conventions of the Fréchet distance.
+    """What is taken of each video and of how many, and the conventions of the Fréchet distance.
 
     One clip of `frames` frames, each `stride`th of the video; `clip` says where it begins: "all" takes every clip that
     does not overlap another. `made_clip` is for the videos made, where their rule is another. `resolution` is the stage
-    before any network: short side scaled with antialias, middle cut out. `divisor` is that of the covariance.
-    `prepare` is for the video network of the distance; networks of other metrics have conventions of their own.
+    before any network: short side scaled with antialias, middle cut out. `divisor` is that of the covariance; like
+    `prepare` it is for the video network of the distance: networks of other metrics, and FID, have their own.
+    `real_count` and `made_count`: that many usable videos are drawn from each set, by `seed` and their names.
     """
 
     name: str = "vitascope"
@@ -46,6 +47,8 @@ class Protocol(Config):
     prepare: Prepare = Prepare()
     divisor: Literal["n", "n-1"] = "n-1"
     seed: CountOrZero = 0
+    real_count: Count | None = None
+    made_count: Count | None = None
 
     def of_made(self) -> Protocol:
         """As it reads to the videos made."""
@@ -72,6 +75,8 @@ _STYLEGANV = Protocol(
     made_clip="first",
     divisor="n",
     prepare=Prepare(resize="none", filter="bilinear", range=(0.0, 255.0)),
+    real_count=2048,
+    made_count=2048,
 )
 """The TorchScript file squashes the frames itself."""
 
@@ -83,5 +88,5 @@ PROTOCOLS = {
     "videogpt": Protocol(name="videogpt", prepare=Prepare(resize="cut")),
     "tats": Protocol(name="tats"),
     "tfhub": Protocol(name="tfhub", prepare=Prepare(filter="tf1")),
-    "cd": Protocol(name="cd", clip="random", resolution=128, divisor="n"),
+    "cd": Protocol(name="cd", clip="random", resolution=128, divisor="n", made_count=2048),
 }

@@ -8,7 +8,7 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from vitascope.evaluate.columns import MADE, PAIR, REAL, Column, Item, columns_of, read_items, sets_of
-from vitascope.evaluate.measured import Features, Measured, Report, Shown, Unusable
+from vitascope.evaluate.measured import ALONE, Features, Measured, Report, Shown, Unusable
 from vitascope.evaluate.metrics.metric import Bootstrap, Metric, PairMetric, SetMetric, VideoMetric
 from vitascope.evaluate.protocol import Protocol
 from vitascope.evaluate.store import Store, key_of
@@ -37,20 +37,31 @@ def evaluate(
     _check_needs(metrics, protocol, has_real=real is not None, paired=paired)
     store, bootstrap = store or Store(None), bootstrap or Bootstrap(seed=protocol.seed)
     columns = columns_of(metrics)
-    items = _items(made, real or (), paired)
+    items = _items(*_drawn(made, real or (), protocol), paired)
     report = Report(labels[0], labels[1], version("vitascope"))
     unusable = _without_partner(items) if paired else []
     uneven: list[str] = []
     captions: dict[str, str] = {}
-    for done, read in enumerate(read_items(items, columns, protocol, store, workers), 1):
-        unusable += read.unusable
-        uneven += read.uneven
-        captions |= read.captions
-        if progress is not None:
-            progress(done, len(items))
+    wanted, used = {MADE: protocol.made_count, REAL: protocol.real_count}, list[Item]()
+    while now := _next(items, wanted):  # once; again where counts are wanted, and some videos could not be read
+        wanted = {which: None if count is None else 0 for which, count in wanted.items()}
+        for done, read in enumerate(read_items(now, columns, protocol, store, workers), len(used) + 1):
+            unusable += read.unusable
+            uneven += read.uneven
+            captions |= read.captions
+            for bad in read.unusable:
+                if bad.metric == "all" and (count := wanted[bad.set]) is not None:
+                    wanted[bad.set] = count + 1
+            if progress is not None:
+                progress(done, len(used) + len(now))
+        used += now
+        read_now = set(now)
+        items = [item for item in items if item not in read_now]
     unread = {(bad.set, bad.name) for bad in unusable if bad.metric == "all"}
-    made_read = [video for video in made if (MADE, video.name) not in unread]
-    real_read = [video for video in real or () if (REAL, video.name) not in unread]
+    made_read, real_read = (
+        [item.videos[which] for item in used if which in item.videos and (which, item.name) not in unread]
+        for which in (MADE, REAL)
+    )
     clips = {video.name: shown(video, captions[video.name]) for video in made if video.name in captions}
     report = replace(
         report, unusable=tuple(unusable), notes=_notes(made_read, real_read, uneven), clips=clips,
@@ -88,6 +99,32 @@ def _check_needs(metrics: Sequence[Metric], protocol: Protocol, *, has_real: boo
             f"pairs are compared frame by frame, and protocol '{protocol.name}' takes its clips elsewhere in each; "
             "choose another protocol"
         )
+    if paired and (protocol.made_count or protocol.real_count):
+        raise UserError("all pairs are compared; set no made_count and real_count beside --paired")
+
+
+def _drawn(made: Sequence[Video], real: Sequence[Video], protocol: Protocol) -> tuple[Sequence[Video], Sequence[Video]]:
+    """Where a number of videos is wanted, in the order in which they are drawn, whatever order they came in."""
+
+    def draw(video: Video) -> str:
+        return key_of(seed=str(protocol.seed), name=video.name)
+
+    return (
+        made if protocol.made_count is None else sorted(made, key=draw),
+        real if protocol.real_count is None else sorted(real, key=draw),
+    )
+
+
+def _next(items: Sequence[Item], wanted: Mapping[str, int | None]) -> list[Item]:
+    """The first so many of each set; all where no number is wanted."""
+    seen: Counter[str] = Counter()
+    chosen = []
+    for item in items:
+        which = next(iter(item.videos))
+        seen[which] += 1
+        if (most := wanted[which]) is None or seen[which] <= most:
+            chosen.append(item)
+    return chosen
 
 
 def _items(made: Sequence[Video], real: Sequence[Video], paired: bool) -> list[Item]:
@@ -107,7 +144,7 @@ def _items(made: Sequence[Video], real: Sequence[Video], paired: bool) -> list[I
 def _without_partner(items: Sequence[Item]) -> list[Unusable]:
     alone = [item for item in items if not item.has(PAIR)]
     return [
-        Unusable(next(iter(item.videos)), item.name, "pairs", f"'{item.name}' has no partner of its name")
+        Unusable(next(iter(item.videos)), item.name, ALONE, f"'{item.name}' has no partner of its name")
         for item in alone
     ]
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vitascope import toyland
+from vitascope.evaluate import forms
 from vitascope.evaluate.intervals import Rate
 from vitascope.evaluate.metrics.paired import SquaredError, squared_error
 from vitascope.toyland.oracle import judge, passed
@@ -105,7 +106,7 @@ class Report:
 
         complete = len(self.answers) >= self.protocol["num"]
         content = {
-            "complete": complete, "protocol": self.protocol,
+            "form": forms.TOYLAND, "complete": complete, "protocol": self.protocol,
             "dimensions": told(self.made), "ceiling": told(self.ceiling),
         }  # fmt: skip
         psnr = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,16 +26,18 @@ ENDINGS = (
 """What a folder is searched for. A file that is named is opened whatever its ending."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Taken:
-    """What the protocol takes of a video. `unevenness`: its longest frame by its usual one, 1 at a steady rate.
+    """What the protocol takes of a video. Clips are decoded as they are asked for, so that a long film needs no memory.
 
-    `caption`: what the file says of itself, met while it is decoded.
+    `unevenness`, known behind the last clip: its longest frame by its usual one, 1 at a steady rate. `caption`: what
+    the file says of itself, met with the first frame.
     """
 
-    clips: list[UInt8[Tensor, "_t 3 _h _w"]]
+    clips: Iterator[UInt8[Tensor, "_t 3 _h _w"]] = field(default_factory=lambda: iter(()))
     unevenness: float = 1.0
     caption: str = ""
+    num_read: int = 0  # frames, up to now
 
 
 @dataclass(frozen=True)
@@ -70,32 +72,35 @@ class VideoFile:
                 # Counted without decoding; the few files that hold fewer frames than packets are decoded twice.
                 counted = counted or media.count_frames(self.path)
                 start = _start(counted, protocol, self.digest)
-            taken, counted = self._read(start, protocol)
-            if taken.clips:
+            taken = Taken()
+            clips = self._read(start, protocol, taken)
+            if (first := next(clips, None)) is not None:
+                taken.clips = chain([first], clips)
                 return taken
+            counted = taken.num_read
             if start == 0:
                 break
         raise _too_short(self.name, counted, protocol)
 
-    def _read(self, start: int, protocol: Protocol) -> tuple[Taken, int]:
-        """Clips from frame `start` on, and how many frames were decoded."""
-        windows: list[UInt8[Tensor, "_t 3 _h _w"]] = []
+    def _read(self, start: int, protocol: Protocol, taken: Taken) -> Iterator[UInt8[Tensor, "_t 3 _h _w"]]:
+        """Clips from frame `start` on; what else is met is noted in `taken`."""
         frames: list[UInt8[Tensor, "3 _h _w"]] = []
         times: list[float] = []
-        num_read, span, caption = 0, protocol.span, self.given_caption
+        span, caption = protocol.span, self.given_caption
         stop = None if protocol.clip == "all" else start + span
         for frame in islice(media.read_frames(self.path), stop):
-            place = num_read - start
+            place = taken.num_read - start
             caption = str(frame.note.get("caption", "")) if caption is None else caption
+            taken.caption = caption
             if place >= 0 and place % span % protocol.stride == 0:
                 frames.append(frame.pixels())
             if place >= 0 and frame.seconds is not None:
                 times.append(frame.seconds)
-            num_read += 1
+            taken.num_read += 1
             if len(frames) == protocol.frames:
-                windows.append(_stacked(frames, protocol, self.name))
+                yield _stacked(frames, protocol, self.name)
                 frames = []
-        return Taken(windows, _unevenness(times), caption or ""), num_read
+        taken.unevenness = _unevenness(times)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +137,7 @@ class MadeVideo:
         else:
             starts = [_start(num, protocol, self.digest)]
         clips = [_stacked(list(frames[at : at + span : protocol.stride]), protocol, self.name) for at in starts]
-        return Taken(clips, caption=self.caption)
+        return Taken(iter(clips), caption=self.caption)
 
 
 Video = VideoFile | MadeVideo
@@ -153,6 +158,11 @@ def find_videos(place: Path, captions: Mapping[str, str] | None = None) -> list[
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise UserError(f"'{place}' holds two videos named '{twice[0]}' with different endings; rename one of them")
     return [VideoFile(path, name, (captions or {}).get(name)) for name, path in zip(names, paths, strict=True)]
+
+
+def videos_in(folder: Path) -> dict[str, Path]:
+    """By name without ending, of one folder alone; of two endings that comes last in the alphabet."""
+    return {path.stem: path for path in sorted(folder.glob("*")) if path.suffix.lower() in ENDINGS}
 
 
 def _is_file(path: Path) -> bool:

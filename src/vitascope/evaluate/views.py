@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from vitascope.evaluate import forms
 from vitascope.evaluate.intervals import bootstrap_interval, resamples
 from vitascope.evaluate.metrics.paired import psnr, ssim
 from vitascope.toyland.scene import COLOURS, PLAIN
@@ -40,7 +41,7 @@ class ViewsReport:
         }
 
     def to_json(self) -> str:
-        return json.dumps({"protocol": self.protocol, "scores": self.told()}, indent=1)
+        return json.dumps({"form": forms.VIEWS, "protocol": self.protocol, "scores": self.told()}, indent=1)
 
     def print(self, console: Console) -> None:
         table = Table("", *MEASURES, title="novel views of {num} solids, seed {seed}".format(**self.protocol))

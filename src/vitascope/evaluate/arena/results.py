@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from vitascope.evaluate import forms
 from vitascope.evaluate.arena.ranking import (
     Agreement,
     Estimate,
@@ -71,7 +72,7 @@ class Results:
         told = asdict(self)
         for one, standing in zip(told["standings"], self.standings, strict=True):
             one["win_rate"] = _rate(standing.record.rate)
-        return json.dumps(_finite({**told, "left": _rate(self.left)}), indent=1, allow_nan=False)
+        return json.dumps(_finite({"form": forms.ARENA, **told, "left": _rate(self.left)}), indent=1, allow_nan=False)
 
     def print(self, console: Console) -> None:
         table = Table("folder", "wins", "ties", "losses", "win rate", "95 % interval", "strength", "95 % interval")

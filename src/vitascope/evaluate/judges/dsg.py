@@ -10,7 +10,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from vitascope.endpoint import yes_or_no
+from vitascope.endpoint import Unanswered, yes_or_no
 from vitascope.errors import UserError
 from vitascope.evaluate.judges.asking import Asking
 
@@ -98,13 +98,19 @@ def by_item(rows: Iterable[Mapping[str, str]], id: str, dependency: str, questio
 
 
 def answered(item: Item, frames: Sequence[Float[Tensor, "3 _h _w"]], ask: Asking) -> list[Proposition]:
-    """The item with a judge's answers; what is neither yes nor no stays open, and counts as no."""
+    """The item with a judge's answers; what is neither yes nor no stays open, and counts as no.
+
+    Unanswered where a question has no answer at all, or none could be understood: that says nothing of the video.
+    """
     told = []
     for one in item:
         wording = f"These are frames of one video, in order. {one.question} Answer with yes or no only."
-        text = ask(frames, [wording]) or ""
+        text = ask(frames, [wording])
+        if text is None:
+            raise Unanswered(f"no answer came to '{one.question}'")
         word = yes_or_no(text)
-        if text and not word:
-            ask.unanswered += 1
+        ask.unanswered += not word
         told.append(replace(one, answer=word))
+    if not any(one.answer for one in told):
+        raise Unanswered("no answer could be understood")
     return told

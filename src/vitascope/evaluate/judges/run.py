@@ -18,7 +18,7 @@ from vitascope.evaluate.judges.asking import Asking, frames_of
 from vitascope.evaluate.judges.compbench import CATEGORIES, NUM_FRAMES, SEEDS, Record, spread
 from vitascope.evaluate.judges.dsg_video import Check
 from vitascope.evaluate.vbench.report import Measured, SuiteReport, over_videos
-from vitascope.evaluate.videos import VideoFile
+from vitascope.evaluate.videos import VideoFile, videos_in
 
 Progress = Callable[[int, int], None]
 Questions = Sequence[dsg_video.Question]
@@ -36,13 +36,14 @@ class Judged:
 def judge_compbench(
     folder: Path, records: Mapping[str, Sequence[Record]], ask: Asking, *, model: str, progress: Progress
 ) -> Judged:
-    """Videos named as the benchmark does: CATEGORY/0001.mp4, in the order of the records."""
+    """Videos named as the benchmark does: CATEGORY/0001.mp4 (or another ending), in the order of the records."""
     dimensions, skipped, done = {}, [], 0
     total = sum(map(len, records.values()))
     for name, some in records.items():
         scores, paths = [], []
+        there = videos_in(folder / name)
         for number, record in enumerate(some, 1):
-            path = folder / name / f"{number:04d}.mp4"
+            path = there.get(f"{number:04d}", folder / name / f"{number:04d}.mp4")
             try:
                 score = CATEGORIES[name].score(record, spread(media.read_video(path), NUM_FRAMES), ask)
                 if score is None:
@@ -82,7 +83,7 @@ def judge_dsg(
     for number, (name, item) in enumerate(items.items(), 1):
         try:
             told = dsg.answered(item, looked_at(named, name, frames), ask)
-        except Unseen as error:
+        except (Unseen, Unanswered) as error:
             skipped.append(f"{name}: {error}")
         else:
             scores.append(dsg.score(told, dependencies=dependencies))

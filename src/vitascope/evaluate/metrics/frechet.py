@@ -14,6 +14,7 @@ from torch import Tensor
 from vitascope.types import generator_for
 
 BLOCK = 4096  # rows
+LEAST = 0.0  # what lies below is rounding: the distance of a set to itself is a difference of equal traces
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,7 @@ def frechet_distance(real: Moments, made: Moments, ddof: int = 1) -> float:
     """|difference of means|^2 + tr(C_r + C_m - 2 (C_r C_m)^(1/2)). `ddof`: covariances are divided by n - ddof."""
     first, second = real.covariance(ddof), made.covariance(ddof)
     means = (real.mean - made.mean).square().sum()
-    return (means + first.trace() + second.trace()).item() - 2 * trace_of_root(first, second)
+    return max((means + first.trace() + second.trace()).item() - 2 * trace_of_root(first, second), LEAST)
 
 
 def trace_of_root(first: Float[Tensor, "d d"], second: Float[Tensor, "d d"]) -> float:
@@ -137,7 +138,7 @@ def _distance_of_few(
     )
     scaled = one[rows].sqrt()[:, None] * centred * other[columns].sqrt()[None]
     root = sum_of_singular_values(scaled) / ((counts[0] - ddof) * (counts[1] - ddof)).sqrt()
-    return ((means[0] - means[1]).square().sum() + traces - 2 * root).item()
+    return max(((means[0] - means[1]).square().sum() + traces - 2 * root).item(), LEAST)
 
 
 def distance_of_rows(real: Float[Tensor, "n d"], made: Float[Tensor, "m d"], ddof: int) -> float:

@@ -55,7 +55,7 @@ class Frechet:
 
     divisor: Literal["n", "n-1"] = "n-1"
     seed: int = 0
-    least: ClassVar[float | None] = 0.0
+    least: ClassVar[float | None] = frechet.LEAST
 
     def record(self) -> dict[str, Any]:
         return {"distance": "frechet", "divisor": self.divisor}
@@ -174,7 +174,7 @@ def between_sets(
     }  # fmt: skip
     return Measured(
         name, value, len(made.names), {**record, **counted}, replicates, beside, least=distance.least,
-        lower_is_better=True,
+        lower_is_better=True, departures=of_other_counts(record, made=len(made.names), real=len(real.names)),
     )  # fmt: skip
 
 
@@ -196,7 +196,8 @@ def of_probabilities(name: str, record: Mapping[str, Any], made: Features, boots
     replicates = [_resampled_score(made.rows, row) for row in weights if row.sum() >= SPLITS]
     beside = {"std over splits": scores.std(correction=0).item()}
     counted = {**record, "num_made": len(made.names)}
-    return Measured(name, scores.mean().item(), len(made.names), counted, replicates, beside)
+    departures = of_other_counts(record, made=len(made.names))
+    return Measured(name, scores.mean().item(), len(made.names), counted, replicates, beside, departures=departures)
 
 
 def _resampled_score(rows: Float[Tensor, "n d"], times: Int[Tensor, "n"]) -> float:
@@ -219,7 +220,17 @@ def mean_of(
         weights = resamples(len(values), bootstrap.times, bootstrap.seed, "made").double()
         replicates = (weights @ values / len(values)).tolist()
     of_each = dict(zip(names, scores, strict=True))
-    return Measured(name, values.mean().item(), len(values), record, replicates, beside, of_each)
+    departures = of_other_counts(record, made=len(values))
+    return Measured(name, values.mean().item(), len(values), record, replicates, beside, of_each, departures=departures)
+
+
+def of_other_counts(record: Mapping[str, Any], **counts: int) -> tuple[str, ...]:
+    """In words, where there are fewer videos than the protocol takes, or after merging more."""
+    return tuple(
+        f"{count} videos {'made' if which == 'made' else 'that are real'}, and the protocol takes {wanted}"
+        for which, count in counts.items()
+        if (wanted := record.get(f"{which}_count")) is not None and wanted != count
+    )
 
 
 def record_of(protocol: Protocol, identity: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -114,15 +115,15 @@ class FlickerReader:
     identity: Mapping[str, Any] = field(default_factory=lambda: {"measure": "temporal flickering"})
 
     def __call__(self, clips: Sequence[UInt8[Tensor, "_t 3 _h _w"]]) -> Float[Tensor, "n 1"]:
-        for clip in clips:
-            if len(clip) < 2:
-                raise UserError(f"flickering needs 2 frames at least, got {len(clip)}")
-        # Frame by frame: no copy of the whole clip in floating point.
-        return torch.tensor([[sum(map(_steadiness, clip, clip[1:])) / (len(clip) - 1)] for clip in clips])
+        return torch.tensor([[steadiness(clip)] for clip in clips])
 
 
-def _steadiness(one: UInt8[Tensor, "3 h w"], other: UInt8[Tensor, "3 h w"]) -> float:
-    return 1 - (one.short() - other.short()).abs().sum().item() / (255 * one.numel())
+def steadiness(clip: UInt8[Tensor, "t 3 h w"]) -> float:
+    """Frame by frame: no copy of the whole clip in floating point."""
+    if len(clip) < 2:
+        raise UserError(f"flickering needs at least 2 frames, got {len(clip)}")
+    changes = [(one.short() - other.short()).abs().sum().item() for one, other in pairwise(clip)]
+    return 1 - sum(changes) / (255 * clip[1:].numel())
 
 
 PSNR = PairReader(psnr, {"measure": "PSNR", "mean": "of frames", "range": [0, 1], "most": MOST_PSNR})

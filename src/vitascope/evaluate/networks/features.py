@@ -6,9 +6,10 @@ import hashlib
 import pickle
 import warnings
 import zipfile
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, runtime_checkable
 from typing import Protocol as Interface
@@ -55,10 +56,9 @@ class ClipReader:
 
     @torch.inference_mode()
     def __call__(self, clips: Sequence[UInt8[Tensor, "_t 3 _h _w"]]) -> Float[Tensor, "n d"]:
-        ready = [prepared(clip, self.prepare) for clip in clips]
         rows: list[Float[Tensor, "_b d"]] = []
-        for start in range(0, len(ready), self.batch):
-            together = ready[start : start + self.batch]
+        for start in range(0, len(clips), self.batch):
+            together = [prepared(clip, self.prepare) for clip in clips[start : start + self.batch]]
             alike = len({clip.shape for clip in together}) == 1
             parts = [torch.stack(together)] if alike else [clip[None] for clip in together]
             rows += [self.network(part.to(self.device)).cpu() for part in parts]
@@ -84,9 +84,13 @@ class FrameReader:
 
     @torch.inference_mode()
     def __call__(self, clips: Sequence[UInt8[Tensor, "_t 3 _h _w"]]) -> Float[Tensor, "n d"]:
-        frames = torch.cat([prepared(self._chosen(clip), self.prepare) for clip in clips])
-        parts = frames.split(self.batch)
-        return torch.cat([self.network(part.to(self.device)).cpu() for part in parts]).float()
+        parts = [part for clip in clips for part in self._chosen(clip).split(self.batch)]
+        rows: list[Float[Tensor, "_b d"]] = []
+        while parts:
+            together, parts = _first(parts, self.batch)
+            frames = torch.cat([prepared(part, self.prepare) for part in together])
+            rows.append(self.network(frames.to(self.device)).cpu())
+        return torch.cat(rows).float()
 
     def _chosen(self, clip: UInt8[Tensor, "t 3 h w"]) -> UInt8[Tensor, "_n 3 h w"]:
         if not self.one:
@@ -94,6 +98,15 @@ class FrameReader:
         digest = hashlib.blake2b(clip.numpy().tobytes(), digest_size=8).hexdigest()
         number = int(torch.randint(len(clip), (), generator=generator_for(self.seed, "frame", digest)))
         return clip[number : number + 1]
+
+
+def _first(
+    parts: list[UInt8[Tensor, "_n 3 _h _w"]], most: int
+) -> tuple[list[UInt8[Tensor, "_n 3 _h _w"]], list[UInt8[Tensor, "_n 3 _h _w"]]]:
+    """As many of the parts as hold `most` frames together, and the rest."""
+    held = list(accumulate(map(len, parts)))
+    num = max(1, bisect_right(held, most))
+    return parts[:num], parts[num:]
 
 
 class RandomNetwork(nn.Module):

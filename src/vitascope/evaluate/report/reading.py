@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vitascope import media
+from vitascope.evaluate import forms
 from vitascope.evaluate.measured import Measured, Report, Shown, report_of
 from vitascope.evaluate.metrics.metric import Bootstrap, mean_of
 from vitascope.evaluate.vbench import report as suites
@@ -25,15 +26,16 @@ def read_reports(path: Path) -> list[Report]:
     content = suites.read_json(path)
     if not isinstance(content, dict):
         raise UserError(f"'{path}' is no report; give the file that the --out of a command of `evaluate` named")
+    if (form := content.get("form")) is None:  # of an official package
+        return [of_suite(suites.read_report(path))]
+    if form not in FORMS:
+        raise UserError(f"'{path}' is of form '{form}', and known are {', '.join(FORMS)}; evaluate again")
     try:
-        for is_one, read in FORMS:
-            if is_one(content):
-                return read(content, path)
+        return FORMS[form](content, path)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(
             f"'{path}' begins like a report and is none ({type(error).__name__}: {error}); evaluate again"
         ) from None
-    return [of_suite(suites.read_report(path))]
 
 
 def read_one(path: Path) -> Report:
@@ -190,6 +192,10 @@ def _after_suite(protocol: Mapping[str, Any]) -> dict[str, Any]:
     return {name: protocol[name] for name in names[names.index("suite") :]}
 
 
+def of_judged(content: Mapping[str, Any], path: Path) -> list[Report]:
+    return [of_suite(suites.SuiteReport.model_validate_json(json.dumps(content)))]
+
+
 def of_suite(suite: suites.SuiteReport) -> Report:
     """Dimensions of a suite that were measured here, by a judge, or by the official package."""
     names = _names({place for one in suite.dimensions.values() for place in one.videos})
@@ -278,20 +284,14 @@ def _pair(interval: list[float] | None) -> tuple[float, float] | None:
     return None if interval is None else (interval[0], interval[1])
 
 
-FORMS: tuple[tuple[Callable[[Mapping[str, Any]], bool], Callable[[Mapping[str, Any], Path], list[Report]]], ...] = (
-    (lambda content: "measured" in content and "unusable" in content, of_videos),
-    (lambda content: "standings" in content, of_arena),
-    (lambda content: "compbench" in content and "scored" in content, of_twins),
-    (lambda content: "ceiling" in content and "dimensions" in content, of_toyland),
-    (lambda content: "protocol" in content and "scores" in content, of_scores),
-    (lambda content: "protocol" in content and "makers" in content, of_makers),
-    (
-        lambda content: content.get("suite") in ("t2v_compbench_v2", "dsg", "dsg_video"),
-        lambda content, _: [of_suite(judged(content))],
-    ),
-)
-"""By what each form is known; what is none of them is a suite's, or the official package's."""
-
-
-def judged(content: Mapping[str, Any]) -> suites.SuiteReport:
-    return suites.SuiteReport.model_validate_json(json.dumps(content))
+FORMS: dict[str, Callable[[Mapping[str, Any], Path], list[Report]]] = {
+    forms.VIDEOS: of_videos,
+    forms.TOYLAND: of_toyland,
+    forms.TWINS: of_twins,
+    forms.VIEWS: of_scores,
+    forms.CLASSES: of_scores,
+    forms.LASTING: of_makers,
+    forms.ARENA: of_arena,
+    forms.SUITE: of_judged,
+}
+"""By what each command writes down as the form of its report."""

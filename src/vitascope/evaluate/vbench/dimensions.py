@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitascope.errors import UserError, install
+from vitascope.evaluate.metrics.paired import steadiness
 from vitascope.types import Clip
 
 Frames = Float[Tensor, "t 3 h w"]
@@ -57,10 +58,7 @@ def consistency(features: Float[Tensor, "t d"]) -> Sum:
 
 def temporal_flickering(frames: Frames) -> Sum:
     """1 less the mean absolute difference of successive frames, on 8-bit values."""
-    if len(frames) < 2:
-        raise UserError(f"flickering needs at least 2 frames, got {len(frames)}")
-    values = (frames * 255).round().double()
-    return Sum((255 - (values[1:] - values[:-1]).abs().mean().item()) / 255, 1)
+    return Sum(steadiness((frames * 255).round().byte()), 1)
 
 
 def motion_smoothness(frames: Frames, between: Between) -> Sum:
@@ -87,6 +85,8 @@ def dynamic_degree(clip: Clip, flow: Flow, *, few_frames_are_dynamic: bool = Tru
     `few_frames_are_dynamic` at least one pair has to be fast.
     """
     frames = clip.pixels[:: max(1, round(clip.fps / RATED_FPS))]
+    if len(frames) < 2:
+        raise UserError(f"motion needs at least 2 frames, {RATED_FPS} a second; of {clip.num_frames} it has one")
     limit = FAST_PIXELS * min(clip.size) / RATED_SIDE
     fast = sum(top_mean(flow(one, other), FAST_SHARE) > limit for one, other in pairs(frames))
     needed = max(round(4 * len(frames) / RATED_FRAMES), 0 if few_frames_are_dynamic else 1)

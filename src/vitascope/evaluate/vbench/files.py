@@ -11,7 +11,7 @@ from typing import Any
 from vitascope.errors import UserError
 from vitascope.evaluate.vbench.aggregate import VBENCH, VBENCH_2, VBENCH_I2V, VBENCH_LONG, Suite, official_name
 from vitascope.evaluate.vbench.report import read_json
-from vitascope.evaluate.videos import ENDINGS
+from vitascope.evaluate.videos import videos_in
 
 SAMPLES = 5  # videos of a prompt
 
@@ -86,10 +86,7 @@ def find_videos(folder: Path, prompts: Sequence[Prompt]) -> tuple[dict[Path, Pro
     """The videos of a folder by the official names, and which files are missing."""
     if not folder.is_dir():
         raise UserError(f"'{folder}' must be a folder of videos named 'PROMPT-0.mp4'; there is none")
-    there = {
-        place: {path.stem: path for path in sorted((folder / place).glob("*")) if path.suffix.lower() in ENDINGS}
-        for place in {prompt.folder for prompt in prompts}
-    }
+    there = {place: videos_in(folder / place) for place in {prompt.folder for prompt in prompts}}
     found: dict[Path, Prompt] = {}
     missing = []
     for prompt in prompts:
@@ -104,6 +101,15 @@ def find_videos(folder: Path, prompts: Sequence[Prompt]) -> tuple[dict[Path, Pro
     if not found:
         raise UserError(f"'{folder}' has no video of these prompts; name them like '{prompts[0].file(0)}'")
     return found, missing
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    """Size and time of writing: others when a video is written anew, told without reading it."""
+    try:
+        seen = path.stat()
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be opened ({error.strerror}); mend or remove it") from None
+    return seen.st_size, seen.st_mtime_ns
 
 
 def incomplete(name: str, suite: Suite, prompts: Sequence[Prompt], found: Mapping[Path, Prompt]) -> tuple[str, ...]:

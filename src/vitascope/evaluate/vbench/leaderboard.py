@@ -22,6 +22,7 @@ PERCENT = 100
 WIDE = 150  # columns of a terminal that hold all dimensions
 PRINTED_STEP = 0.1  # the paper prints percents with one decimal
 
+AS_ZERO = "counted as a raw 0, as the official script does"
 REWRITTEN = "videos of rewritten prompts, with which semantic scores rise"
 
 REMARKS = {
@@ -44,6 +45,7 @@ class Row:
     departures: tuple[str, ...] = ()
     doubtful: frozenset[str] = frozenset()
     is_rewritten: bool = False
+    missing_as_zero: bool = False
 
     @property
     def own(self) -> bool:
@@ -52,7 +54,7 @@ class Row:
     @property
     def scores(self) -> Scores:
         raw = {name: value / PERCENT for name, value in self.dimensions.items()}
-        return aggregate(VBENCH, raw)
+        return aggregate(VBENCH, raw, missing_as_zero=self.missing_as_zero)
 
     def aggregates(self) -> dict[str, float | None]:
         """As printed, else as computed."""
@@ -63,7 +65,7 @@ class Row:
     @property
     def comparable(self) -> bool:
         """Whether its total may be put in order among the others."""
-        return not self.doubtful and self.aggregates()["total"] is not None
+        return not self.doubtful and not self.scores.missing and self.aggregates()["total"] is not None
 
 
 def recomputed(row: Row) -> dict[str, float | None]:
@@ -96,7 +98,8 @@ def misprints(row: Row) -> dict[str, float]:
     return found
 
 
-def row_of(report: SuiteReport) -> Row:
+def row_of(report: SuiteReport, *, missing_as_zero: bool = False) -> Row:
+    """`missing_as_zero`: whatever the report says."""
     if report.suite != VBENCH.name:
         raise UserError(
             f"the leaderboard is of {VBENCH.name} and '{report.model}' was measured on {report.suite}: these numbers "
@@ -114,6 +117,7 @@ def row_of(report: SuiteReport) -> Row:
         departures=tuple(report.departures),
         doubtful=frozenset(name for name, one in measured.items() if one.departures),
         is_rewritten=report.is_rewritten,
+        missing_as_zero=missing_as_zero or report.missing_as_zero,
     )
 
 
@@ -195,8 +199,8 @@ def cell(row: Row, name: str) -> str:
 
 
 def doubtful_aggregate(row: Row, name: str) -> bool:
-    """Whether something that was measured otherwise is part of it."""
-    return bool(row.doubtful & set(VBENCH.groups.get(name, VBENCH.dimensions)))
+    """Whether something that was measured otherwise, or not at all, is part of it."""
+    return not {*VBENCH.groups.get(name, VBENCH.dimensions)}.isdisjoint({*row.doubtful, *row.scores.missing})
 
 
 def print_places(row: Row, console: Console) -> None:
@@ -213,6 +217,8 @@ def print_places(row: Row, console: Console) -> None:
     console.print(table)
     for departure in row.departures:
         console.print(Text(f"* {departure}"))
+    if row.missing_as_zero and row.scores.missing:
+        console.print(Text(f"* {AS_ZERO}: {', '.join(row.scores.missing)}"))
     if row.is_rewritten:
         console.print(Text(f"‡ {REWRITTEN}"))
 

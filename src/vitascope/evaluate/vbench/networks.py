@@ -16,9 +16,8 @@ from torch.nn import functional
 from vitascope.errors import UserError
 from vitascope.evaluate.networks.features import CPU, load_weights, sha256_of
 from vitascope.evaluate.networks.pretrained import ClipNetwork, load_pretrained
+from vitascope.evaluate.prepare import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, middle, short_side_to
 
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIDE, LARGER_SIDE = 224, 256
 BATCH = 32
 
@@ -106,7 +105,7 @@ def in_batches(embed: Embed, device: torch.device) -> Embed:
 
 def for_clip(frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t 3 224 224"]:
     """Short side to 224, bicubic without antialiasing, the middle, CLIP's mean and deviation."""
-    return normed(middle(scaled(frames, SIDE, "bicubic")), CLIP_MEAN, CLIP_STD)
+    return normed(middle(scaled(frames, SIDE, "bicubic"), SIDE), CLIP_MEAN, CLIP_STD)
 
 
 def for_dino(frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t 3 height width"]:
@@ -116,7 +115,7 @@ def for_dino(frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t 3 height widt
 
 def cut(frames: Float[Tensor, "t 3 h w"], *, antialias: bool = False) -> Float[Tensor, "t 3 224 224"]:
     """What DINO sees in VBench-I2V and DINOv2 in VBench-Long: short side to 256, bicubic, the middle 224."""
-    return normed(middle(scaled(frames, LARGER_SIDE, "bicubic", antialias)), IMAGENET_MEAN, IMAGENET_STD)
+    return normed(middle(scaled(frames, LARGER_SIDE, "bicubic", antialias), SIDE), IMAGENET_MEAN, IMAGENET_STD)
 
 
 def squashed(frames: Float[Tensor, "t 3 h w"], *, antialias: bool = False) -> Float[Tensor, "t 3 224 224"]:
@@ -128,14 +127,8 @@ def scaled(
     frames: Float[Tensor, "t 3 h w"], side: int, mode: str, antialias: bool = False
 ) -> Float[Tensor, "t 3 height width"]:
     """The short side to `side`. What bicubic curves overshoot stays, as in the official code."""
-    height, width = frames.shape[-2:]
-    size = (side, side * width // height) if height <= width else (side * height // width, side)
+    size = short_side_to(side, *frames.shape[-2:])
     return functional.interpolate(frames, size, mode=mode, antialias=antialias)
-
-
-def middle(frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t 3 224 224"]:
-    top, left = (round((length - SIDE) / 2) for length in frames.shape[-2:])
-    return frames[..., top : top + SIDE, left : left + SIDE]
 
 
 def normed(

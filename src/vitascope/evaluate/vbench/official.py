@@ -23,7 +23,7 @@ from vitascope import media
 from vitascope.errors import UserError
 from vitascope.evaluate.networks.features import sha256_of
 from vitascope.evaluate.vbench.aggregate import VBENCH_LONG, Suite, official_name
-from vitascope.evaluate.vbench.files import Prompt, find_videos, incomplete, read_prompts
+from vitascope.evaluate.vbench.files import Prompt, find_videos, incomplete, read_prompts, stamp_of
 from vitascope.evaluate.vbench.report import SuiteReport, from_official, merged, read_json
 
 ENOUGH_TAIL = 2000  # characters of what a failing program said
@@ -169,7 +169,7 @@ def value_of(content: Mapping[str, Any], dimension: str, path: Path) -> Any:
 
 def digest_of(paths: Sequence[Path]) -> str:
     """Changes when a video comes, goes or is written anew; the videos themselves are not read."""
-    seen = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    seen = [(path.name, *stamp_of(path)) for path in paths]
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:32]
 
 

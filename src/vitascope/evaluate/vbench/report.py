@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 import torch
 
 from vitascope.config import Config, CountOrZero, first_mistake, nearest
 from vitascope.errors import UserError
+from vitascope.evaluate import forms
 from vitascope.evaluate.intervals import bootstrap_interval, resamples
 from vitascope.evaluate.vbench.aggregate import SUITES, VBENCH, VBENCH_LONG, Suite, official_name
 
@@ -47,6 +48,7 @@ def over_videos(
 class SuiteReport(Config):
     """Raw values from 0 to 1 by dimension, under the name of the suite that they belong to."""
 
+    form: Literal["suite"] = forms.SUITE
     suite: str
     model: str
     dimensions: dict[str, Measured]
@@ -59,7 +61,12 @@ class SuiteReport(Config):
     @property
     def is_rewritten(self) -> bool:
         """Whether any part of it is of videos of rewritten prompts."""
-        return _is_rewritten(self.protocol)
+        return _says(self.protocol, "rewritten")
+
+    @property
+    def missing_as_zero(self) -> bool:
+        """Whether its groups and total are to count what was not measured as the official script does."""
+        return _says(self.protocol, "missing_as_zero")
 
     @property
     def departures(self) -> list[str]:
@@ -68,8 +75,8 @@ class SuiteReport(Config):
         ]
 
 
-def _is_rewritten(protocol: Mapping[str, Any]) -> bool:
-    return bool(protocol.get("rewritten")) or any(map(_is_rewritten, protocol.get("parts", {}).values()))
+def _says(protocol: Mapping[str, Any], what: str) -> bool:
+    return bool(protocol.get(what)) or any(_says(part, what) for part in protocol.get("parts", {}).values())
 
 
 def merged(parts: Sequence[SuiteReport]) -> SuiteReport:

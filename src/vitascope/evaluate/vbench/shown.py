@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from vitascope.evaluate.vbench.aggregate import SUITES, VBENCH, VBENCH_LONG, Suite, aggregate
-from vitascope.evaluate.vbench.leaderboard import print_places, row_of
+from vitascope.evaluate.vbench.leaderboard import AS_ZERO, print_places, row_of
 from vitascope.evaluate.vbench.report import SuiteReport
-from vitascope.evaluate.vbench.run import DIMENSIONS
+from vitascope.evaluate.vbench.ways import DIMENSIONS
 
 OPTIONS = {
     "dino": "--dino", "clip": "--clip", "large_clip": "--large-clip", "aesthetic_head": "--head",
@@ -53,7 +53,8 @@ def print_report(report: SuiteReport, console: Console) -> None:
         print_places(row_of(report), console)
         return
     suite = SUITES[report.suite]
-    scores = aggregate(suite, {name: value for name, value in report.raw.items() if name in suite.dimensions})
+    raw = {name: value for name, value in report.raw.items() if name in suite.dimensions}
+    scores = aggregate(suite, raw, missing_as_zero=report.missing_as_zero)
     table = Table("", "value", "95 % interval", "n", title=f"{suite.name}: {report.model}", box=box.SIMPLE)
     for name, measured in report.dimensions.items():
         low, high = measured.interval or (None, None)
@@ -65,6 +66,7 @@ def print_report(report: SuiteReport, console: Console) -> None:
         table.add_row(name.replace("_", " "), "–" if value is None else f"{value:.3f}", style="bold")
     console.print(table)
     if scores.missing:
-        console.print(Text(f"not measured: {', '.join(scores.missing)}"))
+        how = f" ({AS_ZERO})" if report.missing_as_zero else ""
+        console.print(Text(f"not measured{how}: {', '.join(scores.missing)}"))
     for departure in report.departures:
         console.print(Text(f"* {departure}"))

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from vitascope.evaluate import forms
 from vitascope.evaluate.intervals import Rate
 from vitascope.evaluate.toyland import (
     CAPTIONS,
@@ -40,16 +40,11 @@ from vitascope.evaluate.toyland import (
     refuse_to_merge,
 )
 from vitascope.evaluate.vbench.aggregate import VBENCH, Scale, Scores, Suite, aggregate, weighted_mean
-from vitascope.toyland.oracle import View, passed, share, verdict, watch
-from vitascope.toyland.scene import SCENERY, Kind, Scene
-from vitascope.toyland.segment import TINTS, lines, squared_distances
+from vitascope.evaluate.vbench.twin_questions import CATEGORIES, DIMENSIONS
+from vitascope.toyland.oracle import passed, verdict, watch
+from vitascope.toyland.scene import Kind, Scene
 from vitascope.types import Clip, Request, generator_for
 
-NOT_A_SHAPE = 0.1  # what a picture of a thing may differ from every shape; that of an empty picture is 1
-OFF_PALETTE = 0.08  # how far a colour may be from all colours of the world
-
-Judged = Mapping[str, float]
-Ask = Callable[[View, Judged], float | None]
 Rates = Mapping[str, Rate]
 
 TWIN = Suite(
@@ -114,6 +109,7 @@ class TwinReport:
             scores = self.scores(column)
             scored[column] = {**scores.groups, "total": scores.total}
         content = {
+            "form": forms.TWINS,
             "suite": TWIN.name,
             "complete": len(self.answers) >= self.protocol["num"] * len(KINDS),
             "protocol": self.protocol,
@@ -222,7 +218,8 @@ def evaluate_suites(
             answers["untrained"] = untrained([one.request])[0]
         other = question(wanted_split, kind, other_than(number), wording, "text")
         answers |= {name: spoil(one, other) for name, spoil in SPOILT.items()}
-        columns = {name: judged_by_all(answer, one.wanted) for name, answer in answers.items()}
+        found = {name: judged_by_all(answer, one.wanted) for name, answer in answers.items()}
+        columns = {name: asked_of(found["truth"], rates) for name, rates in found.items()}
         passed_by = {name: rate.value for name, rate in columns["made"].items() if rate.count}
         scene = scene_number(kind, number)
         return scene, TwinReport(protocol, columns, {scene: Answer(one.request.prompt, passed_by)})
@@ -240,6 +237,11 @@ def other_than(number: int) -> int:
     """Another scene of the same seed."""
     first = number // SCENES_PER_SEED * SCENES_PER_SEED
     return first + (number - first + SCENES_PER_SEED // 2) % SCENES_PER_SEED
+
+
+def asked_of(truth: Rates, found: Rates) -> dict[str, Rate]:
+    """A dimension that the true clip has is asked by the scene: a clip in which there is nothing to judge fails it."""
+    return {name: rate if rate.count or not truth[name].count else Rate(0, 1) for name, rate in found.items()}
 
 
 def judged_by_all(clip: Clip, scene: Scene) -> dict[str, Rate]:
@@ -270,95 +272,4 @@ SPOILT: dict[str, Callable[[Question, Question], Clip]] = {
     "still": still,
     "shuffled": shuffled,
     "wrong caption": wrong_caption,
-}
-
-
-# Dimensions that the oracle does not have by itself.
-
-
-def steady_background(view: View, judged: Judged) -> float | None:
-    """The share of frames in which the background is that of most frames."""
-    _, counts = np.unique(view.sight.backdrop.votes, return_counts=True)
-    return float(counts.max() / counts.sum())
-
-
-def well_formed(view: View, judged: Judged) -> float | None:
-    """The share of sightings of things that have one of the world's shapes, whichever: in Toyland beauty is form."""
-    if view.scene.change or view.scene.style:
-        return None
-    misfits = [track.looks.misfit[track.clear].min(1) for track in view.lasting]
-    return share(np.concatenate(misfits) < NOT_A_SHAPE) if misfits else 0.0
-
-
-def clean(view: View, judged: Judged) -> float | None:
-    """The share of pixels in colours of the world: noise and blur have others."""
-    if view.scene.style or view.scene.change:
-        return None
-    palette = np.concatenate([*lines(view.sight.backdrop.name, False), np.repeat(TINTS[:, None], 2, 1)])
-    near = squared_distances(view.video, palette).min(-1) < OFF_PALETTE**2
-    return float(near.mean())
-
-
-def asks(name: str, *kinds: Kind) -> Ask:
-    """A dimension of the oracle, in scenes of these kinds."""
-
-    def ask(view: View, judged: Judged) -> float | None:
-        return judged.get(name) if not kinds or view.scene.kind in kinds else None
-
-    return ask
-
-
-def all_of(*parts: Ask) -> Ask:
-    """The worst of several, where all of them apply."""
-
-    def ask(view: View, judged: Judged) -> float | None:
-        scores = [part(view, judged) for part in parts]
-        known = [score for score in scores if score is not None]
-        return min(known) if len(known) == len(scores) else None
-
-    return ask
-
-
-def in_a_scene(view: View, judged: Judged) -> float | None:
-    return judged.get("background") if view.scene.background in SCENERY else None
-
-
-def through_time(view: View, judged: Judged) -> float | None:
-    """Camera moves and speeds, as VBench's temporal styles are."""
-    if view.scene.camera:
-        return judged.get("camera")
-    return judged.get("speed") if any(thing.speed for thing in view.scene.things) else None
-
-
-def to_a_side(view: View, judged: Judged) -> float | None:
-    moving = all(thing.motion.startswith("moves ") for thing in view.scene.things)
-    return judged.get("motion") if moving and view.scene.kind in ("one", "two", "count") else None
-
-
-DIMENSIONS: dict[str, Ask] = {
-    "subject_consistency": asks("permanence"),
-    "background_consistency": steady_background,
-    "temporal_flickering": asks("flicker"),
-    "motion_smoothness": asks("smoothness"),
-    "dynamic_degree": asks("dynamic degree"),
-    "aesthetic_quality": well_formed,
-    "imaging_quality": clean,
-    "object_class": asks("shape", "one"),
-    "multiple_objects": asks("multiple objects", "two"),
-    "human_action": asks("motion", "one", "two", "count"),
-    "color": asks("colour", "one"),
-    "spatial_relationship": asks("spatial relation"),
-    "scene": in_a_scene,
-    "appearance_style": asks("style"),
-    "temporal_style": through_time,
-    "overall_consistency": asks("all"),
-}
-CATEGORIES: dict[str, Ask] = {
-    "consistent_attribute_binding": all_of(asks("multiple objects", "two"), asks("permanence")),
-    "dynamic_attribute_binding": asks("change"),
-    "spatial_relationships": asks("spatial relation", "relation"),
-    "motion_binding": to_a_side,
-    "action_binding": all_of(asks("multiple objects", "two"), asks("motion", "two")),
-    "object_interactions": asks("interaction"),
-    "generative_numeracy": asks("count", "count"),
 }
