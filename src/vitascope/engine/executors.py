@@ -13,6 +13,7 @@ import multiprocessing
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -151,7 +152,10 @@ class _Worker:
         self.has_started = False
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, work, limits), daemon=True)
-        self.process.start()
+        try:
+            self.process.start()
+        except (OSError, EOFError) as error:
+            raise UserError(_not_started(first_line(error)).reason) from None
         theirs.close()
 
     def end(self) -> None:
@@ -171,7 +175,8 @@ def _given(task: Any, idle: list[_Worker], fresh: Callable[[], _Worker]) -> _Wor
         else:
             return worker
     worker = fresh()
-    worker.pipe.send(task)
+    with suppress(OSError):  # it has died already: who waits for it will notice
+        worker.pipe.send(task)
     return worker
 
 
