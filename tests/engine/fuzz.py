@@ -25,7 +25,7 @@ import numpy as np
 from engine.footage import waves, write
 from vitascope.engine import executors
 from vitascope.engine.config import Curate
-from vitascope.engine.run import RECORDS, curate
+from vitascope.engine.run import PAGE, RECORDS, curate
 from vitascope.engine.sources import find
 
 ENDINGS = (".mp4", ".mkv", ".avi", ".ts", ".flv", ".mov")
@@ -104,7 +104,7 @@ def final_bytes(out: Path) -> dict[str, str]:
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(out.iterdir())
-        if path.is_file() and path.name != "report.html"
+        if path.is_file() and path.name != PAGE
     }
 
 

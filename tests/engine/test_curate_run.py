@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,13 @@ from vitascope import media
 from vitascope.config import override
 from vitascope.engine import executors
 from vitascope.engine.config import Curate
+from vitascope.engine.cutting import cut_file
 from vitascope.engine.decoding import NotAVideo
 from vitascope.engine.judging import judge_file
+from vitascope.engine.measuring import measure_file
 from vitascope.engine.pieces import Measured, Piece, lengths
 from vitascope.engine.report import report
-from vitascope.engine.run import curate
+from vitascope.engine.run import PAGE, curate
 from vitascope.engine.sources import find
 from vitascope.errors import UserError
 
@@ -164,6 +167,38 @@ def test_a_file_that_cannot_be_judged_costs_itself_alone(raw: Path, tmp_path: Pa
     assert sum(one["frames"] for one in funnel["pieces"].values()) == funnel["frames"]["decoded"]
 
 
+@pytest.mark.parametrize("late", [measure_file, cut_file])
+def test_what_was_late_once_stays_aside_until_the_limit_is_another(
+    late: executors.Work, raw: Path, tmp_path: Path
+) -> None:
+    def crowded(work: executors.Work, tasks: Sequence[Any], limits: executors.Limits) -> Iterator[Any]:
+        """The first task that would be done is ended after it did most of its work."""
+        has_ended = False
+        for result in executors.in_process(work, tasks, limits):
+            ends = work is late and not has_ended and not isinstance(result, executors.Failed)
+            has_ended |= ends
+            yield executors.Failed("took longer", is_late=True) if ends else result
+
+    out = tmp_path / "out"
+    funnel = curate(find([raw]), out, Curate(), crowded)
+    assert "took longer" in json.dumps(funnel)
+    before = final_bytes(out)
+    assert run(raw, out) == funnel and final_bytes(out) == before
+    again = run(raw, out, "measuring.most_seconds=700")
+    assert "took longer" not in json.dumps(again) and again["pieces"]["kept"]["frames"] == 90
+
+
+def test_a_file_may_take_longer_the_more_of_it_was_read(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    write(tmp_path / "raw" / "long.mp4", np.tile(waves(25), (60, 1, 1, 1)), preset="ultrafast")
+    for share, told in (
+        ("0.001", {"decoding: took longer than measuring.most_seconds=0.2 and most_share=0.001 allow": 1}),
+        ("100", {}),
+    ):
+        changes = ("measuring.most_seconds=0.2", f"measuring.most_share={share}", "scenes.on=false")
+        assert run(tmp_path / "raw", tmp_path / "out", *changes)["files"]["dropped"] == told
+
+
 @pytest.mark.parametrize(("least", "most"), [(0.0, 0.1), (1.0, 10.0), (3.0, 4.0), (4.0, 4.0), (5.0, 4.0)])
 def test_clips_are_neither_shorter_than_the_least_nor_longer_than_the_most(least: float, most: float) -> None:
     fps, settings = (
@@ -180,9 +215,14 @@ def test_clips_are_neither_shorter_than_the_least_nor_longer_than_the_most(least
         assert num - sum(kept) < max(least * fps, 1) or least > most
 
 
-def sleeps(seconds: float) -> float:
-    time.sleep(seconds)
-    return seconds
+def naps(task: tuple[float, int]) -> float:
+    """So long a rest so many times, with a sign of life before each."""
+    seconds, times = task
+    pulse = executors.Pulse(0.0)
+    for _ in range(times):
+        pulse.beat()
+        time.sleep(seconds)
+    return seconds * times
 
 
 def grows(megabytes: int) -> int:
@@ -199,14 +239,26 @@ def raises(told: str) -> str:
     raise NotAVideo(told)
 
 
-def test_limits_of_time_and_memory_hold_for_each_task_alone() -> None:
-    limits = executors.Limits(seconds=15.0, megabytes=300)
-    slow = list(executors.pool(2)(sleeps, [0.0, 60.0, 0.1], limits))
-    assert [slow[0], slow[2]] == [0.0, 0.1] and "longer than 15 seconds" in slow[1].reason
+def test_limits_of_time_and_memory_hold_for_each_task_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executors, "GRACE", 4.0)
+    limits = executors.Limits(seconds=1.0, megabytes=300)
+    slow = list(executors.pool(2)(naps, [(0.0, 1), (60.0, 1), (0.5, 16)], limits))
+    assert [slow[0], slow[2]] == [0.0, 8.0]  # the last one longer than its limit, never resting for so long
+    assert "measuring.most_seconds=1 allows" in slow[1].reason and slow[1].is_late
     large = list(executors.pool(1)(grows, [1, 2000, 2], limits))
     assert [large[0], large[2]] == [2**20, 2**21] and "memory" in large[1].reason
     dead = list(executors.pool(1)(dies, [0, 1, 0], limits))
     assert [dead[0], dead[2]] == [0, 0] and "exit code -11" in dead[1].reason
+
+
+def test_workers_that_cannot_start_are_told_of_once_and_no_task_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = types.ModuleType("nowhere")  # where no other process finds it
+    exec("def work(task): return task", nowhere.__dict__)
+    monkeypatch.setitem(sys.modules, "nowhere", nowhere)
+    limits, said = executors.Limits(60.0, 300), list[int]()
+    with pytest.raises(UserError, match=r"no process could be started to work in \(exit code 1.*--engine here"):
+        list(executors.results(executors.pool(2), nowhere.work, [1, 2, 3], limits, lambda done, _: said.append(done)))
+    assert not said
 
 
 def test_a_worker_that_is_killed_while_it_is_idle_is_replaced() -> None:
@@ -240,3 +292,13 @@ def test_the_page_holds_all_it_shows(raw: Path, tmp_path: Path) -> None:
     assert "quality: stands still" in page and page.count("data:video/mp4;base64,") >= 5
     assert not re.search(r"(src|href)=['\"]?(https?:|//)", page) and "import" not in page
     assert "{{" not in page
+
+
+def test_a_page_of_a_run_that_is_no_more_goes(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(raw, out)
+    (out / PAGE).write_text(report(out))
+    run(raw, out)
+    assert (out / PAGE).is_file()
+    run(raw, out, "quality.most_static=null")
+    assert not (out / PAGE).exists()

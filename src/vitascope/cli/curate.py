@@ -102,8 +102,9 @@ def _report(folders: list[Path], page: Path | None, *, force: bool) -> None:
     _check_extra()
     from vitascope import media
     from vitascope.engine.report import report
+    from vitascope.engine.run import PAGE
 
-    own = folders[0] / "report.html"
+    own = folders[0] / PAGE
     page = page or own
     media.check_free(page, force=force or page == own)
     media.replace_file(page, report(folders[0]).encode())

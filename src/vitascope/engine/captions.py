@@ -77,7 +77,7 @@ def caption_clips(
         executor = in_process  # one copy of a model fits; limits of time and memory are not meant for it
     make_folder(work / "answers")
     tasks = [CaptionTask(key, told, work, writing, checking, secret) for key, told in clips.items()]
-    limits = Limits(writing.most_seconds, settings.measuring.most_megabytes)
+    limits = Limits(writing.most_seconds, settings.measuring.most_megabytes, "captions.most_seconds")
     found, in_a_row = {}, 0
     for task, result in zip(tasks, results(executor, caption_clip, tasks, limits, progress), strict=True):
         one = Captioned(reason=result.reason) if isinstance(result, Failed) else result

@@ -17,7 +17,8 @@ class Measuring(Config):
     looks_per_second: Amount = 4.0  # flow, clarity, exposure, borders and words are measured so often
     flow_seconds: Amount = 1 / 12  # flow is measured over this time, so that repeated frames do not look like rest
     black_level: CountOrZero = 24  # of 255: a border is no brighter anywhere
-    most_seconds: Amount = 600.0  # of work on one file, before it is set aside
+    most_seconds: Amount = 600.0  # of work on one file, and between two of its frames, before it is set aside
+    most_share: Amount = 20.0  # of work in addition, for each second of the file that was read
     most_megabytes: Count = 2048  # of memory beyond what the process began with
 
 

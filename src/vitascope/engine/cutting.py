@@ -13,14 +13,19 @@ import numpy as np
 
 from vitascope.engine.config import Cutting
 from vitascope.engine.decoding import NotAVideo, open_video, pictures
+from vitascope.engine.executors import Pulse
 from vitascope.engine.keys import content_key
+from vitascope.engine.lateness import check
 from vitascope.engine.pieces import Piece
 from vitascope.media.writing import add_h264, make_folder, replace_file, to_yuv
 
 
 @dataclass(frozen=True)
 class CutTask:
-    """Pieces of one file, each of which becomes the clip that it names. `content`: what was measured."""
+    """Pieces of one file, each of which becomes the clip that it names. `content`: what was measured.
+
+    It may stand still for `seconds`; if it did so before, `late` says it.
+    """
 
     path: Path
     content: str
@@ -28,6 +33,8 @@ class CutTask:
     settings: Cutting
     fps: float
     pieces: tuple[Piece, ...]
+    seconds: float
+    late: Path
 
 
 def clip_path(work: Path, key: str) -> Path:
@@ -36,6 +43,7 @@ def clip_path(work: Path, key: str) -> Path:
 
 def cut_file(task: CutTask) -> None:
     """Write every clip that is not there yet; each frame is decoded once."""
+    check(task.late)
     wanted = [piece for piece in task.pieces if not clip_path(task.work, piece.clip).is_file()]
     if wanted:
         make_folder(task.work / "clips")
@@ -43,13 +51,15 @@ def cut_file(task: CutTask) -> None:
 
 
 def _cut(task: CutTask, wanted: Sequence[Piece]) -> None:
-    if content_key(task.path) != task.content:
+    pulse = Pulse(task.seconds)
+    if content_key(task.path, pulse.beat) != task.content:
         raise NotAVideo("is another file than when it was measured")
     container, video = open_video(task.path)
     waiting = sorted(wanted, key=lambda piece: piece.start)
     writer: _Writer | None = None
     with container:
         for number, picture in enumerate(pictures(container, video)):
+            pulse.beat()  # all of it could be read before: however long it is, it takes what it takes
             if writer is None:
                 if not waiting:
                     return

@@ -6,11 +6,14 @@ in the order of the tasks. A poisoned task costs itself alone.
 
 from __future__ import annotations
 
+import contextvars
 import errno
+import math
 import multiprocessing
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -20,20 +23,59 @@ from vitascope.engine.decoding import NotAVideo
 from vitascope.errors import UserError, first_line
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+GRACE = 5.0  # seconds after which a task is ended that was to end by itself
 
 
 @dataclass(frozen=True)
 class Failed:
-    """Why a task gave nothing; `is_ours` where the fault is not in its file, so that the run must stop."""
+    """Why a task gave nothing; `is_ours` where the fault is not in its file, so that the run must stop.
+
+    `is_late` where another time it might have been done in time.
+    """
 
     reason: str
     is_ours: bool = False
+    is_late: bool = False
+
+
+class TookTooLong(NotAVideo):
+    """A task that ends itself, since it had its time."""
 
 
 @dataclass(frozen=True)
 class Limits:
+    """Of each task; `seconds` count from the beginning, and anew from each beat of its `Pulse`."""
+
     seconds: float
     megabytes: int
+    setting: str = "measuring.most_seconds"  # that says how many seconds
+
+
+@dataclass(frozen=True)
+class _Allowed:
+    """What a worker says before it has a result: that it lives, and needs so many seconds from now."""
+
+    seconds: float
+
+
+_tell: contextvars.ContextVar[Callable[[_Allowed], None]] = contextvars.ContextVar("tell", default=lambda _: None)
+
+
+def allow(seconds: float) -> None:
+    """Said within a task: it may take so long from now. Where no limits hold nobody hears it."""
+    _tell.get()(_Allowed(seconds))
+
+
+class Pulse:
+    """Of a task that gets on: from each beat it may take `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.told = seconds, -math.inf
+
+    def beat(self) -> None:
+        if time.monotonic() - self.told > self.seconds / 10:  # not each frame's: they would be thousands
+            allow(self.seconds)
+            self.told = time.monotonic()
 
 
 Work = Callable[[Any], Any]
@@ -54,18 +96,23 @@ def attempt(work: Work, task: Any) -> Any:
     """The result of one task, or why there is none."""
     try:
         return work(task)
+    except TookTooLong as error:
+        return Failed(str(error), is_late=True)
     except NotAVideo as error:
         return Failed(str(error))
     except MemoryError:
-        return Failed("needs too much memory")
+        return Failed(TOO_LARGE)
     except UserError as error:  # a file that could not be written
         return Failed(str(error), is_ours=True)
     except OSError as error:
         if error.errno == errno.ENOMEM:
-            return Failed("needs too much memory")
+            return Failed(TOO_LARGE)
         return Failed(first_line(error), is_ours=error.errno in FULL)
     except Exception as error:  # whatever a damaged file makes a library do is that file's fault
         return Failed(f"{type(error).__name__}: {first_line(error)}")
+
+
+TOO_LARGE = "needs too much memory (see measuring.most_megabytes)"
 
 
 def in_process(work: Work, tasks: Sequence[Any], limits: Limits) -> Iterator[Any]:
@@ -90,7 +137,7 @@ def pool(workers: int) -> Executor:
                 while number not in done:
                     while len(busy) < workers and (following := next(waiting, None)) is not None:
                         worker = _given(following[1], idle, lambda: _Worker(context, work, limits))
-                        busy[worker.pipe] = worker, following[0], time.monotonic() + limits.seconds
+                        busy[worker.pipe] = worker, following[0], time.monotonic() + limits.seconds + GRACE
                     _collect(busy, idle, done, limits)
                 yield done.pop(number)
         finally:
@@ -102,9 +149,13 @@ def pool(workers: int) -> Executor:
 
 class _Worker:
     def __init__(self, context: Any, work: Work, limits: Limits) -> None:
+        self.has_started = False
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, work, limits), daemon=True)
-        self.process.start()
+        try:
+            self.process.start()
+        except (OSError, EOFError) as error:
+            raise UserError(_not_started(first_line(error)).reason) from None
         theirs.close()
 
     def end(self) -> None:
@@ -124,35 +175,60 @@ def _given(task: Any, idle: list[_Worker], fresh: Callable[[], _Worker]) -> _Wor
         else:
             return worker
     worker = fresh()
-    worker.pipe.send(task)
+    with suppress(OSError):  # it has died already: who waits for it will notice
+        worker.pipe.send(task)
     return worker
 
 
 def _collect(
     busy: dict[Connection, tuple[_Worker, int, float]], idle: list[_Worker], done: dict[int, Any], limits: Limits
 ) -> None:
-    """Wait until some worker answers, dies, or is out of time."""
+    """Wait until some worker answers, asks for more time, dies, or is out of time.
+
+    One that never said a word says nothing about its task: no worker can start, and to go on would blame every file.
+    """
     first = min(due for _, _, due in busy.values())
     ready = wait(list(busy), timeout=max(0.0, first - time.monotonic()))
     for pipe in [pipe for pipe in busy if pipe in ready or busy[pipe][2] <= time.monotonic()]:
         worker, number, _ = busy.pop(pipe)
         if pipe not in ready:
-            done[number] = Failed(f"took longer than {limits.seconds:g} seconds")
+            done[number] = _late(limits) if worker.has_started else _not_started("said nothing")
             worker.end()
             continue
         try:
-            done[number] = pipe.recv()
-            idle.append(worker)
+            told = pipe.recv()
         except (EOFError, OSError):
             worker.process.join()
-            done[number] = Failed(f"ended the process that read it (exit code {worker.process.exitcode})")
+            code = f"exit code {worker.process.exitcode}"
+            done[number] = Failed(f"{ENDED} ({code})") if worker.has_started else _not_started(code)
             worker.end()
+            continue
+        worker.has_started = True
+        if isinstance(told, _Allowed):
+            busy[pipe] = worker, number, time.monotonic() + told.seconds + GRACE
+        else:
+            done[number] = told
+            idle.append(worker)
+
+
+ENDED = "ended the process that read it"
+
+
+def _late(limits: Limits) -> Failed:
+    return Failed(f"took longer than {limits.setting}={limits.seconds:g} allows", is_late=True)
+
+
+def _not_started(why: str) -> Failed:
+    told = f"no process could be started to work in ({why}; what it said is above): mend that, or take --engine here"
+    return Failed(told, is_ours=True)
 
 
 def _serve(pipe: Connection, work: Work, limits: Limits) -> None:
     """What a worker does until its pipe closes."""
     limit = virtual_bytes() + limits.megabytes * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    _tell.set(pipe.send)
+    allow(limits.seconds)
     while True:
         try:
             task = pipe.recv()

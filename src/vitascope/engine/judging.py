@@ -13,6 +13,7 @@ import numpy as np
 
 from vitascope.engine.config import Curate
 from vitascope.engine.duplicates import hashes_of
+from vitascope.engine.executors import allow
 from vitascope.engine.keys import key_of
 from vitascope.engine.measuring import rows_of, stem_of
 from vitascope.engine.pieces import Decoded, Measured, Piece, is_annotated, pieces_of
@@ -39,7 +40,9 @@ class Judged:
 
 def judge_file(task: JudgeTask) -> Judged:
     """Its rows are open no longer than this takes: a process may hold a thousand files open, not more."""
-    stem = stem_of(task.work, task.file.key, task.settings.measuring)
+    limits = task.settings.measuring
+    allow(limits.most_seconds + limits.most_share * task.file.facts["seconds"])
+    stem = stem_of(task.work, task.file.key, limits)
     try:
         frames, samples = rows_of(stem)
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ def key_of(*parts: Any) -> str:
     return hashlib.blake2b("\n".join(plain).encode(), digest_size=12).hexdigest()
 
 
-def content_key(path: Path) -> str:
+def content_key(path: Path, beat: Callable[[], None] = lambda: None) -> str:
+    """`beat` is called now and then."""
     digest = hashlib.blake2b(digest_size=16)
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
+            beat()
     return digest.hexdigest()

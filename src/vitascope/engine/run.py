@@ -26,14 +26,16 @@ from vitascope.engine.embedding import check_asked, embed_clips, judged_by
 from vitascope.engine.executors import FULL, Executor, Failed, Limits, Progress, Work, results
 from vitascope.engine.funnel import funnel_of, tier_of, told_of_sets
 from vitascope.engine.judging import JudgeTask, judge_file
-from vitascope.engine.keys import key_of
-from vitascope.engine.measuring import MeasureTask, measure_file
+from vitascope.engine.keys import content_key, key_of
+from vitascope.engine.lateness import keep, note_of
+from vitascope.engine.measuring import MeasureTask, measure_file, stem_of
 from vitascope.engine.pieces import Decoded, Piece
 from vitascope.engine.sources import LOCK, Source
 from vitascope.errors import UserError, first_line
 from vitascope.media.writing import make_folder, replace_file
 
 RECORDS, FUNNEL, SETTINGS = "records.json", "funnel.json", "curate.json"
+PAGE = "report.html"
 MISSING = "missing.txt"  # what annotations name and the disk lacks: too much of it for the records
 
 
@@ -97,7 +99,7 @@ class _Run:
 
     def each(self, doing: str, work: Work, tasks: Sequence[Any]) -> Iterator[Any]:
         """The results of tasks on one file each, in their order."""
-        limits = Limits(self.settings.measuring.most_seconds + 5, self.settings.measuring.most_megabytes)
+        limits = Limits(self.settings.measuring.most_seconds, self.settings.measuring.most_megabytes)
         return results(self.executor, work, tasks, limits, self.progress(doing))
 
 
@@ -127,9 +129,15 @@ def _curate(run: _Run, sources: Sequence[Source], out: Path, secret: str, sets: 
         "pieces": [_piece_record(piece, files[piece.file], settings) for piece in pieces],
         "captions": {key: record_of(one) for key, one in captioned.items()},
     }
-    replace_file(out / RECORDS, json.dumps(told).encode())  # ASCII: paths may hold bytes that are no text
-    replace_file(out / SETTINGS, json.dumps(to_json(settings), indent=1).encode())
-    replace_file(out / FUNNEL, json.dumps(funnel, indent=1, ensure_ascii=False).encode())
+    finished = {
+        RECORDS: json.dumps(told).encode(),  # ASCII: paths may hold bytes that are no text
+        SETTINGS: json.dumps(to_json(settings), indent=1).encode(),
+        FUNNEL: json.dumps(funnel, indent=1, ensure_ascii=False).encode(),
+    }
+    if any(not (out / name).is_file() or (out / name).read_bytes() != content for name, content in finished.items()):
+        (out / PAGE).unlink(missing_ok=True)  # it shows a run that is no more
+    for name, content in finished.items():
+        replace_file(out / name, content)
     return funnel
 
 
@@ -144,7 +152,13 @@ def _measure(sources: Sequence[Source], run: _Run) -> tuple[dict[str, Decoded], 
     there = [source for source in sources if not source.missing]
     tasks = [MeasureTask(source.path.absolute(), run.work, run.settings.measuring) for source in there]
     measured = run.each("measuring", measure_file, tasks)
-    result_of = {source.path: result for source, result in zip(there, measured, strict=True)}
+    result_of = {}
+    for source, task, result in zip(there, tasks, measured, strict=True):
+        result_of[source.path] = result
+        if isinstance(result, Failed) and result.is_late:
+            with suppress(OSError):  # a file that is gone needs no note
+                stem = stem_of(run.work, content_key(task.path), task.settings)
+                keep(note_of(run.work, task.settings, stem.name), result.reason)
     files: dict[str, Decoded] = {}
     records = []
     for source in sources:
@@ -190,7 +204,7 @@ def _judge(files: Mapping[str, Decoded], run: _Run) -> list[Piece]:
 
 def _cut(pieces: Sequence[Piece], files: Mapping[str, Decoded], run: _Run) -> list[Piece]:
     """A clip for each kept piece; of files that could be read a moment ago and now cannot, all are dropped."""
-    settings = run.settings.cutting
+    settings, limits = run.settings.cutting, run.settings.measuring
     wanted: dict[str, list[Piece]] = {}
     named = []
     for piece in pieces:
@@ -199,10 +213,17 @@ def _cut(pieces: Sequence[Piece], files: Mapping[str, Decoded], run: _Run) -> li
             wanted.setdefault(piece.file, []).append(piece)
         named.append(piece)
     tasks = [
-        CutTask(files[key].path, key, run.work, settings, files[key].facts["fps"], tuple(clips))
+        CutTask(
+            files[key].path, key, run.work, settings, files[key].facts["fps"], tuple(clips), limits.most_seconds,
+            note_of(run.work, limits, *sorted(piece.clip for piece in clips)),
+        )
         for key, clips in wanted.items()
-    ]
+    ]  # fmt: skip
     made = dict(zip(wanted, run.each("cutting", cut_file, tasks), strict=True))
+    for task in tasks:
+        result = made[task.content]
+        if isinstance(result, Failed) and result.is_late:
+            keep(task.late, result.reason)
     failed = {key: result.reason for key, result in made.items() if isinstance(result, Failed)}
     lost = [not piece.dropped and piece.file in failed for piece in named]
     return [p.drop("cutting", failed[p.file]) if is_lost else p for p, is_lost in zip(named, lost, strict=True)]
