@@ -302,3 +302,12 @@ def test_a_page_of_a_run_that_is_no_more_goes(raw: Path, tmp_path: Path) -> None
     assert (out / PAGE).is_file()
     run(raw, out, "quality.most_static=null")
     assert not (out / PAGE).exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in Linux's /proc")
+def test_what_workers_are_forked_from_has_no_threads() -> None:
+    """A thread is not forked, and who waits for it in the copy (OpenCV does) waits for ever."""
+    alone = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    code = "import os, vitascope.engine.judging; print(len(os.listdir('/proc/self/task')))"
+    told = subprocess.run([sys.executable, "-c", code], env={**os.environ, **alone}, capture_output=True, text=True)
+    assert told.stdout.strip() == "1", told.stderr

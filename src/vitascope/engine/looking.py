@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from jaxtyping import UInt8, UInt64
+from scipy.fft import dct
 
 WORK_HEIGHT = 360  # words are looked for at this height
 CLARITY_SIDE = 512  # of the middle part, at full size, on which clarity is measured
 SQUARE = 32
-WAVES = cv2.dct(np.eye(SQUARE, dtype=np.float32), flags=cv2.DCT_ROWS).T[:8]
-"""The lowest eight cosine waves of a side."""
+WAVES = dct(np.eye(SQUARE, dtype=np.float32), norm="ortho").T[:8]
+"""The lowest eight cosine waves of a side; not by OpenCV, whose threads must not be there when a process is forked."""
 
 
 @dataclass(frozen=True)
