@@ -407,7 +407,7 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path, straight: Path) -> None:
         fit(override(override(whole_run(), "stages.videos.batch", "3"), "seed", "1"), straight, resume=True)
     with pytest.raises(UserError, match="holds no run to go on with"):
         fit(whole_run(), tmp_path, resume=True)
-    with pytest.raises(UserError, match="nothing can be written"):
+    with pytest.raises(UserError, match="is a file, and a run needs a folder"):
         fit(whole_run(), straight / "run.json" / "below")
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(UserError, match="damaged"):
