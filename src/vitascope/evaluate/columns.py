@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ MADE, REAL, PAIR = "made", "real", "pair"
 AHEAD, AT_ONCE = 4, 8
 """Decoded videos that may wait for the networks, and clips of each: all that is ever in memory, whatever the number of
 videos and of their clips."""
+TRIM_EVERY = 32  # videos
 UNEVEN = 1.5
 """A frame that is shown so many times longer than usual makes a frame rate vary."""
 
@@ -166,7 +168,7 @@ def read_items(
     """Rows of every item into the columns: those kept in the store, the others off videos decoded in the background."""
     waiting: deque[tuple[Item, Missing, dict[str, Decoding]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        for item in items:
+        for number, item in enumerate(items, 1):
             missing: Missing = []
             try:
                 # A list: equal videos of one name have one key in both sets.
@@ -186,8 +188,16 @@ def read_items(
             waiting.append((item, missing, decoding))
             if len(waiting) >= AHEAD:
                 yield finished(*waiting.popleft(), protocol, store)
+            if number % TRIM_EVERY == 0:
+                trim()
         while waiting:
             yield finished(*waiting.popleft(), protocol, store)
+
+
+def trim() -> None:
+    """Give free memory back: glibc keeps what lies between the few rows that stay, and would take more with each."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def finished(
