@@ -130,13 +130,12 @@ def _distance_of_few(
         for weight, square, count, mean in zip((one, other), squares, counts, means, strict=True)
     )
     rows, columns = one > 0, other > 0
-    centred = (
-        inner[rows][:, columns]
-        - (first[rows] @ means[1])[:, None]
-        - (second[columns] @ means[0])[None]
-        + means[0] @ means[1]
-    )
-    scaled = one[rows].sqrt()[:, None] * centred * other[columns].sqrt()[None]
+    to_second, to_first = inner @ other / counts[1], one @ inner / counts[0]  # each row by the other set's mean
+    scaled = inner[rows][:, columns]
+    scaled -= to_second[rows][:, None]
+    scaled -= (to_first[columns] - to_first @ other / counts[1])[None]
+    scaled *= one[rows].sqrt()[:, None]
+    scaled *= other[columns].sqrt()[None]
     root = sum_of_singular_values(scaled) / ((counts[0] - ddof) * (counts[1] - ddof)).sqrt()
     return max(((means[0] - means[1]).square().sum() + traces - 2 * root).item(), LEAST)
 
