@@ -29,7 +29,7 @@ MADE, REAL, PAIR = "made", "real", "pair"
 AHEAD, AT_ONCE = 4, 8
 """Decoded videos that may wait for the networks, and clips of each: all that is ever in memory, whatever the number of
 videos and of their clips."""
-TRIM_EVERY = 64  # videos
+TRIM_EVERY = 32  # videos
 UNEVEN = 1.5
 """A frame that is shown so many times longer than usual makes a frame rate vary."""
 
