@@ -30,7 +30,7 @@ NETWORK, ABOUT = load_toyland()
 
 def scenes(first: int, num: int) -> list[Scene]:
     return [
-        toyland.sample(random.Random(toyland.test_seed("seen", n)), None, "seen") for n in range(first, first + num)
+        toyland.sample(random.Random(toyland.held_out_seed("seen", n)), None, "seen") for n in range(first, first + num)
     ]
 
 

@@ -97,11 +97,11 @@ def test_seeds_for_training_and_for_each_test_are_disjoint():
 
 
 def seen_seed(index: int) -> int:
-    return toyland.test_seed("seen", index)
+    return toyland.held_out_seed("seen", index)
 
 
 def unseen_seed(index: int) -> int:
-    return toyland.test_seed("unseen", index)
+    return toyland.held_out_seed("unseen", index)
 
 
 def test_a_seed_is_a_scene():

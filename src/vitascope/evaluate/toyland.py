@@ -320,7 +320,7 @@ def one_of(name: str, value: str, known: Sequence[Word]) -> Word:
 
 
 def test_scene(split: Split, kind: Kind, number: int) -> toyland.Scene:
-    return toyland.sample(random.Random(toyland.test_seed(split, number)), kind, split)
+    return toyland.sample(random.Random(toyland.held_out_seed(split, number)), kind, split)
 
 
 def refuse_another_size(clip: Clip, num_frames: int = NUM_FRAMES) -> None:

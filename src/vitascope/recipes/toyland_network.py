@@ -249,7 +249,7 @@ def accuracies(network: ToylandNetwork, split: Split, num: int = HELD_OUT) -> di
     right: dict[str, int] = dict.fromkeys((*ONE_OF, *ANY_OF), 0)
     for first in range(0, num, 32):
         numbers = range(first, min(first + 32, num))
-        given = lesson([toyland.sample(random.Random(toyland.test_seed(split, n)), None, split) for n in numbers])
+        given = lesson([toyland.sample(random.Random(toyland.held_out_seed(split, n)), None, split) for n in numbers])
         answers = network.answer(network(given.pictures))
         for name in ONE_OF:
             right[name] += int((answers[name].argmax(1) == given.one_of[name]).sum())

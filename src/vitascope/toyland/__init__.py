@@ -2,7 +2,7 @@
 
 from vitascope.toyland.grammar import caption, parse, read
 from vitascope.toyland.render import render
-from vitascope.toyland.sampling import arrange, is_unseen, sample, split_of, test_seed, train_seed, triples
+from vitascope.toyland.sampling import arrange, held_out_seed, is_unseen, sample, split_of, train_seed, triples
 from vitascope.toyland.scene import Change, Pose, Scene, Thing, camera_at, pose, poses
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "arrange",
     "camera_at",
     "caption",
+    "held_out_seed",
     "is_unseen",
     "parse",
     "pose",
@@ -21,7 +22,6 @@ __all__ = [
     "render",
     "sample",
     "split_of",
-    "test_seed",
     "train_seed",
     "triples",
 ]

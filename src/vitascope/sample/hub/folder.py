@@ -64,9 +64,9 @@ def _fetched(name: str, revision: str | None) -> Path:
 def _why_not_fetched(name: str, revision: str | None, error: Exception) -> str:
     from huggingface_hub import errors as hub  # late: it comes with the extra
 
-    causes = [error]
+    causes: list[BaseException] = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
-        causes.append(cause)  # type: ignore[arg-type]
+        causes.append(cause)
     if any(isinstance(cause, hub.GatedRepoError) for cause in causes):
         return f"'{name}' is gated: accept its licence at https://huggingface.co/{name}, then 'hf auth login'"
     if any(isinstance(cause, hub.RevisionNotFoundError) for cause in causes):

@@ -90,7 +90,8 @@ class HubModel(Model):
         check_maker(latents, settings, self)
         request = request_of(settings, with_video=True)
         if settings["hub"]["video"]:  # what stands here in its place is not seen by the decoder
-            black = torch.zeros(3, request.size[1], request.size[0])  # type: ignore[index]
+            assert request.size is not None  # settings hold it
+            black = torch.zeros(3, request.size[1], request.size[0])
             request = replace(request, frames=dict.fromkeys(range(request.num_frames or 1), black))
         wish = legalise(self.routes, request)
         watch = Watch(STEPS_TO_DECODE, None)
