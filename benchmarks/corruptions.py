@@ -160,7 +160,7 @@ def change(metric: str, clean: Tensor, hurt: Tensor, reference: Tensor) -> dict[
 
 
 def frechet(real: Tensor, made: Tensor, real_weights: Tensor, made_weights: Tensor) -> list[float]:
-    return resampled_distances(real, made, zip(real_weights, made_weights, strict=True), 1)
+    return resampled_distances(real, made, real_weights, made_weights, 1)
 
 
 def kernel(real: Tensor, made: Tensor, real_weights: Tensor, made_weights: Tensor) -> list[float]:

@@ -83,10 +83,11 @@ def test_no_distance_lies_below_zero_not_even_of_a_set_to_itself(num: int):
 @pytest.mark.parametrize("num", [12, 200])
 def test_weights_are_rows_repeated(num: int):
     real, made = normal(num, 20, "real"), normal(num, 20, "made") + 1
-    weights = resamples(num, 1, 0, "test")[0]
-    repeated = real.repeat_interleave(weights.long(), 0)
-    (weighted,) = resampled_distances(real, made, iter([(weights, torch.ones(num))]), 1)
-    assert weighted == pytest.approx(distance_of_rows(repeated, made, 1), rel=1e-9)
+    weights, others = resamples(num, 3, 0, "test"), resamples(num, 3, 0, "other")
+    distances = resampled_distances(real, made, weights, others, 1)
+    for distance, one, other in zip(distances, weights, others, strict=True):
+        repeated = real.repeat_interleave(one.long(), 0), made.repeat_interleave(other.long(), 0)
+        assert distance == pytest.approx(distance_of_rows(*repeated, 1), rel=1e-8)
 
 
 def test_moments_of_parts_merge_to_those_of_the_whole_even_far_from_zero():
@@ -143,8 +144,7 @@ def test_the_interval_is_as_wide_as_the_distance_scatters():
     ]
     truth = torch.tensor(values).std().item()
     real, made = normal(num, dims, "r", 0), normal(num, dims, "m", 0) + 0.5
-    weights = zip(resamples(num, 120, 0, "real"), resamples(num, 120, 0, "made"), strict=True)
-    replicates = resampled_distances(real, made, weights, 1)
+    replicates = resampled_distances(real, made, resamples(num, 120, 0, "real"), resamples(num, 120, 0, "made"), 1)
     low, high = bootstrap_interval(values[0], replicates) or (math.nan, math.nan)
     assert low < values[0] < high
     assert (high - low) / (2 * 1.96) == pytest.approx(truth, rel=0.35)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
+import pydantic
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from vitascope.cli.train import started
 from vitascope.config import override
 from vitascope.recipes import laptop, resolve
 from vitascope.recipes.extensions import KEYFRAME_STRIDE
+from vitascope.recipes.toyland import ToylandConfig
 from vitascope.recipes.worlds import LabelledConfig, PacedConfig, SolidsConfig
 from vitascope.sample.loading import load, load_own
 from vitascope.toyland.scene import COLOURS, LASTING
@@ -101,3 +104,15 @@ def test_a_gap_between_keyframes_is_a_window() -> None:
     defaults = resolve("laptop:long").at(resolve("laptop:long").stages[-1]).model.defaults
     assert defaults.num_frames == KEYFRAME_STRIDE + 1
     assert set(STAGES) < set(laptop.RECIPES)
+
+
+def test_kinds_of_scenes_come_as_often_as_is_said() -> None:
+    source = ToylandConfig(kinds={"one": 3.0, "count": 1.0}).build()
+    kinds = Counter(source.scene(index).kind for index in range(200))
+    assert set(kinds) == {"one", "count"} and 120 < kinds["one"] < 180
+    assert source.identity != ToylandConfig().build().identity
+
+
+def test_an_unknown_kind_of_scene_is_told() -> None:
+    with pytest.raises(pydantic.ValidationError, match="one"):
+        ToylandConfig.model_validate({"kinds": {"three": 1.0}})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import sqlite3
 from collections.abc import Mapping
@@ -31,7 +30,10 @@ class Store:
             self._base = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None)
             self._base.execute("PRAGMA journal_mode=WAL")
             self._base.execute("PRAGMA synchronous=NORMAL")
-            self._base.execute("CREATE TABLE IF NOT EXISTS features (key TEXT PRIMARY KEY, content BLOB) WITHOUT ROWID")
+            self._base.execute(
+                "CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, type TEXT, width INTEGER, content BLOB)"
+                " WITHOUT ROWID"
+            )
         except sqlite3.Error as error:
             raise UserError(f"'{path}' cannot keep features ({error}); remove it, or choose another --cache") from None
 
@@ -43,14 +45,17 @@ class Store:
         return cls(path)
 
     def get(self, key: str) -> Float[Tensor, "n d"] | None:
-        row = self._base.execute("SELECT content FROM features WHERE key = ?", (key,)).fetchone()
-        return None if row is None else torch.from_numpy(np.load(io.BytesIO(row[0]), allow_pickle=False))
+        row = self._base.execute("SELECT type, width, content FROM rows WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            return None
+        kind, width, content = row
+        return torch.from_numpy(np.frombuffer(bytearray(content), kind).reshape(-1, width))
 
     def put(self, key: str, rows: Float[Tensor, "n d"]) -> None:
-        content = io.BytesIO()
-        np.save(content, rows.cpu().numpy(), allow_pickle=False)
+        values = rows.cpu().numpy()
+        told = key, values.dtype.str, values.shape[1], values.tobytes()
         try:
-            self._base.execute("INSERT OR REPLACE INTO features VALUES (?, ?)", (key, content.getvalue()))
+            self._base.execute("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)", told)
         except sqlite3.Error as error:
             raise UserError(f"features cannot be kept ({error}); free some space, or choose another --cache") from None
 

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from functools import cached_property
 
+import pydantic
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -26,6 +27,7 @@ class ToylandConfig(Config):
     num_frames: Count = 16
     fps: Amount = 8.0
     num_captions: Count = 4  # the canonical sentence and paraphrases of it
+    kinds: dict[toyland.Kind, Amount] = pydantic.Field(default_factory=dict)  # how often; none: as in Toyland at large
 
     def build(self) -> ToylandSource:
         return ToylandSource(self)
@@ -46,7 +48,9 @@ class ToylandSource:
         return digest.hexdigest()
 
     def scene(self, index: int) -> toyland.Scene:
-        return toyland.sample(random.Random(toyland.train_seed(index)), None, "seen")
+        rng = random.Random(toyland.train_seed(index))
+        kind = toyland.draw_kind(rng, self.config.kinds) if self.config.kinds else None
+        return toyland.sample(rng, kind, "seen")
 
     def clip(self, index: int) -> Clip:
         c = self.config

@@ -2,17 +2,28 @@
 
 from vitascope.toyland.grammar import caption, parse, read
 from vitascope.toyland.render import render
-from vitascope.toyland.sampling import arrange, held_out_seed, is_unseen, sample, split_of, train_seed, triples
-from vitascope.toyland.scene import Change, Pose, Scene, Thing, camera_at, pose, poses
+from vitascope.toyland.sampling import (
+    arrange,
+    draw_kind,
+    held_out_seed,
+    is_unseen,
+    sample,
+    split_of,
+    train_seed,
+    triples,
+)
+from vitascope.toyland.scene import Change, Kind, Pose, Scene, Thing, camera_at, pose, poses
 
 __all__ = [
     "Change",
+    "Kind",
     "Pose",
     "Scene",
     "Thing",
     "arrange",
     "camera_at",
     "caption",
+    "draw_kind",
     "held_out_seed",
     "is_unseen",
     "parse",

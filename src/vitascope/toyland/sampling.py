@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import get_args
 
@@ -119,8 +119,8 @@ def sample(rng: random.Random, kind: Kind | None = None, split: Split | None = N
                 return scene
 
 
-def draw_kind(rng: random.Random) -> Kind:
-    return rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+def draw_kind(rng: random.Random, weights: Mapping[Kind, float] = WEIGHTS) -> Kind:
+    return rng.choices(list(weights), list(weights.values()))[0]
 
 
 def draw_words(rng: random.Random, kind: Kind) -> Scene:

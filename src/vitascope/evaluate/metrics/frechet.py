@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 
@@ -76,12 +75,12 @@ def trace_of_root(first: Float[Tensor, "d d"], second: Float[Tensor, "d d"]) -> 
     With first = A A' and second = B B' it is the sum of the singular values of A' B: real by construction, and several
     times cheaper than a matrix root. Directions in which a covariance is zero to rounding are left out.
     """
-    return sum_of_singular_values(_factor(first).T @ _factor(second))
+    return sum_of_singular_values(_factor(first).T @ _factor(second)).item()
 
 
-def sum_of_singular_values(matrix: Float[Tensor, "n m"]) -> float:
+def sum_of_singular_values(matrix: Float[Tensor, "n m"]) -> Float[Tensor, ""]:
     square = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
-    return torch.linalg.eigvalsh(square).clamp_min(0).sqrt().sum().item()
+    return torch.linalg.eigvalsh(square).clamp_min(0).sqrt().sum()
 
 
 def _factor(covariance: Float[Tensor, "d d"]) -> Float[Tensor, "d k"]:
@@ -98,51 +97,64 @@ def _factor(covariance: Float[Tensor, "d d"]) -> Float[Tensor, "d k"]:
 def resampled_distances(
     real: Float[Tensor, "n d"],
     made: Float[Tensor, "m d"],
-    weights: Iterator[tuple[Float[Tensor, "n"], Float[Tensor, "m"]]],
+    real_weights: Float[Tensor, "b n"],
+    made_weights: Float[Tensor, "b m"],
     ddof: int,
 ) -> list[float]:
     """The distance for each pair of weights, by whichever way is cheaper: d x d matrices, or n x m ones."""
-    if min(len(real), len(made)) > real.shape[1]:
-        return [frechet_distance(Moments.of(real, one), Moments.of(made, other), ddof) for one, other in weights]
-    centre = real.double().mean(0)
-    first, second = real.double() - centre, made.double() - centre
-    inner = first @ second.T
-    squares = first.square().sum(1), second.square().sum(1)
+    if min(len(real), len(made)) <= real.shape[1]:
+        return _of_few(real.double(), made.double(), real_weights.double(), made_weights.double(), ddof).tolist()
     return [
-        _distance_of_few(first, second, inner, squares, one.double(), other.double(), ddof) for one, other in weights
+        frechet_distance(Moments.of(real, one), Moments.of(made, other), ddof)
+        for one, other in zip(real_weights, made_weights, strict=True)
     ]
 
 
-def _distance_of_few(
-    first: Float[Tensor, "n d"],
-    second: Float[Tensor, "m d"],
+def _of_few(
+    real: Float[Tensor, "n d"],
+    made: Float[Tensor, "m d"],
+    ones: Float[Tensor, "b n"],
+    others: Float[Tensor, "b m"],
+    ddof: int,
+) -> Float[Tensor, "b"]:
+    """Of fewer rows than features: the singular values are those of the rows' inner products, which never change."""
+    centre = real.mean(0)
+    real, made = real - centre, made - centre
+    inner = real @ made.T
+    num_real, num_made = ones.sum(1, keepdim=True), others.sum(1, keepdim=True)
+    real_mean, made_mean = ones @ real / num_real, others @ made / num_made
+    to_made, to_real = others @ inner.T / num_made, ones @ inner / num_real  # each row by the other set's mean
+    to_real -= (to_real * others).sum(1, keepdim=True) / num_made
+    roots = torch.stack(
+        [sum_of_singular_values(_deviations(inner, *told)) for told in zip(ones, others, to_made, to_real, strict=True)]
+    )
+    traces = sum(
+        ((weights @ rows.square().sum(1))[:, None] - count * mean.square().sum(1, keepdim=True)) / (count - ddof)
+        for rows, weights, count, mean in ((real, ones, num_real, real_mean), (made, others, num_made, made_mean))
+    )
+    roots = roots[:, None] / ((num_real - ddof) * (num_made - ddof)).sqrt()
+    return ((real_mean - made_mean).square().sum(1, keepdim=True) + traces - 2 * roots).clamp_min(LEAST)[:, 0]
+
+
+def _deviations(
     inner: Float[Tensor, "n m"],
-    squares: tuple[Float[Tensor, "n"], Float[Tensor, "m"]],
     one: Float[Tensor, "n"],
     other: Float[Tensor, "m"],
-    ddof: int,
-) -> float:
-    """Of fewer rows than features: the singular values are those of the rows' inner products, which never change."""
-    counts = one.sum(), other.sum()
-    means = one @ first / counts[0], other @ second / counts[1]
-    traces = sum(
-        (weight @ square - count * mean.square().sum()) / (count - ddof)
-        for weight, square, count, mean in zip((one, other), squares, counts, means, strict=True)
-    )
-    rows, columns = one > 0, other > 0
-    to_second, to_first = inner @ other / counts[1], one @ inner / counts[0]  # each row by the other set's mean
-    scaled = inner[rows][:, columns]
-    scaled -= to_second[rows][:, None]
-    scaled -= (to_first[columns] - to_first @ other / counts[1])[None]
-    scaled *= one[rows].sqrt()[:, None]
-    scaled *= other[columns].sqrt()[None]
-    root = sum_of_singular_values(scaled) / ((counts[0] - ddof) * (counts[1] - ddof)).sqrt()
-    return max(((means[0] - means[1]).square().sum() + traces - 2 * root).item(), LEAST)
+    to_made: Float[Tensor, "n"],
+    to_real: Float[Tensor, "m"],
+) -> Float[Tensor, "_k _l"]:
+    """Inner products of deviations from the weighted means, of the rows that have a weight, times its root."""
+    rows, columns = one.nonzero()[:, 0], other.nonzero()[:, 0]
+    drawn = inner.index_select(0, rows).index_select(1, columns)
+    drawn -= to_made[rows, None]
+    drawn -= to_real[columns]
+    drawn *= one[rows, None].sqrt()
+    drawn *= other[columns].sqrt()
+    return drawn
 
 
 def distance_of_rows(real: Float[Tensor, "n d"], made: Float[Tensor, "m d"], ddof: int) -> float:
-    every = torch.ones(len(real)), torch.ones(len(made))
-    return resampled_distances(real, made, iter([every]), ddof)[0]
+    return resampled_distances(real, made, torch.ones(1, len(real)), torch.ones(1, len(made)), ddof)[0]
 
 
 @dataclass(frozen=True)

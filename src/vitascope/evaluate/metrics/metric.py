@@ -69,8 +69,7 @@ class Frechet:
     ) -> tuple[float, list[float], dict[str, Any]]:
         ddof = 1 if self.divisor == "n-1" else 0
         value = frechet.distance_of_rows(real, made, ddof)
-        pairs = zip(real_weights, made_weights, strict=True)
-        replicates = frechet.resampled_distances(real, made, pairs, ddof)
+        replicates = frechet.resampled_distances(real, made, real_weights, made_weights, ddof)
         beside: dict[str, Any] = {}
         if line := frechet.extrapolated(real, made, ddof, self.seed):
             beside["at infinite n"] = line.at_infinity
