@@ -9,8 +9,8 @@ import pytest
 import torch
 from families import Folder, Load
 from safetensors.torch import save_file
-from shell import Shell
 
+from shell import Shell
 from tiny import save_tiny
 from vitascope import media
 from vitascope.sample.hub.model import HubModel
@@ -22,12 +22,12 @@ from vitascope.types import Clip
 def test_words_to_a_file_and_the_same_again(shell: Shell, folder_of: Folder) -> None:
     model = f"hub:{folder_of('ltx')}"
     few = ("--steps", "2", "--num-frames", "9", "--size", "32x32")
-    code, said = shell("generate", "a red circle", "--model", model, *few, "--seed", "7", "--out", "one.mp4")
+    code, said = shell.heard("generate", "a red circle", "--model", model, *few, "--seed", "7", "--out", "one.mp4")
     assert code == 0, said
     assert "one.mp4: 9 frames" in said
-    code, said = shell("generate", "--like", "one.mp4", "--out", "two.mp4")
+    code, said = shell.heard("generate", "--like", "one.mp4", "--out", "two.mp4")
     assert code == 2 and f"add --model {model} --dtype fp32" in said
-    code, said = shell("generate", "--like", "one.mp4", "--out", "two.mp4", "--model", model)
+    code, said = shell.heard("generate", "--like", "one.mp4", "--out", "two.mp4", "--model", model)
     assert code == 0 and "another model" not in said
     assert torch.equal(media.read_video("one.mp4").pixels, media.read_video("two.mp4").pixels)
     assert not list(Path().glob("*.latents.safetensors"))
@@ -38,14 +38,16 @@ def test_a_video_is_worked_over(shell: Shell, folder_of: Folder) -> None:
     media.write(Clip(torch.rand(20, 3, 32, 48, generator=rng), fps=8.0), "in.mp4")
     model = ("--model", f"hub:{folder_of('cogvideox_v2v')}")
     typed = ("generate", "a star", *model, "--video", "in.mp4", "--steps", "2")
-    code, said = shell(*typed, "--num-frames", "20", "--out", "out.mp4")
+    code, said = shell.heard(*typed, "--num-frames", "20", "--out", "out.mp4")
     assert code == 0, said
     assert "20 frames became 17 frames" in said
-    code, said = shell(*typed, "--out", "own.mp4")
+    code, said = shell.heard(*typed, "--out", "own.mp4")
     assert "of 'in.mp4' the first 9 frames are taken" in said and "own.mp4: 9 frames" in said
-    code, said = shell("generate", *model, "--like", "out.mp4", "--out", "again.mp4")
+    code, said = shell.heard("generate", *model, "--like", "out.mp4", "--out", "again.mp4")
     assert code == 2 and "give it with --video" in said
-    code, said = shell("generate", "a star", *model, "--video", "in.mp4", "--num-frames", "33", "--out", "long.mp4")
+    code, said = shell.heard(
+        "generate", "a star", *model, "--video", "in.mp4", "--num-frames", "33", "--out", "long.mp4"
+    )
     assert code == 2 and "has 20 frames at 8 fps" in said
 
 
@@ -54,9 +56,9 @@ def test_kept_latents_are_finished(shell: Shell, folder_of: Folder, model_of: Lo
     assert isinstance(model, HubModel)
     clip = model.generate("a star", num_frames=9, size=(32, 32), steps=2)
     write_latents(kept, torch.randn(1, 8, 2, 1, 1), clip.settings)
-    code, said = shell("decode", kept, "--out", "x.mp4")
+    code, said = shell.heard("decode", kept, "--out", "x.mp4")
     assert code == 2 and f"give --model: --model hub:{folder_of('ltx')}" in said
-    code, said = shell("decode", kept, "--out", "x.mp4", "--model", f"hub:{folder_of('ltx')}")
+    code, said = shell.heard("decode", kept, "--out", "x.mp4", "--model", f"hub:{folder_of('ltx')}")
     assert code == 0 and "x.mp4: 9 frames" in said
 
 
@@ -75,7 +77,7 @@ def test_kept_latents_are_finished(shell: Shell, folder_of: Folder, model_of: Lo
 def test_what_cannot_be_done_is_one_line(shell: Shell, folder_of: Folder, words: list[str], said: str) -> None:
     if torch.cuda.is_available():
         pytest.skip("the words are those of a machine without a GPU")
-    code, told = shell(
+    code, told = shell.heard(
         "generate", "x", "--model", f"hub:{folder_of('ltx')}", "--num-frames", "9", "--size", "32x32", *words
     )
     assert code == 2
@@ -86,7 +88,7 @@ def test_what_cannot_be_done_is_one_line(shell: Shell, folder_of: Folder, words:
 def test_an_exported_model_is_the_same_model_with_a_card(shell: Shell, tmp_path: Path) -> None:
     run = tmp_path / "run"
     folder = save_tiny(run / "model")
-    code, said = shell("export", run, "--out", "given", "--licence", "MIT")
+    code, said = shell.heard("export", run, "--out", "given", "--licence", "MIT")
     assert code == 0, said
     for name in ("model.safetensors", "model.json"):
         assert (tmp_path / "given" / name).read_bytes() == (folder / name).read_bytes()
@@ -97,17 +99,19 @@ def test_an_exported_model_is_the_same_model_with_a_card(shell: Shell, tmp_path:
     assert card.startswith('---\nlicense: "mit"\n')
     for heading in ("## Training data", "## Scores", "## Licence"):
         assert heading in card
-    code, said = shell("export", run, "--out", "given")
+    code, said = shell.heard("export", run, "--out", "given")
     assert code == 2 and "exists already" in said
     save_file({"x": torch.ones(1)}, folder / "model.safetensors")
-    code, said = shell("export", run, "--out", "other")
+    code, said = shell.heard("export", run, "--out", "other")
     assert code == 2 and "is damaged" in said
     assert not (tmp_path / "other").exists()
 
 
 def test_scores_of_every_kind_stand_on_the_card_and_those_of_another_model_do_not(shell: Shell, tmp_path: Path) -> None:
     folder = save_tiny(tmp_path / "tiny")
-    code, said = shell("evaluate", "toyland", "--model", folder, "--num", "2", "--steps", "1", "--out", "toyland.json")
+    code, said = shell.heard(
+        "evaluate", "toyland", "--model", folder, "--num", "2", "--steps", "1", "--out", "toyland.json"
+    )
     assert code == 0, said
     suite = {"suite": "vbench", "model": "tiny", "dimensions": {"motion_smoothness": {"value": 0.75, "n": 4}}}
     Path("vbench.json").write_text(json.dumps(suite))
@@ -129,7 +133,7 @@ def test_scores_of_every_kind_stand_on_the_card_and_those_of_another_model_do_no
 
 
 def test_models_lists_what_there_is(shell: Shell, folder_of: Folder) -> None:
-    code, said = shell("models", folder_of("ltx").parent)
+    code, said = shell.heard("models", folder_of("ltx").parent)
     assert code == 0
     assert f"hub:{folder_of('ltx')}" in said
     assert 'vitascope generate "a red fox runs through snow" --model hub:Wan-AI/Wan2.1-T2V-1.3B-Diffusers' in said

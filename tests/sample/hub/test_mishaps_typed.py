@@ -18,9 +18,9 @@ import pytest
 import torch
 from families import Folder, Load
 from safetensors.torch import load_file, save_file
-from shell import Shell
 from test_checkpoints import failing_decoder
 
+from shell import Shell
 from vitascope import media
 
 FEW = ("--num-frames", "5", "--size", "32x32", "--steps", "2", "--seed", "3")
@@ -49,7 +49,7 @@ def test_a_decode_without_memory_is_tried_in_other_ways_and_the_video_is_the_sam
         assert media.read_settings("out.mp4")["hub"]["decoded"].startswith(way)
         assert (media.read_video("out.mp4").pixels - whole).abs().max() < 0.02  # sums in another order
     with failing_decoder(model, 99):
-        code, said = shell(*typed(folder, "--dtype", "fp32", out="last.mp4"))
+        code, said = shell.heard(*typed(folder, "--dtype", "fp32", out="last.mp4"))
     assert code == 2
     assert "the memory ran out after step 2 of 2; try --offload model" in said
     assert not Path("last.mp4").exists()

@@ -1,0 +1,156 @@
+"""Laws of `train`: any end is one line, and a run goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from shell import Shell, is_one_line
+from vitascope import load
+from vitascope.recipes import resolve
+
+TINY = """
+from tiny import tiny_run
+from vitascope.train.stages import VideoStage
+
+def run():
+    return tiny_run(VideoStage(name="videos", steps=2, batch=2, num_clips=8))
+"""
+
+
+OWN = """
+import signal
+from tiny import Stripes, StripesConfig, tiny_run
+from vitascope.objectives.flow import FlowConfig
+from vitascope.train.stages import TokenizerStage
+
+class MyData(StripesConfig):
+    def build(self):
+        return MyStripes(self)
+
+class MyStripes(Stripes):
+    def pictures(self, step, count):
+        if step == 3 and count == 4:  # a lesson of details
+            signal.raise_signal(signal.SIGINT)
+        return super().pictures(step, count)
+
+class MyObjective(FlowConfig):
+    pass
+
+def run():
+    run = tiny_run(TokenizerStage(name="first", steps=6, batch=1), TokenizerStage(name="second", steps=2, batch=1))
+    model = run.model.model_copy(update={"objective": MyObjective()})
+    return run.model_copy(update={"model": model, "data": MyData()})
+
+def impatient():
+    raise KeyboardInterrupt  # what a signal does here, unless the process was started to ignore it
+
+def hungry():
+    return tiny_run(TokenizerStage(name="first", steps=5, batch=1)).model_copy(
+        update={"data": StripesConfig(hungry_from=0)}
+    )
+"""
+
+
+def test_ctrl_c_is_one_line_and_a_run_with_classes_of_its_own_goes_on(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    said = shell("train", "mine.py", "--out", "run")
+    assert said.code == 130
+    assert said.err.endswith("first, step 4: stopped and saved; go on with the same command and --resume\n")
+    said = shell("train", "mine.py", "--out", "run", "--resume")
+    assert said.code == 0, said
+    assert "first: 2 steps" in said.err
+    said = shell("train", "mine.py", "--out", "run", "--resume")
+    assert said.code == 0, said
+    assert "second: done before" in said.err
+    # Another process, in which nobody has loaded that file:
+    monkeypatch.delitem(sys.modules, "recipe_of_mine")
+    for words in (["generate", "x", "--model", "run/model"], ["train", "run/run.json", "--out", "run", "--resume"]):
+        is_one_line(shell(*words), "'recipe_of_mine:My", "lives outside vitascope", "./FILE.py:run")
+    resolve("mine.py")
+    assert load("run/model").generate("x").num_frames == 4
+
+
+def test_ctrl_c_at_any_other_moment_is_one_word(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    said = shell("train", "mine.py:impatient")
+    assert (said.code, said.err) == (130, "stopped\n")
+
+
+def test_a_full_memory_at_any_moment_is_one_line(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    is_one_line(shell("train", "mine.py:hungry"), "the memory is full", "batch")
+
+
+def test_a_model_that_cannot_be_built_or_read_is_one_line(shell: Shell, folder: Path, tmp_path: Path) -> None:
+    edited = shutil.copytree(folder, tmp_path / "edited")
+    card = json.loads((edited / "model.json").read_text())
+    card["config"]["text"]["heads"] = 5
+    (edited / "model.json").write_text(json.dumps(card))
+    is_one_line(shell("generate", "x", "--model", edited), "edited/model.json", "heads")
+    card["config"]["text"]["heads"] = 0
+    (edited / "model.json").write_text(json.dumps(card))
+    is_one_line(shell("generate", "x", "--model", edited), "TinyTextConfig.heads")
+
+    unreadable = shutil.copytree(folder, tmp_path / "unreadable")
+    (unreadable / "model.safetensors").unlink()
+    (unreadable / "model.safetensors").symlink_to("/proc/self/mem")  # may be opened, its beginning not be read
+    is_one_line(shell("generate", "x", "--model", unreadable), "model.safetensors", "cannot be read")
+
+
+def test_train_makes_a_model_that_generates(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(TINY)
+    said = shell("train", "./mine.py:run", "--set", "stages.videos.steps=3")
+    assert said.code == 0, said
+    assert "runs/tiny/model" in said.err
+    assert len((tmp_path / "runs/tiny/log.jsonl").read_text().splitlines()) == 3
+    assert shell("generate", "x", "--model", "runs/tiny/model").code == 0
+    is_one_line(shell("train", "./mine.py:run", "--set", "stages.videos.steps=3"), "add --resume")
+    is_one_line(shell("train", "./mine.py:run", "--resume"), "stages.videos.steps was 3 and is 2")
+    said = shell("train", "./mine.py:run", "--set", "stages.videos.steps=3", "--resume")
+    assert said.code == 0
+    assert "videos: done before" in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["laptop:stif"], "did you mean 'laptop:stiv'"),
+        (["absent.py:run"], "there is no file"),
+        (["absent.json"], "absent.json"),
+        (["laptop:stiv", "--set", "stages.t2v.stepz=3"], "did you mean 'steps'"),
+        (["laptop:stiv", "--set", "stage.t2v.steps=3"], "did you mean 'stages'"),
+        (["laptop:stiv", "--set", "stages.t2w.steps=3"], "did you mean 't2v'"),
+        (["laptop:stiv", "--set", "stages.t2v.steps=many"], "stages.t2v.steps"),
+        (["laptop:stiv", "--set", "stages.t2v.steps=0"], "stages.t2v.steps"),
+        (["laptop:stiv", "--set", "stages.t2v"], "path=value"),
+        (["laptop:stiv", "--set", "model.backbone.heads=7"], "heads"),
+        (["laptop:stiv", "--set", "data.size=60"], "make the clips 48x48 or 64x64"),
+        (["laptop:stiv", "--set", "data.size=0"], "data.size"),
+        (["laptop:stiv", "--set", "data.fps=0"], "data.fps"),
+        (["laptop:stiv", "--set", "stages.t2v.optimizer.momentum=1"], "stages.t2v.optimizer.momentum"),
+        (["laptop:stiv", "--minutes", "0"], "--minutes"),
+        (["laptop:stiv", "--minutes", "nan"], "--minutes"),
+        (["laptop:stiv", "--resume"], "holds no run"),
+        (["laptop:stiv", "--stage", "t2v"], "train that first: --stage t2i"),
+        (["laptop:stiv", "--out", "file"], "'file' is a file, and a run needs a folder"),
+        (["laptop:stiv", "--out", "file/run"], "'file' is a file, and a run needs a folder"),
+        (["laptop:footage"], "name it with --data FOLDER"),
+    ],
+)
+def test_what_train_cannot_do_is_one_line(shell: Shell, tmp_path: Path, words: list[str], part: str) -> None:
+    (tmp_path / "file").write_text("in the way")
+    is_one_line(shell("train", *words), part)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_print_shows_the_whole_run_and_trains_nothing(shell: Shell, tmp_path: Path) -> None:
+    said = shell("train", "laptop:stiv", "--set", "seed=7", "--print")
+    assert json.loads(said.out)["seed"] == 7
+    assert not list(tmp_path.iterdir())
