@@ -138,6 +138,8 @@ def test_train_makes_a_model_that_generates(shell: Shell, tmp_path: Path) -> Non
         (["laptop:stiv", "--minutes", "0"], "--minutes"),
         (["laptop:stiv", "--minutes", "nan"], "--minutes"),
         (["laptop:stiv", "--resume"], "holds no run"),
+        (["laptop:stiv", "--out", "left"], "is of a run whose 'run.json' is gone"),
+        (["laptop:stiv", "--device", "abacus"], "got 'abacus'"),
         (["laptop:stiv", "--stage", "t2v"], "train that first: --stage t2i"),
         (["laptop:stiv", "--out", "file"], "'file' is a file, and a run needs a folder"),
         (["laptop:stiv", "--out", "file/run"], "'file' is a file, and a run needs a folder"),
@@ -146,8 +148,9 @@ def test_train_makes_a_model_that_generates(shell: Shell, tmp_path: Path) -> Non
 )
 def test_what_train_cannot_do_is_one_line(shell: Shell, tmp_path: Path, words: list[str], part: str) -> None:
     (tmp_path / "file").write_text("in the way")
+    (tmp_path / "left/checkpoints").mkdir(parents=True)
     is_one_line(shell("train", *words), part)
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {"file", "left", "left/checkpoints"}
 
 
 def test_print_shows_the_whole_run_and_trains_nothing(shell: Shell, tmp_path: Path) -> None:

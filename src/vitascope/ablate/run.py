@@ -15,6 +15,7 @@ import torch
 from vitascope.ablate.folder import read_results, settle, taken, write_result
 from vitascope.ablate.table import Measure, Row, Table, begun_with
 from vitascope.config import Amount, Config, to_json
+from vitascope.device import usual_device
 from vitascope.system import VideoModel, load_model, read_card
 from vitascope.train.folder import RUN
 from vitascope.train.loop import NonFinite, fit
@@ -93,7 +94,7 @@ def result_of(row: Row, seed: int, place: Place, budget: Budget, say: Callable[[
     except NonFinite as error:
         say(f"{row.name}, seed {seed}: {error}")
         return {"metrics": {"diverged": 1.0}, "seconds": round(time.monotonic() - begun, 1), "diverged": str(error)}
-    model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    model.eval().to(usual_device())
     spent = time.monotonic() - begun
     metrics: dict[str, float] = {} if row.run is None else {"diverged": 0.0}
     with torch.no_grad():

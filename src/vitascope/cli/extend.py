@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vitascope.cli.common import ForceOption, say, tracker
+from vitascope.cli.common import DeviceOption, ForceOption, say, tracker
 
 
 def upsample(
@@ -22,6 +22,7 @@ def upsample(
     steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="1: none.")] = None,
     solver: Annotated[str | None, typer.Option(help="euler, heun, dpmpp, unipc or sde.")] = None,
+    device: DeviceOption = None,
     force: ForceOption = False,
 ) -> None:
     """Fill in frames: 8 a second become 16, or 32."""
@@ -46,7 +47,7 @@ def upsample(
 
         return progress
 
-    loaded = load_own(model)
+    loaded = load_own(model, device)
     for change in loaded.changes(doubled(clip, request)):
         say(f"note: {change}")
     made = make(loaded, clip, request, times, progress=listener)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitascope.cli.common import ChangesOption, say, tracker
+from vitascope.cli.common import ChangesOption, DeviceOption, say, tracker
 from vitascope.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def train(
         str | None, typer.Option("--from", help="Folder of a model or of a PixArt to begin with, or 'bundled'.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    device: DeviceOption = None,
     show_only: Annotated[bool, typer.Option("--print", help="Show the whole run and stop.")] = False,
 ) -> None:
     """Train a model by a recipe."""
@@ -55,7 +56,7 @@ def train(
 
     folder = out or Path("runs") / run.name
     watch = watcher(run.preview_prompts, judged=isinstance(run.data, ToylandConfig))
-    fit(run, folder, resume=resume, only=stage, watch=watch)
+    fit(run, folder, resume=resume, only=stage, watch=watch, device=device)
     say(f"{folder / 'model'}: the trained model; vitascope generate PROMPT --model {folder / 'model'}")
 
 

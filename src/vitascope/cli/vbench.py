@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitascope.cli.common import ForceOption, say, tracker
-from vitascope.cli.videos import NetworksDeviceOption, device_named
+from vitascope.cli.common import DeviceOption, ForceOption, say, tracker
 from vitascope.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def vbench(
         list[str] | None,
         typer.Option(help="several_processes=true, few_frames_are_dynamic=false, missing_as_zero=true. Repeatable."),
     ] = None,
-    device: NetworksDeviceOption = "auto",
+    device: DeviceOption = None,
     rewritten: Annotated[
         bool, typer.Option("--rewritten", help="The videos were made from rewritten prompts: the report will say so.")
     ] = False,
@@ -62,9 +61,11 @@ def vbench(
     list_all: Annotated[bool, typer.Option("--list", help="Say how each dimension is measured, and stop.")] = False,
 ) -> None:
     """The dimensions of VBench and its relatives: here, or with --official by the official package."""
+    import torch
     from rich.console import Console
 
     from vitascope import media
+    from vitascope.device import usual_device
     from vitascope.evaluate.networks.features import sha256_of
     from vitascope.evaluate.vbench.aggregate import official_name
     from vitascope.evaluate.vbench.files import read_prompts
@@ -87,7 +88,7 @@ def vbench(
         media.check_free(out, force=force)
     if official is not None:
         ours = {
-            "--device": device != "auto", "--dino": dino, "--clip": clip, "--large-clip": large_clip, "--head": head,
+            "--device": device, "--dino": dino, "--clip": clip, "--large-clip": large_clip, "--head": head,
             "--dreamsim": dreamsim, "--dino2": dino2, "--images": images, "--slow-fast": slow_fast,
             "--quirk": quirk,
         }  # fmt: skip
@@ -99,7 +100,7 @@ def vbench(
     progress = tracker("measuring")
     if official is None:
         files = Files(dino, clip, large_clip, head, dreamsim, dino2)
-        loaded = load_networks(files, device_named(device))
+        loaded = load_networks(files, torch.device(usual_device(device)))
         given = Given(loaded, images, read_slow(slow_fast) if slow_fast else {}, quirks_of(quirk or ()))
         kept = None if out is None else out.with_suffix(".videos.jsonl")
         report = measure(

@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitascope.cli.common import ForceOption, say, tracker
-from vitascope.errors import UserError, first_line
+from vitascope.cli.common import DeviceOption, ForceOption, say, tracker
+from vitascope.errors import UserError
 
 if TYPE_CHECKING:
-    import torch
-
     from vitascope.evaluate.measured import Report
 
 FEATURES = "features.sqlite"
-NetworksDeviceOption = Annotated[
-    str, typer.Option(help="Where networks run: cpu, cuda, mps; a GPU where there is one.")
-]
 
 
 def videos(
@@ -42,7 +37,7 @@ def videos(
         Path | None, typer.Option(help="Lines of name, tab, caption; else what the files themselves say.")
     ] = None,
     resamples: Annotated[int, typer.Option(help="For the intervals; 0 for none.")] = 200,
-    device: NetworksDeviceOption = "auto",
+    device: DeviceOption = None,
     cache: Annotated[
         Path | None, typer.Option(help="Where features are kept; features.sqlite beside --out if absent.")
     ] = None,
@@ -51,10 +46,12 @@ def videos(
     list_all: Annotated[bool, typer.Option("--list", help="Name the metrics and networks, and stop.")] = False,
 ) -> None:
     """Measure a folder of videos, each number with its protocol and its error bar."""
+    import torch
     from rich.console import Console
 
     from vitascope import media
     from vitascope.config import override
+    from vitascope.device import usual_device
     from vitascope.evaluate import forms
     from vitascope.evaluate.catalogue import PAIRED, WITHOUT_FILES, Networks, metrics_named, print_catalogue
     from vitascope.evaluate.metrics.metric import Bootstrap
@@ -86,7 +83,7 @@ def videos(
     paths = dict(_named(text) for text in networks or ())
     usual = [name for name in WITHOUT_FILES if real is not None or name == "flicker"]
     chosen = metrics_named(
-        metrics or [*usual, *(PAIRED if paired else ())], Networks(paths, wanted, device_named(device))
+        metrics or [*usual, *(PAIRED if paired else ())], Networks(paths, wanted, torch.device(usual_device(device)))
     )
     given, numbers = read_captions(captions) if captions else None, tracker("measuring")
 
@@ -178,18 +175,6 @@ def compare(
 
     one, other = read_one(first), read_one(second)
     print_differences(differences_of(one, other, metrics or ()), (str(first), str(second)), Console())
-
-
-def device_named(name: str) -> torch.device:
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device '{name}' is not here ({first_line(error)}); use cpu") from None
-    return torch.device(name)
 
 
 def _named(text: str) -> tuple[str, Path]:

@@ -6,10 +6,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 import vitascope
-from vitascope.errors import first_line
+from vitascope.device import usual_device
 from vitascope.sample.model import HUB, Model, OwnModel
 from vitascope.system import load_model, read_card
 from vitascope.types import UserError
@@ -65,20 +63,6 @@ def load_own(folder: str | Path | None = None, device: str | None = None) -> Own
     if not isinstance(model, OwnModel):
         raise UserError(f"'{folder}' is a checkpoint of others, whose parts this cannot use; give a model of vitascope")
     return model
-
-
-def usual_device(device: str | None) -> str:
-    """The device of that name, if this machine has it; by default the GPU where there is one."""
-    if device is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch without CUDA asserts
-        raise UserError(
-            f"the device must be one that torch can use here, such as cpu, cuda or cuda:1, got '{device}' "
-            f"({first_line(error)}); 'vitascope doctor' says what there is"
-        ) from None
-    return device
 
 
 def bundled() -> Path:

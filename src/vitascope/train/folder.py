@@ -15,7 +15,7 @@ from vitascope.config import to_json
 from vitascope.train.stages import Run
 from vitascope.types import UserError
 
-RUN = "run.json"
+RUN, CHECKPOINTS = "run.json", "checkpoints"
 
 
 def claim(folder: Path, run: Run) -> None:
@@ -36,6 +36,10 @@ def refuse_folder(folder: Path, run: Run, resume: bool) -> None:
     if not path.is_file():
         if resume:
             raise UserError(f"'{folder}' holds no run to go on with; leave --resume out to begin one")
+        if (folder / CHECKPOINTS).is_dir():
+            raise UserError(
+                f"'{folder / CHECKPOINTS}' is of a run whose '{RUN}' is gone; remove it, or choose another folder"
+            )
         return
     if not resume:
         raise UserError(f"'{folder}' already holds a run; add --resume to go on with it, or choose another folder")

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from vitascope.config import nearest, to_json
+from vitascope.device import usual_device
 from vitascope.errors import first_line, is_out_of_memory
 from vitascope.protocols import FrozenTextEncoder
 from vitascope.system import CARD, VideoModel, load_model, read_card, save_model
 from vitascope.train import checkpoint
 from vitascope.train.check import refuse_what_cannot_be_read_back, refuse_what_does_not_fit
 from vitascope.train.checkpoint import Progress
-from vitascope.train.folder import RUN, claim, refuse_folder, writing
+from vitascope.train.folder import CHECKPOINTS, RUN, claim, refuse_folder, writing
 from vitascope.train.initialise import inherit, initialised, weights_of
 from vitascope.train.log import Log, Speed
 from vitascope.train.optim import MovingAverage, learned, warmup_then_decay
@@ -45,7 +46,7 @@ class Session:
 
     @property
     def checkpoints(self) -> Path:
-        return self.folder / "checkpoints"
+        return self.folder / CHECKPOINTS
 
 
 def fit(
@@ -56,21 +57,24 @@ def fit(
     only: str | None = None,
     watch: Watch | None = None,
     cache_root: Path | None = None,
+    device: str | None = None,
 ) -> VideoModel:
     """Train `run` in `folder`, or one stage of it, and return the model with averaged weights, also in `folder/model`.
 
-    The minutes of a run are for all that its stages need; what is left is shared by their `share`.
+    The minutes of a run are for all that its stages need; what is left is shared by their `share`. On the GPU where
+    there is one unless `device` says otherwise.
     """
     refuse_what_cannot_be_read_back(run)
     refuse_folder(folder, run, resume)
     stages = chosen(run, only)
     refuse_missing_stages(run, stages, folder)
-    refuse_what_does_not_fit(run)
+    device = usual_device(device)
+    refuse_what_does_not_fit(run, device)
     claim(folder, run)
     torch.set_flush_denormal(True)  # a CPU multiplies denormal numbers many times more slowly
     try:
         with Log(folder) as log:
-            return _fit(run, stages, folder, log, watch, cache_root or folder / "cache")
+            return _fit(run, stages, folder, log, watch, cache_root or folder / "cache", device)
     finally:
         torch.set_flush_denormal(False)
 
@@ -101,6 +105,7 @@ def _fit(
     log: Log,
     watch: Watch | None,
     cache_root: Path,
+    device: str,
 ) -> VideoModel:
     left = math.inf if run.minutes is None else 60 * run.minutes
     shares = sum(stage.share for stage in stages)
@@ -113,7 +118,7 @@ def _fit(
             continue
         begun = time.monotonic()
         here = run.at(stage)
-        model = begun_model(run, stage, folder).to("cuda" if torch.cuda.is_available() else "cpu")
+        model = begun_model(run, stage, folder).to(device)
         if isinstance(model.text, FrozenTextEncoder):
             model.text.keep_in(cache_root / "text")
         with writing(folder):
