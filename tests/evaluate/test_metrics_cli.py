@@ -83,7 +83,7 @@ def test_a_stopped_report_goes_on_without_being_forced_and_becomes_a_page(
         ("videos one --real real --metric fid --network inception=", "fetch"),
         ("videos one --out stopped.json", "of another command"),
         ("videos one --set frames=9", "nothing could be measured"),
-        ("videos one --device no_such_device", "--device 'no_such_device'"),
+        ("videos one --device no_such_device", "got 'no_such_device'"),
         ("videos one --resamples -1", "--resamples"),
         ("videos one --out one", "is a folder"),
         ("compare absent.json absent.json", "absent.json"),

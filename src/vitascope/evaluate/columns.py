@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +28,6 @@ MADE, REAL, PAIR = "made", "real", "pair"
 AHEAD, AT_ONCE = 4, 8
 """Decoded videos that may wait for the networks, and clips of each: all that is ever in memory, whatever the number of
 videos and of their clips."""
-TRIM_EVERY = 32  # videos
 UNEVEN = 1.5
 """A frame that is shown so many times longer than usual makes a frame rate vary."""
 
@@ -51,6 +49,26 @@ class Item:
         return {name: video.digest for name, video in self.videos.items() if which in (PAIR, name)}
 
 
+BLOCK = 1 << 18  # values
+
+
+class Packed:
+    """Rows that stay, laid together in blocks. One by one they would lie between the large buffers of decoding and of
+    the network, which then could not be used again: the memory of a process grew with every video."""
+
+    def __init__(self) -> None:
+        self.block, self.used = torch.empty(0, 0), 0
+
+    def add(self, rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        end = self.used + len(rows)
+        if rows.dtype != self.block.dtype or rows.shape[1] != self.block.shape[1] or end > len(self.block):
+            least = BLOCK // max(rows.shape[1], 1)
+            self.block, self.used, end = rows.new_empty(max(least, len(rows)), rows.shape[1]), 0, len(rows)
+        kept = self.block[self.used : end]
+        self.used = end
+        return kept.copy_(rows)
+
+
 @dataclass(eq=False)
 class Column:
     """What one reader reads off one set, video by video."""
@@ -61,6 +79,7 @@ class Column:
     rows: dict[str, Float[Tensor, "_n d"]] = field(default_factory=dict)
     videos: dict[str, Video] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
+    packed: Packed = field(default_factory=Packed)
 
     def key(self, item: Item, protocol: Protocol) -> str:
         digests = item.digests(self.which)
@@ -168,7 +187,7 @@ def read_items(
     """Rows of every item into the columns: those kept in the store, the others off videos decoded in the background."""
     waiting: deque[tuple[Item, Missing, dict[str, Decoding]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        for number, item in enumerate(items, 1):
+        for item in items:
             missing: Missing = []
             try:
                 # A list: equal videos of one name have one key in both sets.
@@ -188,16 +207,8 @@ def read_items(
             waiting.append((item, missing, decoding))
             if len(waiting) >= AHEAD:
                 yield finished(*waiting.popleft(), protocol, store)
-            if number % TRIM_EVERY == 0:
-                trim()
         while waiting:
             yield finished(*waiting.popleft(), protocol, store)
-
-
-def trim() -> None:
-    """Give free memory back: glibc keeps what lies between the few rows that stay, and would take more with each."""
-    with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def finished(
@@ -280,5 +291,5 @@ def rows_of(column: Column, decoded: Mapping[str, Clips]) -> Float[Tensor, "n d"
 
 
 def keep(column: Column, item: Item, key: str, rows: Float[Tensor, "n d"]) -> None:
-    column.rows[item.name], column.keys[item.name] = rows, key
+    column.rows[item.name], column.keys[item.name] = column.packed.add(rows), key
     column.videos[item.name] = item.videos[REAL if column.which == PAIR else column.which]
