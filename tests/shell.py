@@ -32,7 +32,7 @@ class Shell:
         with pytest.raises(SystemExit) as end:
             cli.main()
         out, err = self.capture.readouterr()
-        return Said(end.value.code if isinstance(end.value.code, int) else 0, out, err)
+        return Said(int(end.value.code or 0), out, err)
 
     def generate(self, *words: str | Path) -> Said:
         assert self.folder is not None

@@ -139,6 +139,7 @@ def test_train_makes_a_model_that_generates(shell: Shell, tmp_path: Path) -> Non
         (["laptop:stiv", "--minutes", "nan"], "--minutes"),
         (["laptop:stiv", "--resume"], "holds no run"),
         (["laptop:stiv", "--out", "left"], "is of a run whose 'run.json' is gone"),
+        (["laptop:stiv", "--out", "done"], "'done/stages' is of a run"),
         (["laptop:stiv", "--device", "abacus"], "got 'abacus'"),
         (["laptop:stiv", "--stage", "t2v"], "train that first: --stage t2i"),
         (["laptop:stiv", "--out", "file"], "'file' is a file, and a run needs a folder"),
@@ -148,9 +149,17 @@ def test_train_makes_a_model_that_generates(shell: Shell, tmp_path: Path) -> Non
 )
 def test_what_train_cannot_do_is_one_line(shell: Shell, tmp_path: Path, words: list[str], part: str) -> None:
     (tmp_path / "file").write_text("in the way")
-    (tmp_path / "left/checkpoints").mkdir(parents=True)
+    for name in ("left/checkpoints", "done/stages"):
+        (tmp_path / name).mkdir(parents=True)
     is_one_line(shell("train", *words), part)
-    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {"file", "left", "left/checkpoints"}
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert left == {
+        "file",
+        "left",
+        "left/checkpoints",
+        "done",
+        "done/stages",
+    }
 
 
 def test_print_shows_the_whole_run_and_trains_nothing(shell: Shell, tmp_path: Path) -> None:

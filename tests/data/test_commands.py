@@ -69,6 +69,7 @@ def test_the_run_of_a_longer_film_is_a_value(
     assert run["data"]["path"] == str(tmp_path) and len(run["data"]["identity"]) == 24
     assert run["model"]["defaults"]["footage_size"] == [64, 64]
     assert run["model"]["defaults"]["stride"] == 3
+    assert "captions" not in [stage["name"] for stage in run["stages"]]  # there is one of each clip
 
 
 def test_footage_to_a_model_and_its_sheet(

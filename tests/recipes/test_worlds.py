@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import pydantic
 import pytest
 import torch
 
+from vitascope import toyland
 from vitascope.cli.train import started
 from vitascope.config import override
 from vitascope.recipes import laptop, resolve
 from vitascope.recipes.extensions import KEYFRAME_STRIDE
-from vitascope.recipes.toyland import ToylandConfig
+from vitascope.recipes.toyland import KindMix, ToylandConfig
 from vitascope.recipes.worlds import LabelledConfig, PacedConfig, SolidsConfig
 from vitascope.sample.loading import load, load_own
 from vitascope.toyland.scene import COLOURS, LASTING
@@ -107,12 +109,12 @@ def test_a_gap_between_keyframes_is_a_window() -> None:
 
 
 def test_kinds_of_scenes_come_as_often_as_is_said() -> None:
-    source = ToylandConfig(kinds={"one": 3.0, "count": 1.0}).build()
+    none = dict.fromkeys(KindMix.model_fields, 0.0)
+    source = ToylandConfig(kinds=KindMix.model_validate({**none, "one": 3.0, "count": 1.0})).build()
     kinds = Counter(source.scene(index).kind for index in range(200))
     assert set(kinds) == {"one", "count"} and 120 < kinds["one"] < 180
-    assert source.identity != ToylandConfig().build().identity
-
-
-def test_an_unknown_kind_of_scene_is_told() -> None:
-    with pytest.raises(pydantic.ValidationError, match="one"):
-        ToylandConfig.model_validate({"kinds": {"three": 1.0}})
+    usual = ToylandConfig().build()
+    drawn = (toyland.sample(random.Random(toyland.train_seed(index)), None, "seen") for index in range(40))
+    assert [usual.scene(index) for index in range(40)] == list(drawn)
+    with pytest.raises(pydantic.ValidationError, match="one kind of scene must have a weight above zero"):
+        KindMix.model_validate(none)

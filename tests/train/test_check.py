@@ -56,11 +56,11 @@ def test_settings_that_do_not_fit_are_refused_before_the_folder_is_made(
 
 def test_a_stage_may_say_that_its_last_cubes_are_not_full() -> None:
     run = override(tiny_run(), "model.backbone.patch", "[3, 1]")
-    refuse_what_does_not_fit(override(run, "stages.videos.part_cubes", "true"))
+    refuse_what_does_not_fit(override(run, "stages.videos.part_cubes", "true"), "cpu")
 
 
 def test_keyframes_that_meet_the_ends_of_a_window_fit() -> None:
-    refuse_what_does_not_fit(override(tiny_run(), "model.defaults.keyframe_stride", "3"))
+    refuse_what_does_not_fit(override(tiny_run(), "model.defaults.keyframe_stride", "3"), "cpu")
 
 
 @pytest.mark.parametrize(("number", "step", "legal"), [(20, 16, [16, 32]), (32, 16, [32]), (5, 16, [16])])
@@ -94,7 +94,7 @@ def test_a_rehearsal_changes_nothing() -> None:
     model = initialised(run.model, 0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     generator = torch.random.get_rng_state()
-    refuse_what_does_not_fit(run)
+    refuse_what_does_not_fit(run, "cpu")
     with torch.no_grad():
         for stage in run.stages:
             stage.rehearse(run, model)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tiny import save_tiny, tiny_model, tiny_run
 from vitascope.cli.train import started
@@ -15,7 +16,7 @@ from vitascope.config import override
 from vitascope.system import ModelConfig, VideoModel, load_model
 from vitascope.train.initialise import Origin, inherit, initialised
 from vitascope.train.loop import fit
-from vitascope.train.stages import Run, VideoStage
+from vitascope.train.stages import Run, TokenizerStage, VideoStage
 from vitascope.types import Framing, UserError, generator_for
 
 TIME = "backbone.blocks.*.time.*"
@@ -129,6 +130,21 @@ def test_frozen_weights_stay_and_the_others_learn(tmp_path: Path, cache: Path) -
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert "backbone.blocks.0.space.leave.weight" in moved
     assert not [name for name in moved if name.startswith(("text.", "tokenizer.")) or ".time." in name]
+
+
+def test_a_decoder_learns_while_its_encoder_stays(tmp_path: Path) -> None:
+    stages = (
+        TokenizerStage(name="whole", steps=2, batch=2),
+        TokenizerStage(name="decoder", steps=2, batch=2, frozen=("tokenizer.encoder.*",)),
+    )
+    fit(tiny_run(*stages, preview_steps=100), tmp_path)
+    before, after = (load_model(tmp_path / "stages" / stage.name).tokenizer for stage in stages)
+    assert all(torch.equal(one, other) for one, other in pairs_of(before.encoder, after.encoder))
+    assert not any(torch.equal(one, other) for one, other in pairs_of(before.decoder, after.decoder))
+
+
+def pairs_of(one: nn.Module, other: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(one.parameters(), other.parameters(), strict=True)
 
 
 def test_a_stage_can_begin_with_the_folder_of_a_model(tmp_path: Path, cache: Path) -> None:

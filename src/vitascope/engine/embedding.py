@@ -165,10 +165,11 @@ class _Reader:
 
     @cached_property
     def read(self) -> Reader:
+        from vitascope.device import usual_device
         from vitascope.evaluate.catalogue import Networks  # late: every metric comes with it
         from vitascope.evaluate.protocol import Protocol
 
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = torch.device(usual_device())
         return Networks({"clip": Path(self.wanted.clip)}, Protocol(), device).clip_frames
 
     def __call__(self, key: str) -> Float[Tensor, "t d"]:

@@ -11,8 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from vitascope.device import usual_device
 from vitascope.endpoint import Judge, Picture, Unanswered
 from vitascope.errors import UserError, first_line, install
 from vitascope.evaluate.judges.asking import LocalJudge
@@ -22,7 +21,7 @@ from vitascope.evaluate.networks.features import sha256_of
 @lru_cache(4)
 def local_model(folder: Path, max_tokens: int) -> Judge:
     """Loaded once, onto a GPU if there is one."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = usual_device()
     try:
         from transformers import AutoConfig
         from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as LANGUAGE

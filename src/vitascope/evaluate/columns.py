@@ -28,6 +28,7 @@ MADE, REAL, PAIR = "made", "real", "pair"
 AHEAD, AT_ONCE = 4, 8
 """Decoded videos that may wait for the networks, and clips of each: all that is ever in memory, whatever the number of
 videos and of their clips."""
+VALUES_TOGETHER = 1 << 18  # of rows that stay
 UNEVEN = 1.5
 """A frame that is shown so many times longer than usual makes a frame rate vary."""
 
@@ -49,9 +50,6 @@ class Item:
         return {name: video.digest for name, video in self.videos.items() if which in (PAIR, name)}
 
 
-BLOCK = 1 << 18  # values
-
-
 class Packed:
     """Rows that stay, laid together in blocks. One by one they would lie between the large buffers of decoding and of
     the network, which then could not be used again: the memory of a process grew with every video."""
@@ -62,7 +60,7 @@ class Packed:
     def add(self, rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         end = self.used + len(rows)
         if rows.dtype != self.block.dtype or rows.shape[1] != self.block.shape[1] or end > len(self.block):
-            least = BLOCK // max(rows.shape[1], 1)
+            least = VALUES_TOGETHER // max(rows.shape[1], 1)
             self.block, self.used, end = rows.new_empty(max(least, len(rows)), rows.shape[1]), 0, len(rows)
         kept = self.block[self.used : end]
         self.used = end

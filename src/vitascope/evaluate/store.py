@@ -30,6 +30,7 @@ class Store:
             self._base = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None)
             self._base.execute("PRAGMA journal_mode=WAL")
             self._base.execute("PRAGMA synchronous=NORMAL")
+            self._base.execute("DROP TABLE IF EXISTS features")  # of an earlier layout
             self._base.execute(
                 "CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, type TEXT, width INTEGER, content BLOB)"
                 " WITHOUT ROWID"

@@ -11,6 +11,7 @@ from torch import nn
 
 from vitascope.conditions import framing_of, micro_conditions
 from vitascope.data.cache import ClipSource
+from vitascope.device import usual_device
 from vitascope.plan.devices import Device
 from vitascope.system import VideoModel, build
 from vitascope.train.initialise import initialised
@@ -54,7 +55,7 @@ class Stepper:
     def __init__(self, run: Run, stage: Stage) -> None:
         run = run.at(stage)
         self.stage, self.step = stage, 0
-        self.model = initialised(run.model, run.seed).to("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = initialised(run.model, run.seed).to(usual_device())
         self.course = _course(run, stage, self.model)
         self.module = self.course.module.train()
         self.parameters = learned(self.module)

@@ -169,6 +169,7 @@ def _lesson(
 ) -> tuple[nn.Module, Callable[[], Loss], int]:
     """What learns in a stage, a lesson for it, and the FLOPs that no backward pass follows."""
     rng = generator_for(run.seed, "plan")
+    freeze(model, stage.frozen)
     if isinstance(stage, TokenizerStage):
         reconstruction = stage.reconstruction.build()
         pictures = torch.empty(stage.batch, *shape[1:])
@@ -192,7 +193,6 @@ def _lesson(
     shares = {cubes: stage.lesson.time_mask_share, tokens: stage.lesson.mask_share}
     walk.visible = {number: max(round((1 - share) * number), 1) for number, share in shares.items()}
 
-    freeze(model, stage.frozen)
     module = nn.ModuleDict({"text": model.text, "backbone": model.backbone})
     is_frozen = not any(True for _ in model.text.parameters())
     reading = _reading_flops(model, batch, walk) if is_frozen else 0

@@ -11,7 +11,7 @@ import numpy as np
 
 from vitascope.data.source import FootageConfig, FootageSource
 from vitascope.system import Defaults, ModelConfig
-from vitascope.train.stages import Run, Stage, VideoStage
+from vitascope.train.stages import CaptionStage, Run, Stage, VideoStage
 
 LEAST_CLIPS, CUTS_OF_EACH = 256, 8
 """A stage learns from so many clips at least, or else from at most so many of each video: more would show the same."""
@@ -21,15 +21,17 @@ NUM_PREVIEWS = 4
 def on_footage(run: Run, path: Path) -> Run:
     """The run with the footage at `path` in place of its own data: same size, length and pace, in every stage.
 
-    What is asked of the model later is told to it as the footage is: its middle size and stride.
+    What is asked of the model later is told to it as the footage is: its middle size and stride. Stages that compare
+    captions of one clip are left out: footage has one.
     """
     model, source = _told(run.model, path)
+    stages = tuple(stage for stage in run.stages if not isinstance(stage, CaptionStage))
     return run.model_copy(
         update={
             "name": f"{run.name}-{re.sub(r'[^a-zA-Z0-9_-]+', '-', path.absolute().stem)}",
-            "data": _cut(source, run.stages),
+            "data": _cut(source, stages),
             "model": model,
-            "stages": tuple(_stage_on(run, stage, path, source) for stage in run.stages),
+            "stages": tuple(_stage_on(run, stage, path, source) for stage in stages),
             "preview_prompts": tuple(dict.fromkeys(source.captions(index)[0] for index in range(NUM_PREVIEWS))),
         }
     )

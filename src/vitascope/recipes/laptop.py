@@ -7,7 +7,7 @@ from vitascope.data.source import FootageConfig
 from vitascope.objectives.flow import FlowConfig
 from vitascope.objectives.reconstruction import ReconstructionConfig
 from vitascope.recipes import extensions
-from vitascope.recipes.toyland import ToylandConfig
+from vitascope.recipes.toyland import KindMix, ToylandConfig
 from vitascope.system import Defaults, Lesson, ModelConfig
 from vitascope.tasks import TaskMix
 from vitascope.text.tiny import TinyTextConfig
@@ -23,6 +23,9 @@ PROMPTS = (
     "a small yellow heart bounces on a navy background",
     "a large green square moves up while a small white ring moves right on a grey background",
 )
+
+
+FEW_THINGS = KindMix(one=0.7, two=0.2, relation=0.05, count=0.05, change=0.0, interaction=0.0, camera=0.0, style=0.0)
 
 
 def stiv() -> Run:
@@ -113,7 +116,7 @@ def stiv() -> Run:
                 share=76,
                 num_clips=8192,
                 # The easier scenes oftener: what few steps can teach is shown in many of them.
-                data=ToylandConfig(kinds={"one": 0.7, "two": 0.2, "count": 0.05, "relation": 0.05}),
+                data=ToylandConfig(kinds=FEW_THINGS),
                 lesson=Lesson(
                     tasks=TaskMix(text=0.55, image=0.35, prediction=0.04, interpolation=0.03, upsampling=0.03)
                 ),
@@ -143,14 +146,17 @@ def ladder() -> Run:
     def at(name: str, backbone: StivConfig, size: int, num_frames: int = 16, **changes: object) -> VideoStage:
         """A stage that learns from text alone unless `changes` say otherwise."""
         defaults = base.model.defaults.model_copy(update={"size": (size, size), "num_frames": num_frames})
-        parts = {"backbone": backbone, "defaults": defaults}
+        objective = FlowConfig(mean=0.3) if backbone is images else base.model.objective
+        parts = {"backbone": backbone, "defaults": defaults, "objective": objective}
         places = {
             "name": name,
             "images": backbone is images,
             "model": base.model.model_copy(update=parts),
             "data": ToylandConfig(size=size, num_frames=num_frames),
         }
-        return ti2v.model_copy(update={"lesson": Lesson(), "decay_share": 0.3, **places, **changes})
+        return ti2v.model_copy(
+            update={"lesson": Lesson(), "learning_rate": 0.02, "decay_share": 0.3, **places, **changes}
+        )
 
     pictures = Origin(of=autoencoder.name, weights=("tokenizer.*",))
     both = Origin(of="t2i_128"), Origin(of="t2v_64", weights=(TIME,))

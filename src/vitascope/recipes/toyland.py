@@ -13,11 +13,35 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitascope import toyland
-from vitascope.config import Amount, Config, Count
+from vitascope.config import Amount, AmountOrZero, Config, Count
+from vitascope.toyland.sampling import WEIGHTS
 from vitascope.types import Clip, generator_for
 
 FIRST_PICTURE = 500_000_000
 """Scenes from this number on serve for single pictures, those before it for clips."""
+
+
+class KindMix(Config):
+    """How often each kind of scene is drawn; weights need not sum to one."""
+
+    one: AmountOrZero = WEIGHTS["one"]
+    two: AmountOrZero = WEIGHTS["two"]
+    relation: AmountOrZero = WEIGHTS["relation"]
+    count: AmountOrZero = WEIGHTS["count"]
+    change: AmountOrZero = WEIGHTS["change"]
+    interaction: AmountOrZero = WEIGHTS["interaction"]
+    camera: AmountOrZero = WEIGHTS["camera"]
+    style: AmountOrZero = WEIGHTS["style"]
+
+    @pydantic.model_validator(mode="after")
+    def some_kind_is_drawn(self) -> KindMix:
+        if not any(self.weights.values()):
+            raise ValueError("one kind of scene must have a weight above zero")
+        return self
+
+    @property
+    def weights(self) -> dict[toyland.Kind, float]:
+        return {kind: getattr(self, kind) for kind in WEIGHTS}
 
 
 class ToylandConfig(Config):
@@ -27,7 +51,7 @@ class ToylandConfig(Config):
     num_frames: Count = 16
     fps: Amount = 8.0
     num_captions: Count = 4  # the canonical sentence and paraphrases of it
-    kinds: dict[toyland.Kind, Amount] = pydantic.Field(default_factory=dict)  # how often; none: as in Toyland at large
+    kinds: KindMix = KindMix()
 
     def build(self) -> ToylandSource:
         return ToylandSource(self)
@@ -49,8 +73,7 @@ class ToylandSource:
 
     def scene(self, index: int) -> toyland.Scene:
         rng = random.Random(toyland.train_seed(index))
-        kind = toyland.draw_kind(rng, self.config.kinds) if self.config.kinds else None
-        return toyland.sample(rng, kind, "seen")
+        return toyland.sample(rng, toyland.draw_kind(rng, self.config.kinds.weights), "seen")
 
     def clip(self, index: int) -> Clip:
         c = self.config

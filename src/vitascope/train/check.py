@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from vitascope.config import from_json, nearest, to_json
-from vitascope.device import usual_device
 from vitascope.errors import first_line, is_out_of_memory
 from vitascope.samplers.solvers import SOLVERS
 from vitascope.system import VideoModel, build
@@ -35,7 +34,7 @@ def refuse_what_cannot_be_read_back(run: Run) -> None:
 
 
 @torch.no_grad()
-def refuse_what_does_not_fit(run: Run, device: str | None = None) -> None:
+def refuse_what_does_not_fit(run: Run, device: str) -> None:
     """Let the parts meet the data, each other and the weights that they begin with once, in a small lesson of each
     stage."""
     if run.compile:
@@ -45,7 +44,7 @@ def refuse_what_does_not_fit(run: Run, device: str | None = None) -> None:
         solver = here.model.defaults.solver
         if solver not in SOLVERS:
             raise UserError(f"model.defaults.solver: there is no solver '{solver}'; {nearest(solver, list(SOLVERS))}")
-        model = initialised(here.model, run.seed).to(usual_device(device))
+        model = initialised(here.model, run.seed).to(device)
         with told_of(stage):
             refuse_what_does_not_divide(build(here.data).clip(0), stage, model)
             if origins := run.origins(stage):

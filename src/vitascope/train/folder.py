@@ -15,7 +15,7 @@ from vitascope.config import to_json
 from vitascope.train.stages import Run
 from vitascope.types import UserError
 
-RUN, CHECKPOINTS = "run.json", "checkpoints"
+RUN, CHECKPOINTS, STAGES = "run.json", "checkpoints", "stages"
 
 
 def claim(folder: Path, run: Run) -> None:
@@ -36,10 +36,8 @@ def refuse_folder(folder: Path, run: Run, resume: bool) -> None:
     if not path.is_file():
         if resume:
             raise UserError(f"'{folder}' holds no run to go on with; leave --resume out to begin one")
-        if (folder / CHECKPOINTS).is_dir():
-            raise UserError(
-                f"'{folder / CHECKPOINTS}' is of a run whose '{RUN}' is gone; remove it, or choose another folder"
-            )
+        if left := [folder / name for name in (CHECKPOINTS, STAGES) if (folder / name).is_dir()]:
+            raise UserError(f"'{left[0]}' is of a run whose '{RUN}' is gone; remove it, or choose another folder")
         return
     if not resume:
         raise UserError(f"'{folder}' already holds a run; add --resume to go on with it, or choose another folder")

@@ -191,6 +191,7 @@ class TokenizerCourse:
         self.tokenizer = model.tokenizer
         with seeded(run.seed, stage.name):
             self.reconstruction = stage.reconstruction.build().to(model.device)
+        freeze(model, stage.frozen)
         self.module: nn.Module = nn.ModuleDict({"tokenizer": self.tokenizer, "reconstruction": self.reconstruction})
         self.blocks: Sequence[nn.Module] = ()
         self.unit = "pictures"

@@ -113,43 +113,47 @@ def resampled_distances(
 def _of_few(
     real: Float[Tensor, "n d"],
     made: Float[Tensor, "m d"],
-    ones: Float[Tensor, "b n"],
-    others: Float[Tensor, "b m"],
+    real_weights: Float[Tensor, "b n"],
+    made_weights: Float[Tensor, "b m"],
     ddof: int,
 ) -> Float[Tensor, "b"]:
     """Of fewer rows than features: the singular values are those of the rows' inner products, which never change."""
     centre = real.mean(0)
     real, made = real - centre, made - centre
     inner = real @ made.T
-    num_real, num_made = ones.sum(1, keepdim=True), others.sum(1, keepdim=True)
-    real_mean, made_mean = ones @ real / num_real, others @ made / num_made
-    to_made, to_real = others @ inner.T / num_made, ones @ inner / num_real  # each row by the other set's mean
-    to_real -= (to_real * others).sum(1, keepdim=True) / num_made
-    roots = torch.stack(
-        [sum_of_singular_values(_deviations(inner, *told)) for told in zip(ones, others, to_made, to_real, strict=True)]
-    )
+    num_real, num_made = real_weights.sum(1, keepdim=True), made_weights.sum(1, keepdim=True)
+    real_mean, made_mean = real_weights @ real / num_real, made_weights @ made / num_made
+    # Each row by the other set's mean.
+    to_made, to_real = made_weights @ inner.T / num_made, real_weights @ inner / num_real
+    to_real -= (to_real * made_weights).sum(1, keepdim=True) / num_made
+    roots = real.new_empty(len(real_weights), 1)
+    for number, draw in enumerate(zip(real_weights, made_weights, to_made, to_real, strict=True)):
+        roots[number] = sum_of_singular_values(_deviations(inner, *draw))
+    roots /= ((num_real - ddof) * (num_made - ddof)).sqrt()
     traces = sum(
         ((weights @ rows.square().sum(1))[:, None] - count * mean.square().sum(1, keepdim=True)) / (count - ddof)
-        for rows, weights, count, mean in ((real, ones, num_real, real_mean), (made, others, num_made, made_mean))
+        for rows, weights, count, mean in (
+            (real, real_weights, num_real, real_mean),
+            (made, made_weights, num_made, made_mean),
+        )
     )
-    roots = roots[:, None] / ((num_real - ddof) * (num_made - ddof)).sqrt()
     return ((real_mean - made_mean).square().sum(1, keepdim=True) + traces - 2 * roots).clamp_min(LEAST)[:, 0]
 
 
 def _deviations(
     inner: Float[Tensor, "n m"],
-    one: Float[Tensor, "n"],
-    other: Float[Tensor, "m"],
+    real_weights: Float[Tensor, "n"],
+    made_weights: Float[Tensor, "m"],
     to_made: Float[Tensor, "n"],
     to_real: Float[Tensor, "m"],
 ) -> Float[Tensor, "_k _l"]:
     """Inner products of deviations from the weighted means, of the rows that have a weight, times its root."""
-    rows, columns = one.nonzero()[:, 0], other.nonzero()[:, 0]
+    rows, columns = real_weights.nonzero()[:, 0], made_weights.nonzero()[:, 0]
     drawn = inner.index_select(0, rows).index_select(1, columns)
     drawn -= to_made[rows, None]
     drawn -= to_real[columns]
-    drawn *= one[rows, None].sqrt()
-    drawn *= other[columns].sqrt()
+    drawn *= real_weights[rows, None].sqrt()
+    drawn *= made_weights[columns].sqrt()
     return drawn
 
 
