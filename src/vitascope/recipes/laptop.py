@@ -43,7 +43,7 @@ def stiv() -> Run:
         backbone=StivConfig(width=width, heads=4, depth=8, text_width=width, positions="both"),
         # Frames are alike: their mean is as clear at a high level as a picture's at a lower one.
         objective=FlowConfig(mean=1.0, spread=1.3),
-        defaults=Defaults(solver="dpmpp", steps=16, guidance=2.0),
+        defaults=Defaults(solver="dpmpp", steps=16, guidance=3.0),
     )
     return Run(
         name="stiv",
@@ -111,9 +111,9 @@ def stiv() -> Run:
             ),
             VideoStage(
                 name="ti2v",
-                steps=2200,
+                steps=1800,
                 batch=32,
-                share=76,
+                share=64,
                 num_clips=8192,
                 # The easier scenes oftener: what few steps can teach is shown in many of them.
                 data=ToylandConfig(kinds=FEW_THINGS),
