@@ -9,8 +9,8 @@ import pytest
 pytest.importorskip("diffusers")
 
 from families import FAMILIES, Folder, Load, built
-from shell import Shell
 
+from shell import Shell
 from vitascope.sample.hub.model import HubModel, load_checkpoint
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from families import FAMILIES, Folder, Load
 from safetensors.torch import save_file
-from shell import Shell
 from torch import Tensor, nn
 
+from shell import Shell
 from vitascope import media
 from vitascope.sample.hub.traits import denoiser_of
 from vitascope.types import Clip
