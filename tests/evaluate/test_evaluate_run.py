@@ -6,10 +6,8 @@ import io
 import json
 import math
 import shutil
-import sqlite3
 import struct
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -24,7 +22,6 @@ from rich.console import Console
 from beside import SHARED, needs
 from vitascope import media
 from vitascope.evaluate.catalogue import Networks, metrics_named
-from vitascope.evaluate.columns import VALUES_TOGETHER, Packed
 from vitascope.evaluate.compare import compare
 from vitascope.evaluate.measured import Measured, Report, Unusable, read_report
 from vitascope.evaluate.metrics.kernel import KVD
@@ -126,24 +123,6 @@ def test_a_stopped_evaluation_goes_on_and_decodes_nothing_twice(made: Path, real
     videos = [Watched(video.path, video.name) for video in find_videos(made)]
     assert numbers(run(videos, real, store=store)) == numbers(run(find_videos(made), real))
     assert len(seen) == 2  # 5 of the 7 were kept
-
-
-def test_rows_that_are_kept_stay_as_they_are():
-    packed = Packed()
-    rows = [torch.rand(num, width) for num, width in ((3, 5), (0, 5), (VALUES_TOGETHER // 5, 5), (2, 7), (1, 7))]
-    rows.append(torch.rand(2, 7).double())
-    kept = [packed.add(one) for one in rows]
-    assert all(torch.equal(one, other) and one.dtype == other.dtype for one, other in zip(kept, rows, strict=True))
-    assert kept[3].untyped_storage().data_ptr() == kept[4].untyped_storage().data_ptr()
-
-
-def test_a_file_of_an_earlier_layout_is_filled_anew(tmp_path: Path):
-    with closing(sqlite3.connect(tmp_path / "features.sqlite")) as old:
-        old.execute("CREATE TABLE features (key TEXT PRIMARY KEY, content BLOB) WITHOUT ROWID")
-    store = Store(tmp_path / "features.sqlite")
-    store.put("key", torch.ones(2, 3))
-    kept = store.get("key")
-    assert kept is not None and torch.equal(kept, torch.ones(2, 3)) and store.get("another") is None
 
 
 def test_shards_that_share_what_they_keep_are_one_run(made: Path, real: Path, tmp_path: Path):
