@@ -37,6 +37,8 @@ def stiv() -> Run:
     docs/training.md tells; in one go they have not been run.
     """
     width = 128
+    # The easier scenes oftener: what few steps can teach is shown in many of them.
+    few = ToylandConfig(kinds=FEW_THINGS)
     model = ModelConfig(
         tokenizer=FrameVaeConfig(encoder_blocks=(2, 3), decoder_blocks=(4, 3)),
         text=TinyTextConfig(width=width, heads=4, depth=3),
@@ -63,9 +65,9 @@ def stiv() -> Run:
             ),
             TokenizerStage(
                 name="decoder",
-                steps=2200,
+                steps=4000,
                 batch=16,
-                share=18,
+                share=33,
                 learning_rate=0.008,
                 warmup_steps=50,
                 decay_share=0.7,
@@ -91,7 +93,8 @@ def stiv() -> Run:
                 share=80,
                 images=True,
                 pictures=4,
-                num_clips=8192,
+                num_clips=12288,
+                data=few,
                 learning_rate=0.02,
                 decay_share=0.5,
                 optimizer=MuonConfig(),
@@ -99,10 +102,11 @@ def stiv() -> Run:
             ),
             VideoStage(
                 name="t2v",
-                steps=3600,
+                steps=4500,
                 batch=32,
-                share=130,
-                num_clips=8192,
+                share=150,
+                num_clips=12288,
+                data=few,
                 fresh=(TIME,),
                 learning_rate=0.02,
                 decay_share=0.5,
@@ -111,12 +115,11 @@ def stiv() -> Run:
             ),
             VideoStage(
                 name="ti2v",
-                steps=1800,
+                steps=2400,
                 batch=32,
-                share=64,
-                num_clips=8192,
-                # The easier scenes oftener: what few steps can teach is shown in many of them.
-                data=ToylandConfig(kinds=FEW_THINGS),
+                share=80,
+                num_clips=12288,
+                data=few,
                 lesson=Lesson(
                     tasks=TaskMix(text=0.55, image=0.35, prediction=0.04, interpolation=0.03, upsampling=0.03)
                 ),
