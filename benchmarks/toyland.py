@@ -23,7 +23,8 @@ from rich.table import Table
 
 from vitascope import toyland
 from vitascope.evaluate.intervals import Rate
-from vitascope.evaluate.toyland import KINDS, counted
+from vitascope.evaluate.questions import KINDS
+from vitascope.evaluate.toyland import counted
 from vitascope.toyland.scene import STYLES, Kind
 
 Result = TypeVar("Result")

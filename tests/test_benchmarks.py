@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vitascope.evaluate.toyland import KINDS
+from vitascope.evaluate.questions import KINDS
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 

@@ -185,10 +185,10 @@ def test_the_command_finds_what_was_kept_beside_each_report(folders: tuple[Path,
 
 
 def test_shards_of_toyland_are_merged_by_the_same_command(tmp_path: Path):
-    from vitascope.evaluate import toyland
+    from vitascope.evaluate import questions, toyland
 
     def truthful(requests: Sequence[Any]) -> list[Clip]:
-        return [toyland.question("seen", "one", request.seed, "both", "text").truth for request in requests]
+        return [questions.question("seen", "one", request.seed, "both", "text").truth for request in requests]
 
     paths = [tmp_path / f"{number}.json" for number in range(2)]
     for number, path in enumerate(paths):

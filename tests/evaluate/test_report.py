@@ -19,10 +19,11 @@ from vitascope.evaluate.compare import compare
 from vitascope.evaluate.lasting import Course, LastingReport
 from vitascope.evaluate.measured import Measured, Report, Shown, Unusable
 from vitascope.evaluate.metrics.metric import Bootstrap, mean_of
+from vitascope.evaluate.questions import test_scene
 from vitascope.evaluate.report.clips import film, picks
 from vitascope.evaluate.report.page import page_of
 from vitascope.evaluate.report.reading import clips_folder, read_one, read_reports, unfinished
-from vitascope.evaluate.toyland import evaluate, test_scene
+from vitascope.evaluate.toyland import evaluate
 from vitascope.evaluate.vbench.report import Measured as Dimension
 from vitascope.evaluate.vbench.report import SuiteReport, merged, over_videos
 from vitascope.evaluate.views import ViewsReport

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from vitascope import toyland
 from vitascope.evaluate.intervals import Rate
-from vitascope.evaluate.toyland import KINDS, NUM_SEEDS, SCENES_PER_SEED, Report, asked, evaluate, said, test_scene
+from vitascope.evaluate.questions import KINDS, NUM_SEEDS, SCENES_PER_SEED, asked, said, test_scene
+from vitascope.evaluate.toyland import Report, evaluate
 from vitascope.toyland import scene as toyland_scene
 from vitascope.toyland.paraphrases import SYNONYMS
 from vitascope.types import Clip, Request, UserError

@@ -14,9 +14,9 @@ from rich.console import Console
 
 from vitascope.errors import UserError
 from vitascope.evaluate.intervals import Rate
+from vitascope.evaluate.questions import KINDS, question
 from vitascope.evaluate.report.page import page_of
 from vitascope.evaluate.report.reading import read_one
-from vitascope.evaluate.toyland import KINDS, question
 from vitascope.evaluate.vbench.aggregate import VBENCH
 from vitascope.evaluate.vbench.report import read_report
 from vitascope.evaluate.vbench.twin_questions import CATEGORIES, DIMENSIONS

@@ -11,7 +11,7 @@ import torch
 from tiny import tiny_run
 from vitascope import media
 from vitascope.config import from_json, override, to_json
-from vitascope.evaluate import toyland as suite
+from vitascope.evaluate import questions
 from vitascope.evaluate.toyland import evaluate
 from vitascope.recipes import laptop, resolve
 from vitascope.recipes.judged import Judged
@@ -179,7 +179,7 @@ def test_a_watch_shows_prompts_as_pictures_and_videos_and_asks_the_oracle(tmp_pa
     asked = set(said) - {"", *run.preview_prompts}
     assert asked
     # What is looked at while training must not be what reports judge.
-    assert asked.isdisjoint(caption(suite.test_scene("seen", "one", number)) for number in range(16))
+    assert asked.isdisjoint(caption(questions.test_scene("seen", "one", number)) for number in range(16))
     assert scores
     assert all(name.startswith("oracle/") and 0 <= rate <= 1 for name, rate in scores.items())
     shown = media.read_video(tmp_path / "v-000001.mp4")

@@ -18,7 +18,7 @@ from vitascope.config import Amount, AmountOrZero, Config, Count, Share
 from vitascope.data.cache import ClipSource
 from vitascope.errors import UserError
 from vitascope.evaluate.networks.toyland import load_toyland
-from vitascope.evaluate.toyland import FPS, NUM_FRAMES, SCENES_PER_SEED, question
+from vitascope.evaluate.questions import FPS, NUM_FRAMES, SCENES_PER_SEED, question
 from vitascope.evaluate.vbench.dimensions import dis_flow, dynamic_degree, halfway, motion_smoothness
 from vitascope.noise import Estimate, Path, Straight, log_snr_half, mix, velocity
 from vitascope.sample.generate import generate

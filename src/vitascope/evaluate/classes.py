@@ -20,7 +20,7 @@ from vitascope import toyland
 from vitascope.evaluate import forms
 from vitascope.evaluate.intervals import Rate, bootstrap_interval, resamples
 from vitascope.evaluate.metrics.inception_score import inception_scores, shuffled
-from vitascope.evaluate.toyland import FPS, NUM_FRAMES, SIZE, one_of, test_scene
+from vitascope.evaluate.questions import FPS, NUM_FRAMES, SIZE, one_of, test_scene
 from vitascope.toyland.oracle import ASKED, assign, watch
 from vitascope.toyland.scene import COLOURS, MOTIONS, SHAPES, Scene, Thing
 from vitascope.types import Clip, Request, UserError

@@ -17,7 +17,7 @@ from rich.table import Table
 from vitascope import toyland
 from vitascope.errors import install
 from vitascope.evaluate import forms
-from vitascope.evaluate.toyland import FPS, SIZE, test_scene
+from vitascope.evaluate.questions import FPS, SIZE, test_scene
 from vitascope.toyland.oracle import judge
 from vitascope.toyland.scene import LASTING, PLAIN
 from vitascope.types import Clip, Request, UserError

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from vitascope import media
-from vitascope.evaluate.toyland import NUM_SEEDS, evaluate
+from vitascope.evaluate.questions import NUM_SEEDS
+from vitascope.evaluate.toyland import evaluate
 from vitascope.sample.generate import generate
 from vitascope.system import VideoModel
 from vitascope.train.stages import Stage, VideoStage, Watch

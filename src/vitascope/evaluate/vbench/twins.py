@@ -19,7 +19,7 @@ from rich.table import Table
 
 from vitascope.evaluate import forms
 from vitascope.evaluate.intervals import Rate
-from vitascope.evaluate.toyland import (
+from vitascope.evaluate.questions import (
     CAPTIONS,
     FPS,
     KINDS,
@@ -27,18 +27,12 @@ from vitascope.evaluate.toyland import (
     SCENES_PER_SEED,
     SIZE,
     SPLITS,
-    Answer,
     Question,
     Task,
-    added,
-    answered,
-    answers_of,
-    check_same,
     one_of,
     question,
-    refuse_numbers,
-    refuse_to_merge,
 )
+from vitascope.evaluate.toyland import Answer, added, answered, answers_of, check_same, refuse_numbers, refuse_to_merge
 from vitascope.evaluate.vbench.aggregate import VBENCH, Scale, Scores, Suite, aggregate, weighted_mean
 from vitascope.evaluate.vbench.twin_questions import CATEGORIES, DIMENSIONS
 from vitascope.toyland.oracle import passed, verdict, watch
