@@ -33,8 +33,7 @@ def stiv() -> Run:
 
     vitascope train laptop:stiv --set compile=true
 
-    Some six hours of one core, or three of two. The bundled model learned by these settings in pieces, as
-    docs/training.md tells; in one go they have not been run.
+    Some eight hours of one core. The bundled model learned by a shorter form of it, in pieces: docs/training.md.
     """
     width = 128
     # The easier scenes oftener: what few steps can teach is shown in many of them.

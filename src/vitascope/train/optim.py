@@ -57,7 +57,7 @@ class Adafactor(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": learning_rate})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closures here
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
