@@ -79,6 +79,20 @@ def test_no_update_is_longer_than_the_clip(clip: float) -> None:
     assert (after - before).square().mean().sqrt() <= clip * 1.0001
 
 
+@pytest.mark.parametrize("config", [AdafactorConfig(), AdamWConfig(), MuonConfig()])
+def test_rows_and_columns_that_never_have_a_gradient_stay_among_others_that_move(
+    config: AdafactorConfig | AdamWConfig | MuonConfig,
+) -> None:
+    weight = parameter(64, 80)
+    before = weight.detach().clone()
+    steps = gradients(64, 80, steps=20)
+    for gradient in steps:
+        gradient[:3], gradient[:, 5:9] = 0, 0
+    after = descend(config.build(nn.ParameterList([weight]), 0.01), weight, steps)
+    assert after.isfinite().all() and not torch.equal(after, before)
+    assert torch.equal(after[:3, 5:9], before[:3, 5:9])
+
+
 @pytest.mark.parametrize("shape", [(6, 8), (64, 80)])  # the larger one is a hidden matrix to Muon
 @pytest.mark.parametrize("config", [AdafactorConfig(), AdamWConfig(), MuonConfig()])
 def test_a_restored_optimizer_goes_on_bit_for_bit(

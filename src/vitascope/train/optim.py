@@ -74,13 +74,14 @@ class Adafactor(torch.optim.Optimizer):
         squared = gradient.square() + 1e-30
         if gradient.ndim < 2:
             state["moment"].lerp_(squared, 1 - beta2)
-            moment = state["moment"]
+            scale = state["moment"].rsqrt()
         else:
             state["row"].lerp_(squared.mean(-1), 1 - beta2)
             state["column"].lerp_(squared.mean(-2), 1 - beta2)
             row = state["row"] / state["row"].mean(-1, keepdim=True)
-            moment = row[..., None] * state["column"][..., None, :]
-        update = gradient * torch.rsqrt(moment / (1 - beta2 ** state["step"]))
+            # Roots first: where a row and a column have no gradient the product of both moments is no number of fp32.
+            scale = row.rsqrt()[..., None] * state["column"].rsqrt()[..., None, :]
+        update = gradient * scale * (1 - beta2 ** state["step"]).sqrt()
         update = update / (update.square().mean().sqrt() / self.config.clip_update).clamp_min(1.0)
         if self.config.scale_by_parameter:
             update = update * parameter.square().mean().sqrt().clamp_min(1e-3)
