@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vitascope import media, toyland
-from vitascope.evaluate.lasting import lasting_scenes, mean, smoothness_around
+from vitascope.evaluate.lasting import evenness, lasting_scenes, mean
 from vitascope.evaluate.metrics.paired import SquaredError, squared_error
 from vitascope.sample.loading import load_own
 from vitascope.sample.upsample import upsample
@@ -35,25 +35,24 @@ def main() -> None:
     model = load_own(told.model)
     window = model.system.config.defaults.num_frames
     borders = window_starts(2 * NUM_FRAMES, window, window // 2)[1:]
-    between = [border + window // 4 for border in borders]
     still = ("stays still", "blinks")
     moving = [scene for scene in lasting_scenes(10 * told.num, 0) if scene.things[0].motion not in still]
     filled, averaged, strips = SquaredError(), SquaredError(), []
-    smoothness: dict[str, list[float]] = {}
+    even: dict[str, list[bool]] = {}
     for seed, scene in enumerate(moving[: told.num]):
         given, truth = (toyland.render(scene, times * NUM_FRAMES, fps=times * 8.0) for times in (1, 2))
         made = upsample(model, given, Request(toyland.caption(scene), seed=seed, guidance=1.0), 2)
         filled += squared_error(made.pixels[1:-1:2], truth.pixels[1:-1:2])
         averaged += squared_error((given.pixels[:-1] + given.pixels[1:]) / 2, truth.pixels[1:-1:2])
         for name, clip in (("made", made), ("truth", truth)):
-            smoothness.setdefault(f"{name}, at borders", []).extend(smoothness_around(clip, scene, borders))
-            smoothness.setdefault(f"{name}, between", []).extend(smoothness_around(clip, scene, between))
+            for where, moments in zip(("across borders", "within"), evenness(clip, scene, borders), strict=True):
+                even.setdefault(f"{name}, {where}", []).extend(moments)
         strips += [torch.cat(list(clip.pixels[12:24]), -1) for clip in (truth, made)]
     table = Table("", "value", title=f"{len(moving[: told.num])} clips of {2 * NUM_FRAMES} frames")
     table.add_row("PSNR of filled frames", f"{filled.psnr:.1f} dB")
     table.add_row("PSNR of the mean of both neighbours", f"{averaged.psnr:.1f} dB")
-    for name, scores in smoothness.items():
-        table.add_row(f"smoothness, {name}", f"{mean(scores):.3f} ({len(scores)} pieces)")
+    for name, moments in even.items():
+        table.add_row(f"without a jerk, {name}", f"{mean(moments):.3f} of {len(moments)} moments")
     Console().print(table)
     if told.sheet is not None:
         media.write(Clip(torch.cat(strips, -2)[None].clamp(0, 1)), told.sheet, force=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 from tiny import save_tiny
 from vitascope import media, toyland
 from vitascope.conditions import MICRO, Conditions, TextFeatures
-from vitascope.evaluate.lasting import mean, smoothness_around
+from vitascope.evaluate.lasting import evenness, mean
 from vitascope.noise import Estimate, Straight
 from vitascope.sample.legal import legalise, request_of
 from vitascope.sample.loading import load_own
@@ -120,9 +120,11 @@ def test_at_the_borders_of_windows_a_thing_moves_as_smoothly_as_inside() -> None
         estimate = windowed(displaced, 16, overlap)
         return Clip(integrate(euler, Straight(), estimate, torch.zeros_like(truth), levels(1), cond)[0], 16.0)
 
-    borders, between = starts[1:], [start + 4 for start in starts[1:-1]]
-    exact = [mean(smoothness_around(clip, scene, frames)) for frames in (borders, between)]
-    assert exact == [1.0, 1.0]
-    blended, butted = made_with(8), made_with(0)
-    assert mean(smoothness_around(blended, scene, borders)) >= mean(smoothness_around(blended, scene, between)) - 0.05
-    assert mean(smoothness_around(butted, scene, [16, 32])) < 0.97
+    def even(clip: Clip, borders: list[int]) -> list[float]:
+        return [mean(moments) for moments in evenness(clip, scene, borders)]
+
+    assert even(clip, starts[1:]) == [1.0, 1.0]
+    across, within = even(made_with(8), starts[1:])
+    assert across >= within - 0.02 and across >= 0.95
+    across, within = even(made_with(0), [16, 32])  # windows side by side: the same judge finds their seams
+    assert across < within - 0.3

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -18,7 +19,7 @@ from vitascope import toyland
 from vitascope.errors import install
 from vitascope.evaluate import forms
 from vitascope.evaluate.questions import FPS, SIZE, test_scene
-from vitascope.toyland.oracle import judge
+from vitascope.toyland.oracle import JERK, jerks, judge, watch
 from vitascope.toyland.scene import LASTING, PLAIN
 from vitascope.types import Clip, Request, UserError
 
@@ -43,13 +44,13 @@ class Maker:
 @dataclass(frozen=True)
 class Course:
     """Scores of one maker: for each window of two seconds and each dimension the scores of the clips that have it; and
-    the oracle's smoothness about the borders of chunks and halfway between two."""
+    whether things go on without a jerk in moments that reach over the borders of chunks, and in the others."""
 
     maker: str
     made_with: Mapping[str, Any]
     windows: tuple[Mapping[str, tuple[float, ...]], ...]
-    at_borders: tuple[float, ...] = ()
-    between: tuple[float, ...] = ()
+    across: tuple[bool, ...] = ()
+    within: tuple[bool, ...] = ()
 
     def curve(self, dimension: str) -> list[float]:
         """The mean over clips, window by window."""
@@ -69,8 +70,8 @@ class LastingReport:
                 "made_with": course.made_with,
                 "curves": {name: [or_none(value) for value in course.curve(name)] for name in DIMENSIONS},
                 "scores": [dict(window) for window in course.windows],
-                "smoothness_at_borders": or_none(mean(course.at_borders)),
-                "smoothness_between": or_none(mean(course.between)),
+                "smoothness_across_borders": or_none(mean(course.across)),
+                "smoothness_within_chunks": or_none(mean(course.within)),
             }
             for course in self.courses
         }
@@ -87,9 +88,12 @@ class LastingReport:
                 table.add_row(span, course.maker, *(f"{value:.3f}" for value in parts))
         console.print(table)
         for course in self.courses:
-            if course.at_borders and course.between:
-                at, between, num = mean(course.at_borders), mean(course.between), len(course.at_borders)
-                console.print(f"{course.maker}: smoothness at {num} borders {at:.3f}, between them {between:.3f}")
+            if course.across and course.within:
+                across, within = mean(course.across), mean(course.within)
+                console.print(
+                    f"{course.maker}: without a jerk are {across:.3f} of {len(course.across)} moments across borders "
+                    f"of chunks, and {within:.3f} of {len(course.within)} within chunks"
+                )
 
     def plot(self, kind: str = "png") -> bytes:
         """Permanence and colour over time, a line for each maker, as a file of this kind."""
@@ -121,7 +125,7 @@ def evaluate_lasting(
     progress: Progress | None = None,
 ) -> LastingReport:
     """Ask each maker for the same scenes, and judge its clips in windows of two seconds."""
-    if num < 1 or batch < 1 or seed < 0 or seconds < WINDOW_SECONDS:
+    if num < 1 or batch < 1 or seed < 0 or not WINDOW_SECONDS <= seconds < math.inf:
         raise UserError(
             f"num and batch must be at least 1, seed at least 0 and seconds at least {WINDOW_SECONDS:g}, "
             f"got {num}, {batch}, {seed} and {seconds:g}"
@@ -133,9 +137,7 @@ def evaluate_lasting(
     scenes, done = lasting_scenes(num, seed), 0
     courses: list[Course] = []
     for name, maker in makers.items():
-        at_borders: list[float] = []
-        between: list[float] = []
-        halfway = [(one + other) // 2 for one, other in pairwise(maker.borders)]
+        across, within = list[bool](), list[bool]()
         found: list[dict[str, list[float]]] = [{} for _ in range(int(seconds / WINDOW_SECONDS))]
         for first in range(0, num, batch):
             asked = scenes[first : first + batch]
@@ -144,8 +146,9 @@ def evaluate_lasting(
                 for k, scene in enumerate(asked)
             ]
             for clip, scene in zip(maker.generate(wanted), asked, strict=True):
-                at_borders += smoothness_around(clip, scene, maker.borders)
-                between += smoothness_around(clip, scene, halfway)
+                at_borders, elsewhere = evenness(clip, scene, maker.borders)
+                across += at_borders
+                within += elsewhere
                 for scores, window in zip(found, windows_of(clip), strict=False):
                     for dimension, value in judge(window, scene).items():
                         scores.setdefault(dimension, []).append(value)
@@ -153,7 +156,7 @@ def evaluate_lasting(
             if progress is not None:
                 progress(done, num * len(makers))
         windows = tuple({dimension: tuple(values) for dimension, values in scores.items()} for scores in found)
-        courses.append(Course(name, dict(maker.made_with), windows, tuple(at_borders), tuple(between)))
+        courses.append(Course(name, dict(maker.made_with), windows, tuple(across), tuple(within)))
     return LastingReport(protocol, tuple(courses))
 
 
@@ -176,16 +179,21 @@ def windows_of(clip: Clip) -> Iterator[Clip]:
         yield Clip(clip.pixels[start : start + length], clip.fps)
 
 
-def smoothness_around(clip: Clip, scene: toyland.Scene, frames: Sequence[int], reach: int = 8) -> list[float]:
-    """The oracle's smoothness of the pieces of `2 reach` frames about each of `frames` that lie in the clip: at the
-    borders of chunks, to be compared with pieces between them."""
-    inside = [frame for frame in frames if reach <= frame <= clip.num_frames - reach]
-    pieces = [Clip(clip.pixels[frame - reach : frame + reach], clip.fps) for frame in inside]
-    scores = [judge(piece, scene).get("smoothness") for piece in pieces]
-    return [score for score in scores if score is not None]
+def evenness(clip: Clip, scene: toyland.Scene, borders: Collection[int]) -> tuple[list[bool], list[bool]]:
+    """Whether things go on without a jerk, moment by moment: in moments that reach over one of `borders`, and in all
+    others. A moment is the three or four frames of which a second or third difference is made."""
+    length = round(WINDOW_SECONDS * clip.fps)
+    across, within = list[bool](), list[bool]()
+    for start in range(0, clip.num_frames - length + 1, length - 3):  # each third difference lies in one piece
+        for jerk in jerks(watch(Clip(clip.pixels[start : start + length], clip.fps), scene)):
+            reach = length - len(jerk)
+            for first in np.flatnonzero(~np.isnan(jerk)):
+                crosses = any(start + first < border <= start + first + reach for border in borders)
+                (across if crosses else within).append(bool(jerk[first] < JERK))
+    return across, within
 
 
-def mean(values: Sequence[float]) -> float:
+def mean(values: Sequence[float] | Sequence[bool]) -> float:
     """Of what there is: a dimension may not apply to a window, and a clip may lack it in all."""
     there = [value for value in values if not math.isnan(value)]
     return sum(there) / len(there) if there else math.nan

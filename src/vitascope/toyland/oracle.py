@@ -26,6 +26,7 @@ MIDDLE = math.sqrt(SIZES["small"][1] * SIZES["large"][0])
 LIMITS = {"small": (0.4 * SIZES["small"][0], MIDDLE), "large": (MIDDLE, 1.6 * SIZES["large"][1])}
 MIN_SHARE = 0.3  # of frames in which a thing has to be seen; one that blinks is off a third of the time
 MAX_COST = 20.0  # of a trajectory, a frame: one that fits worse is none
+JERK = 0.08  # in units: a longer second or third difference of a thing's places
 GRAY_CHROMA = 0.1
 BLOCKY = 0.5
 EARLY_SECONDS, LATE_SECONDS = 0.55, 1.45  # before and after every change
@@ -372,11 +373,17 @@ def flicker(view: View) -> float | None:
 
 
 def smoothness(view: View) -> float | None:
-    """The share of frames in which a thing does not jerk: second differences of what its motion does not
-    explain, or third differences where there is no such motion."""
+    """The share of frames in which a thing does not jerk."""
     if len(view.seconds) < 4 or view.scene.style == "as pixel art":
         return None
-    jerks = []
+    seen = [jerk[~np.isnan(jerk)] for jerk in jerks(view)]
+    return worst([share(jerk < JERK) for jerk in seen if jerk.size])
+
+
+def jerks(view: View) -> list[Float[ndarray, "d"]]:
+    """Of each thing that is seen: second differences of what its motion does not explain, or third differences where
+    there is no such motion; NaN where it is not seen. The nth reaches from frame n over as many as were lost."""
+    found = []
     for index, track in enumerate(view.cast):
         if track is None:
             continue
@@ -386,9 +393,8 @@ def smoothness(view: View) -> float | None:
         place = np.where(steady[:, None], np.stack([track.x, track.y], 1), np.nan)
         fit = view.motions[index] if has_motion(view.scene) else None
         jerk = np.diff(place - fit.path, 2, axis=0) if fit else np.diff(place, 3, axis=0)
-        jerk = np.linalg.norm(jerk, axis=1)
-        jerks.append(jerk[~np.isnan(jerk)])
-    return worst([share(jerk < 0.08) for jerk in jerks if jerk.size])
+        found.append(np.linalg.norm(jerk, axis=1))
+    return found
 
 
 def dynamic_degree(view: View) -> float | None:
