@@ -35,8 +35,7 @@ def main() -> None:
     model = load_own(told.model)
     window = model.system.config.defaults.num_frames
     borders = window_starts(2 * NUM_FRAMES, window, window // 2)[1:]
-    still = ("stays still", "blinks")
-    moving = [scene for scene in lasting_scenes(10 * told.num, 0) if scene.things[0].motion not in still]
+    moving = [s for s in lasting_scenes(20 * told.num, 0) if s.things[0].motion in ("spins", "circles around")]
     filled, averaged, strips = SquaredError(), SquaredError(), []
     even: dict[str, list[bool]] = {}
     for seed, scene in enumerate(moving[: told.num]):

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from vitascope import toyland
 from vitascope.evaluate.classes import CLASSES, evaluate_classes, inception_score, true_clip
-from vitascope.evaluate.lasting import Maker, evaluate_lasting, evenness, lasting_scenes, mean, windows_of
+from vitascope.evaluate.lasting import Maker, evaluate_lasting, evenness, lasting_scenes, windows_of
 from vitascope.evaluate.views import SIZE, evaluate_views, faces, held_out_solid
 from vitascope.toyland.scene import LASTING
 from vitascope.toyland.solids import NUM_VIEWS, render_views
@@ -110,7 +110,7 @@ def test_what_lasts_stays_at_the_top_and_what_vanishes_falls() -> None:
     assert min(gone.curve("permanence")[:2]) > 0.98
     assert max(gone.curve("permanence")[2:]) == max(gone.curve("colour")[2:]) == 0
     assert truth.across and len(truth.within) > len(truth.across)
-    assert mean(truth.across) > 0.95 and mean(truth.within) > 0.95  # a bounce is a jerk where no motion is recognised
+    assert all(truth.across) and all(truth.within)
     report.print(Console(quiet=True))
     told = json.loads(report.to_json())["makers"]
     assert told["vanishing"]["made_with"] == {"by": "hand"}

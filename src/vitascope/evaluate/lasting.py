@@ -181,9 +181,12 @@ def windows_of(clip: Clip) -> Iterator[Clip]:
 
 def evenness(clip: Clip, scene: toyland.Scene, borders: Collection[int]) -> tuple[list[bool], list[bool]]:
     """Whether things go on without a jerk, moment by moment: in moments that reach over one of `borders`, and in all
-    others. A moment is the three or four frames of which a second or third difference is made."""
+    others. A moment is the three or four frames of which a second or third difference is made. Of things that bounce
+    nothing is told: the bounce itself is a jerk."""
     length = round(WINDOW_SECONDS * clip.fps)
     across, within = list[bool](), list[bool]()
+    if any(thing.motion == "bounces" for thing in scene.things):
+        return across, within
     for start in range(0, clip.num_frames - length + 1, length - 3):  # each third difference lies in one piece
         for jerk in jerks(watch(Clip(clip.pixels[start : start + length], clip.fps), scene)):
             reach = length - len(jerk)
