@@ -14,6 +14,10 @@ class UserError(Exception):
     """
 
 
+class NonFinite(UserError):
+    """A number that should be finite is not: in training a loss, gradient or weight; in sampling the video."""
+
+
 def install(extra: str) -> str:
     """What to type for the packages of an extra: it lies with the source, as vitascope is on no index."""
     source = Path(__file__).resolve().parents[2]

@@ -17,14 +17,14 @@ from vitascope.ablate.folder import LOCKS, read_results, settle, taken, write_re
 from vitascope.ablate.measures import GuidedLength, HeldOutError, Sampled, energy_distance, held_out, same_noisiness
 from vitascope.ablate.report import publish
 from vitascope.ablate.run import Budget, Place, ablate, settings_of
-from vitascope.ablate.table import BASE, Claim, Row, Side, Table, begun_with
+from vitascope.ablate.table import BASE, Claim, Guard, Row, Side, Table, begun_with
 from vitascope.ablate.tables import TABLES, table_named
 from vitascope.ablate.verdict import PRINTED, find, mean_interval, student
 from vitascope.config import Config, from_json, to_json
-from vitascope.errors import UserError
+from vitascope.errors import NonFinite, UserError
 from vitascope.noise import Cosine, ScaledLinear, Straight, log_snr_half
 from vitascope.sample.loading import bundled
-from vitascope.system import Rules, load_model, read_card
+from vitascope.system import Rules, VideoModel, load_model, read_card
 from vitascope.train.initialise import Origin
 from vitascope.train.loop import fit
 from vitascope.train.stages import Run, VideoStage
@@ -184,10 +184,60 @@ def test_a_row_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     (folder / "stages" / "videos" / "model.json").unlink()
     (folder / "run.json").write_text(json.dumps(to_json(begun)))
     settle(place.folder, settings_of(long, place.base, Budget()))
+    before = (folder / "log.jsonl").read_text()
     went_on = ablate(long, place, 1, Budget(), say=str)
-    assert went_on["one", 0]["metrics"]["error"] == pytest.approx(whole["one", 0]["metrics"]["error"], rel=0.2)
+    assert (folder / "log.jsonl").read_text().startswith(before)  # the first steps were not taken again
     steps = [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3, 4, 5, 6]
+    assert went_on["one", 0]["metrics"].keys() == whole["one", 0]["metrics"].keys()
+
+
+class StoppedAtFirst(Config):
+    """A measure that somebody stops once."""
+
+    mark: str
+
+    def measure(self, model: VideoModel, seed: int) -> dict[str, float]:
+        if not (mark := Path(self.mark)).exists():
+            mark.touch()
+            raise KeyboardInterrupt
+        return {"error": 1.0}
+
+
+def test_a_training_whose_measuring_was_stopped_is_not_trained_again(tmp_path: Path) -> None:
+    save_tiny(tmp_path / "base")
+    place = Place(tmp_path / "work", tmp_path / "base")
+    one = table(row("one").model_copy(update={"measures": (StoppedAtFirst(mark=str(tmp_path / "mark")),)}))
+    with pytest.raises(KeyboardInterrupt):
+        ablate(one, place, 1, Budget(), say=str)
+    log = place.folder / "runs" / "one.0" / "log.jsonl"
+    before = log.read_text()
+    assert ablate(one, place, 1, Budget(), say=str)["one", 0]["metrics"]["error"] == 1.0
+    assert log.read_text() == before
+    assert not (log.parent / "checkpoints").exists()  # what served the training alone
+
+
+class Broken(Config):
+    """A measure whose samples are no numbers."""
+
+    def measure(self, model: VideoModel, seed: int) -> dict[str, float]:
+        raise NonFinite("the video stopped being finite in step 3 of 10")
+
+
+def test_samples_that_are_not_finite_are_a_result(tmp_path: Path) -> None:
+    save_tiny(tmp_path / "base")
+    one = table(row("one").model_copy(update={"measures": (Broken(),)}))
+    done = ablate(one, Place(tmp_path / "work", tmp_path / "base"), 1, Budget(), say=str)
+    assert done["one", 0]["metrics"] == {"diverged": 1.0}
+
+
+def test_a_guard_leaves_out_seeds_in_which_the_comparison_means_nothing() -> None:
+    told = {"number": "1", "says": "", "evidence": "", "expected": "higher"}
+    sides = {name: Side(row=name, metric="motion") for name in ("left", "right")}
+    claim = Claim.model_validate({**told, **sides, "guard": Guard(metric="motion", most=2.0)})
+    both = {("left", seed): {"motion": value} for seed, value in enumerate((1.5, 1.6, 7.0, 1.0))}
+    both |= {("right", seed): {"motion": value} for seed, value in enumerate((1.0, 1.2, 1.0))}
+    assert find(claim, both).differences == pytest.approx((0.5, 0.4))
 
 
 def test_a_training_that_diverges_is_a_result(tmp_path: Path) -> None:
@@ -204,6 +254,9 @@ def test_budgets_are_of_steps_or_of_minutes() -> None:
     assert Budget(times=2.5).of(run).stages[0].steps == 8
     timed = Budget(minutes=2.0).of(run)
     assert timed.minutes == 2.0 and timed.stages[0].steps > 10**6
+    short, long = run.stages[0], run.stages[0].model_copy(update={"name": "long", "steps": 9})
+    timed = Budget(minutes=2.0).of(run.model_copy(update={"stages": (short, long)}))
+    assert timed.stages[1].share / timed.stages[0].share == 9 / short.steps  # time is shared out as steps were
 
 
 def test_what_cannot_be_run_is_one_line(tmp_path: Path) -> None:
@@ -228,7 +281,8 @@ def test_tables_are_values_whose_claims_are_about_what_is_measured(name: str) ->
     for one in made.claims:
         for side in (one.left, one.right):
             measures = made.row(side.row).measures
-            assert any(side.metric in told_by(measure) for measure in measures), side
+            trained = {"diverged"} if made.row(side.row).run else set()
+            assert any(side.metric in told_by(measure) | trained for measure in measures), side
     for curve in made.curves:
         assert len(curve.metrics) == len(curve.places)
     for trade in made.trades:

@@ -52,6 +52,19 @@ def test_a_clip_tells_its_pace_and_the_paces_are_drawn_alike_often() -> None:
     assert 8 < sum(clip.fps == 16.0 for clip in clips) < 32
 
 
+@pytest.mark.parametrize("fps", [4.0, 8.0, 16.0])
+def test_whatever_shows_toyland_at_a_pace_tells_the_same_stride(fps: float) -> None:
+    usual = ToylandConfig(size=16, num_frames=2, fps=fps).build().clip(0)
+    paced = PacedConfig(size=16, num_frames=2, paces=(fps,)).build().clip(0)
+    assert usual.framing == paced.framing and usual.framing is not None and usual.framing.stride == 8 / fps
+
+
+@pytest.mark.parametrize("wrong", [{"paces": ()}, {"motions": ("fly",)}])
+def test_a_pace_or_motion_that_is_none_is_refused(wrong: dict[str, tuple[str, ...]]) -> None:
+    with pytest.raises(pydantic.ValidationError):
+        PacedConfig.model_validate(wrong)
+
+
 def test_of_motions_only_the_wanted_ones_are_shown() -> None:
     source = PacedConfig(motions=LASTING).build()
     assert {source.scene(index).things[0].motion for index in range(60)} == set(LASTING)

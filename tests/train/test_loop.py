@@ -26,12 +26,13 @@ from torch import Tensor, nn
 from tiny import StripesConfig, tiny_run
 from vitascope import cli
 from vitascope.config import override, to_json
+from vitascope.errors import NonFinite
 from vitascope.system import VideoModel, load_model, read_card
 from vitascope.train import checkpoint, loop
 from vitascope.train.folder import differences
 from vitascope.train.initialise import initialised
 from vitascope.train.log import Log, Speed
-from vitascope.train.loop import NonFinite, autocast, culprit, fit
+from vitascope.train.loop import autocast, culprit, fit
 from vitascope.train.muon import MuonConfig, hidden_matrices
 from vitascope.train.optim import AdafactorConfig
 from vitascope.train.stages import Run, Stage, TokenizerStage, VideoStage

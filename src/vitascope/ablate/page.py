@@ -22,9 +22,9 @@ def _head(table: Table, results: Results, seconds: Mapping[tuple[str, int], floa
         yield f"{note}\n"
     seeds = {row.name: sum(name == row.name for name, _ in results) for row in table.rows}
     counts = sorted({number for number in seeds.values() if number}) or [0]
-    told = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     yield (
-        f"Measured: {sum(n > 0 for n in seeds.values())} of {len(seeds)} rows, {told} seeds each, in "
+        f"Measured: {sum(n > 0 for n in seeds.values())} of {len(seeds)} rows, {each} seeds each, in "
         f"{sum(seconds.values()) / 60:.0f} minutes on the clock. Intervals are of the mean over seeds, 95 %, by "
         "Student's t; differences are taken within a seed. A claim *holds* if the interval lies wholly where it is "
         "expected, *does not hold* if wholly elsewhere, and else *cannot be told*.\n"
@@ -39,7 +39,7 @@ def _claims(table: Table, results: Results) -> Iterator[str]:
         found = find(claim, results)
         yield (
             f"| {claim.number} | {claim.says} | {claim.evidence} | {compared(claim)} | {expected(claim)} | "
-            f"{measured(found)} | {len(found.differences)} | **{found.verdict}** |"
+            f"{told(found, results)} | {len(found.differences)} | **{found.verdict}** |"
         )
     yield ""
 
@@ -62,6 +62,15 @@ def expected(claim: Claim) -> str:
 
 def number(value: float, claim: Claim) -> str:
     return f"{100 * value:.1f} %" if claim.relative else f"{value:.3g}"
+
+
+def told(found: Finding, results: Results) -> str:
+    """What was measured, or why nothing was: both sides may be there and the comparison mean nothing."""
+    guard = found.claim.guard
+    both = {row for row, _ in results} >= {found.claim.left.row, found.claim.right.row}
+    if guard is not None and both and not found.differences:
+        return f"{guard.metric} above {guard.most:g} in every seed"
+    return measured(found)
 
 
 def measured(found: Finding) -> str:

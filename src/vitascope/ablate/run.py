@@ -16,9 +16,10 @@ from vitascope.ablate.folder import read_results, settle, taken, write_result
 from vitascope.ablate.table import Measure, Row, Table, begun_with
 from vitascope.config import Amount, Config, to_json
 from vitascope.device import usual_device
+from vitascope.errors import NonFinite
 from vitascope.system import VideoModel, load_model, read_card
 from vitascope.train.folder import RUN
-from vitascope.train.loop import NonFinite, fit
+from vitascope.train.loop import fit
 from vitascope.train.stages import Run, Stage
 from vitascope.types import UserError
 
@@ -35,7 +36,8 @@ class Budget(Config):
 
     def of(self, run: Run) -> Run:
         if self.minutes is not None:
-            endless = (stage.model_copy(update={"steps": 10**9}) for stage in run.stages)
+            # Time is shared out among the stages as their steps were.
+            endless = (one.model_copy(update={"steps": 10**9, "share": one.share * one.steps}) for one in run.stages)
             return run.model_copy(update={"minutes": self.minutes, "stages": tuple(endless)})
         return run.model_copy(update={"stages": tuple(map(self._longer, run.stages))})
 
@@ -73,6 +75,7 @@ def ablate(
                 if mine:
                     say(f"{table.name}: {row.name}, seed {seed}")
                     write_result(place.folder, row.name, seed, result_of(row, seed, place, budget, say))
+                    tidy(run_folder(place, row, seed))
     done = read_results(place.folder, [row.name for row in table.rows])
     if waiting := [f"{row.name} ({seed})" for seed in range(num_seeds) for row in rows if (row.name, seed) not in done]:
         say(f"others are at work on {', '.join(waiting)}; the same command tells when they are done")
@@ -87,32 +90,40 @@ def settings_of(table: Table, base: Path, budget: Budget) -> dict[str, Any]:
 
 
 def result_of(row: Row, seed: int, place: Place, budget: Budget, say: Callable[[str], None]) -> dict[str, Any]:
-    """Train and measure. Training that is not finite any more is a result too."""
+    """Train and measure. What is not finite any more, in training or in samples, is a result too."""
     begun = time.monotonic()
+    metrics: dict[str, float] = {} if row.run is None else {"diverged": 0.0}
     try:
         model = load_model(place.base) if row.run is None else trained(row, row.run, seed, place, budget)
+        model.eval().to(usual_device())
+        spent = time.monotonic() - begun
+        with torch.no_grad():
+            for one in row.measures:
+                if not isinstance(one, Measure):
+                    raise UserError(f"row {row.name}: {type(one).__name__} measures nothing")
+                metrics |= one.measure(model, seed)
     except NonFinite as error:
         say(f"{row.name}, seed {seed}: {error}")
-        return {"metrics": {"diverged": 1.0}, "seconds": round(time.monotonic() - begun, 1), "diverged": str(error)}
-    model.eval().to(usual_device())
-    spent = time.monotonic() - begun
-    metrics: dict[str, float] = {} if row.run is None else {"diverged": 0.0}
-    with torch.no_grad():
-        for one in row.measures:
-            if not isinstance(one, Measure):
-                raise UserError(f"row {row.name}: {type(one).__name__} measures nothing")
-            metrics |= one.measure(model, seed)
+        metrics["diverged"] = 1.0
+        return {"metrics": metrics, "seconds": round(time.monotonic() - begun, 1), "diverged": str(error)}
     return {"metrics": metrics, "seconds": round(time.monotonic() - begun, 1), "training_seconds": round(spent, 1)}
 
 
 def trained(row: Row, run: Run, seed: int, place: Place, budget: Budget) -> VideoModel:
-    """The model of a row. A run that was interrupted goes on; what only served it is removed when it is done."""
-    folder = place.folder / "runs" / f"{row.name}.{seed}"
+    """The model of a row. A run that was interrupted goes on, and one that has ended is read."""
+    folder = run_folder(place, row, seed)
     run = budget.of(begun_with(run, str(place.base.resolve()))).model_copy(update={"seed": seed})
     begun = folder / RUN
     if begun.is_file() and json.loads(begun.read_text()) != json.loads(json.dumps(to_json(run))):
         shutil.rmtree(folder)  # begun on a machine where the base lies elsewhere
-    model = fit(run, folder, resume=begun.is_file(), cache_root=place.cache or place.folder / "cache")
+    return fit(run, folder, resume=begun.is_file(), cache_root=place.cache or place.folder / "cache")
+
+
+def run_folder(place: Place, row: Row, seed: int) -> Path:
+    return place.folder / "runs" / f"{row.name}.{seed}"
+
+
+def tidy(folder: Path) -> None:
+    """Without what served only the training: its result is kept."""
     for served in ("checkpoints", "stages", "tensorboard"):
         shutil.rmtree(folder / served, ignore_errors=True)
-    return model

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import pydantic
 
-from vitascope.config import AmountOrZero, Config, nearest
+from vitascope.config import Amount, AmountOrZero, Config, nearest
 from vitascope.system import VideoModel
 from vitascope.train.initialise import Origin
 from vitascope.train.stages import Run
@@ -44,6 +44,13 @@ class Side(Config):
     metric: str
 
 
+class Guard(Config):
+    """A number of both rows that must stay small for their comparison to mean what the claim says."""
+
+    metric: str
+    most: Amount
+
+
 class Claim(Config):
     """That one number is higher or lower than another, or that it is no other, or no higher, but for `margin`."""
 
@@ -55,6 +62,7 @@ class Claim(Config):
     expected: Expected
     margin: AmountOrZero = 0.0  # what counts as no difference
     relative: bool = False  # the difference as a share of the right
+    guard: Guard | None = None  # seeds that break it say nothing
 
 
 class Curve(Config):

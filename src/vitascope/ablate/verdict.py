@@ -54,9 +54,20 @@ def find(claim: Claim, results: Results) -> Finding:
     differences = []
     for seed in sorted({seed for _, seed in results}):
         left, right = (of(side, results, seed) for side in (claim.left, claim.right))
+        if not is_meant(claim, results, seed):
+            continue
         if left is not None and right is not None and not (claim.relative and right == 0):
             differences.append(left / right - 1 if claim.relative else left - right)
     return Finding(claim, tuple(differences))
+
+
+def is_meant(claim: Claim, results: Results, seed: int) -> bool:
+    """Whether both rows keep to the guard, so that their comparison means what the claim says."""
+    if claim.guard is None:
+        return True
+    sides = (Side(row=side.row, metric=claim.guard.metric) for side in (claim.left, claim.right))
+    values = [of(side, results, seed) for side in sides]
+    return all(value is not None and value <= claim.guard.most for value in values)
 
 
 def of(side: Side, results: Results, seed: int) -> float | None:

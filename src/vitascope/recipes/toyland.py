@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 
 import pydantic
@@ -15,7 +16,7 @@ from torch import Tensor
 from vitascope import toyland
 from vitascope.config import Amount, AmountOrZero, Config, Count
 from vitascope.toyland.sampling import WEIGHTS
-from vitascope.types import Clip, generator_for
+from vitascope.types import Clip, Framing, generator_for
 
 FIRST_PICTURE = 500_000_000
 """Scenes from this number on serve for single pictures, those before it for clips."""
@@ -44,12 +45,16 @@ class KindMix(Config):
         return {kind: getattr(self, kind) for kind in WEIGHTS}
 
 
+USUAL_FPS = 8.0
+"""Of Toyland's clips: what the stride counts from that a model is told."""
+
+
 class ToylandConfig(Config):
     """Which part of Toyland, and at what size and pace."""
 
     size: Count = 64
     num_frames: Count = 16
-    fps: Amount = 8.0
+    fps: Amount = USUAL_FPS
     num_captions: Count = 4  # the canonical sentence and paraphrases of it
     kinds: KindMix = KindMix()
 
@@ -77,7 +82,8 @@ class ToylandSource:
 
     def clip(self, index: int) -> Clip:
         c = self.config
-        return toyland.render(self.scene(index), c.num_frames, c.size, c.size, c.fps)
+        clip = toyland.render(self.scene(index), c.num_frames, c.size, c.size, c.fps)
+        return replace(clip, framing=Framing(clip.size, stride=USUAL_FPS / c.fps))
 
     def captions(self, index: int) -> tuple[str, ...]:
         return self.captions_of(self.scene(index), index)

@@ -6,10 +6,14 @@ import hashlib
 import random
 from dataclasses import replace
 from functools import cached_property
+from typing import Annotated, Literal
+
+import pydantic
 
 from vitascope import toyland
-from vitascope.config import Amount, AmountOrZero, Config, Count
-from vitascope.recipes.toyland import FIRST_PICTURE, ToylandConfig
+from vitascope.config import Amount, AmountOrZero, Config, Count, nearest
+from vitascope.recipes.toyland import FIRST_PICTURE, USUAL_FPS, ToylandConfig
+from vitascope.toyland.scene import MOTIONS
 from vitascope.toyland.solids import NUM_VIEWS, render_views, sample_solid
 from vitascope.types import Clip, Framing, UserError
 
@@ -48,11 +52,18 @@ class PacedConfig(Config):
 
     size: Count = 64
     num_frames: Count = 16
-    paces: tuple[Amount, ...] = (8.0,)  # frames a second
+    paces: Annotated[tuple[Amount, ...], pydantic.Field(min_length=1)] = (USUAL_FPS,)  # frames a second
     motions: tuple[str, ...] = ()  # none: all
     latest_seconds: AmountOrZero = 0.0  # clips begin at a moment up to this one
     num_captions: Count = 4
-    usual_fps: Amount = 8.0  # of the footage, which the stride counts from
+    usual_fps: Amount = USUAL_FPS  # of the footage, which the stride counts from
+
+    @pydantic.field_validator("motions")
+    @classmethod
+    def motions_are_toylands(cls, motions: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [motion for motion in motions if motion not in MOTIONS]:
+            raise ValueError(f"there is no motion '{unknown[0]}'; {nearest(unknown[0], list(MOTIONS))}")
+        return motions
 
     def build(self) -> PacedSource:
         return PacedSource(self)
@@ -96,7 +107,7 @@ class LabelledConfig(Config):
     size: Count = 64
     num_frames: Count = 16
     fps: Amount = 8.0
-    attribute: str = "colour"  # of a thing: shape, colour or motion
+    attribute: Literal["shape", "colour", "motion"] = "colour"  # of a thing
 
     def build(self) -> LabelledSource:
         return LabelledSource(self)

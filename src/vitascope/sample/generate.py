@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vitascope.errors import is_out_of_memory
+from vitascope.errors import NonFinite, is_out_of_memory
 from vitascope.sample.chain import GAPS_AT_ONCE, long_or_short
 from vitascope.sample.latents import Progress, write_latents
 from vitascope.sample.legal import legalise, settings_of
@@ -78,5 +78,5 @@ def decode(
 def clip_of(settings: Mapping[str, Any], pixels: Float[Tensor, "t 3 h w"]) -> Clip:
     """The finished clip with the settings that make it again."""
     if not pixels.isfinite().all():
-        raise UserError("the decoded video is not finite: the autoencoder failed; try less guidance or another seed")
+        raise NonFinite("the decoded video is not finite: the autoencoder failed; try less guidance or another seed")
     return Clip(pixels, settings["fps"], settings["prompt"], settings)

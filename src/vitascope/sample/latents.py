@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vitascope import media
 from vitascope.conditions import Conditions, micro_conditions
+from vitascope.errors import NonFinite
 from vitascope.sample.legal import Legal, checked
 from vitascope.samplers import guidance as guide
 from vitascope.samplers.solvers import KNOWN_SLOTS, SOLVERS, integrate, levels
@@ -49,13 +50,13 @@ def sample_latents(
     noise = torch.stack([_noise(one, cond.frames.shape[1:]) for one in legal]).to(model.device)
     estimate, path = guided(model, first.rules, first.guidance), model.objective.path
     window, cube = model.config.defaults.num_frames, model.backbone.config.patch[0]
-    whole = windowed(estimate, window, window // 2 // cube * cube)  # windows begin where cubes do
+    whole = windowed(estimate, window, window // 2 // cube * cube)  # of even windows each begins where a cube does
     walk, keep = levels(first.steps, first.rules.level_shift), KNOWN_SLOTS[first.rules.known_slots]
     rng = [_rng(one, "solver") for one in legal]
     try:
         return integrate(SOLVERS[first.solver], path, whole, noise, walk, cond, rng=rng, keep=keep, progress=progress)
     except FloatingPointError as error:
-        raise UserError(str(error)) from error
+        raise NonFinite(str(error)) from error
 
 
 def _noise(one: Legal, shape: torch.Size) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vitascope.config import nearest, to_json
 from vitascope.device import usual_device
-from vitascope.errors import first_line, is_out_of_memory
+from vitascope.errors import NonFinite, first_line, is_out_of_memory
 from vitascope.protocols import FrozenTextEncoder
 from vitascope.system import CARD, VideoModel, load_model, read_card, save_model
 from vitascope.train import checkpoint
@@ -28,10 +28,6 @@ from vitascope.train.optim import MovingAverage, learned, warmup_then_decay
 from vitascope.train.stages import Course, Run, Stage, Watch, is_folder
 from vitascope.train.stop import Stopped, StopRequest
 from vitascope.types import Loss, UserError
-
-
-class NonFinite(UserError):
-    """The loss, a gradient or a weight is infinite or not a number; the last good checkpoint is untouched."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ def data(size: int, num_frames: int = MANY, fps: float = 8.0) -> ToylandConfig:
 
 
 def chain(base: ModelConfig, name: str, says: str, backbone: dict[str, object], *stages: VideoStage) -> Row:
-    """A row of several stages, each with data of its own; the first begins with the base's autoencoder."""
+    """A row of several stages, each with data of its own; the first begins with the base's autoencoder. A step's share
+    of the time is its FLOPs."""
     model = small_model(base, small_stiv(base, **backbone), FlowConfig())
 
     def placed(number: int, stage: VideoStage) -> Stage:
@@ -49,7 +50,9 @@ def chain(base: ModelConfig, name: str, says: str, backbone: dict[str, object], 
         told = {"size": (clips_of.size, clips_of.size), "num_frames": clips_of.num_frames, "fps": clips_of.fps}
         defaults = model.defaults.model_copy(update=told)
         begins = {} if number else {"begins": LATENTS, "fresh": LEARNED}
-        return stage.model_copy(update={"model": model.model_copy(update={"defaults": defaults}), **begins})
+        cost = (clips_of.size / SMALL) ** 2 * (1 if stage.images else clips_of.num_frames / FEW)
+        own = model.model_copy(update={"defaults": defaults})
+        return stage.model_copy(update={"model": own, "share": cost, **begins})
 
     run = Run(
         name=name, model=model, data=stages[-1].data or data(LARGE), precision="fp32", checkpoint_seconds=60.0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vitascope.ablate.table import BASE, Claim, Expected, Row, Side
+from vitascope.ablate.table import BASE, Claim, Expected, Guard, Row, Side
 from vitascope.backbones.stiv import StivConfig
 from vitascope.config import Config
 from vitascope.recipes.toyland import ToylandConfig
@@ -63,8 +63,9 @@ def claim(
     evidence: str,
     margin: float = 0.0,
     metric: str = "error",
+    guard: Guard | None = None,
 ) -> Claim:
     """Of one number of two rows; errors are compared by share."""
     sides = {"left": Side(row=left, metric=metric), "right": Side(row=right, metric=metric)}
     told = {"number": number, "says": says, "evidence": evidence, "expected": expected, "margin": margin}
-    return Claim.model_validate({**told, **sides, "relative": "error" in metric})
+    return Claim.model_validate({**told, **sides, "relative": "error" in metric, "guard": guard})

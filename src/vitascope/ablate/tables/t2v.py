@@ -23,7 +23,8 @@ def table(base: ModelConfig) -> Table:
             f"A STIV of width 64 and 4 blocks learns clips of Toyland, {STEPS} steps of 16, from nothing; the rows "
             "differ from `base` (cubes of two frames, full attention in time, nothing hidden) in one thing. `error` is "
             "the squared error of the velocity in 32 clips that were held out. The paper's base hides half of the "
-            "spatial tokens: here that is a row, compared with `base`; hiding in time too is compared with it.",
+            "spatial tokens: here that is a row, compared with `deep`, which is as deep; hiding in time too is "
+            "compared with it.",
             "Equal steps: longer cubes cost less. A model of two-frame cubes has half the tokens of one of single "
             "frames, and twice those of four.",
         ),
@@ -45,6 +46,7 @@ def rows(base: ModelConfig) -> tuple[Row, ...]:
         row("patch-4", "cubes of four frames", patch=(4, 2), grid=(4, 4)),
         row("causal", "attention looks back in time only", causal_time=True),
         row("modulated", "+ scale, shift and gate on temporal attention", modulate_time=True),
+        row("deep", "two blocks more: beside what hides tokens, which has them too", tail_blocks=2),
         row("masked", "+ half of the places hidden, two blocks more", {"lesson": hidden}, tail_blocks=2),
         row("time-masked", "+ half of the cubes in time hidden too", {"lesson": still}, tail_blocks=2),
     )
@@ -54,7 +56,7 @@ CLAIMS = (
     claim(
         "13",
         "masked",
-        "base",
+        "deep",
         "no higher",
         "hiding half of the places is nearly free",
         "T2V total 78.52, 78.25",
