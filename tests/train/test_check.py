@@ -42,6 +42,7 @@ from vitascope.types import UserError
         ("stages.videos.lesson.mask_share", "0.5", r"stage videos: .*set backbone\.tail_blocks"),
         ("stages.videos.lesson.tasks.text", "0", "stage videos: no task has a weight above zero"),
         ("stages.videos.fresh", '["backbone.layers.*"]', "stage videos: .*'backbone.layers.*' matches no weight"),
+        ("stages.videos.frozen", '["*"]', r"stage videos: `frozen` \(\*\) leaves no weight to learn"),
         ("stages.videos.frozen", '["backbone.layers.*"]', "stage videos: .*'backbone.layers.*' matches no weight"),
     ],
 )

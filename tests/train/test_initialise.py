@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tiny import save_tiny, tiny_model, tiny_run
+from vitascope.backbones.stiv import StivConfig
 from vitascope.cli.train import started
 from vitascope.conditions import micro_conditions
 from vitascope.config import override
@@ -99,7 +100,20 @@ def test_every_weight_without_partner_is_named_and_nothing_is_loaded() -> None:
     wide = learned(override(tiny_run(), "model.backbone.width", "64").model, 1)
     with pytest.raises(UserError, match=r"another shape .* backbone\.enter\.weight \(64x8 in 't2i', 32x8 here\)"):
         inherit(shallow, [(Origin(of="t2i"), wide.state_dict())], ())
+    both = learned(override(tiny_run(), "model.backbone.width", "64").model, 1).state_dict()
+    foreign = {name: value for name, value in both.items() if name != "backbone.enter.bias"} | {"extra": torch.ones(1)}
+    with pytest.raises(UserError, match=r"lacks 1 of .*enter\.bias.* another shape .*enter\.weight.* not have: extra"):
+        inherit(shallow, [(Origin(of="t2i"), foreign)], ())  # all of it at once
     assert all(torch.equal(value, before[name]) for name, value in shallow.state_dict().items())
+
+
+@pytest.mark.parametrize("theirs", [{"patch": (1, 1), "channels": 4}, {"patch": (1, 2), "channels": 1}])
+def test_only_time_is_inflated(theirs: dict[str, object]) -> None:
+    """Cubes of fewer channels or of smaller squares have weights of another shape, whatever divides what."""
+    wanted = StivConfig(channels=8, patch=(1, 2), width=32, heads=2, depth=1, text_width=32)
+    other = wanted.model_copy(update=theirs).build().state_dict()
+    given = wanted.build().inflate(other)
+    assert all(torch.equal(given[name], other[name]) for name in other)
 
 
 def ladder() -> Run:

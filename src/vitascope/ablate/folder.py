@@ -73,7 +73,7 @@ def read_results(folder: Path, rows: list[str]) -> dict[tuple[str, int], dict[st
     found = {}
     for path in sorted((folder / RESULTS).glob("*.json")):
         row, _, seed = path.stem.rpartition(".")
-        if row in rows:
+        if row in rows and seed.isdecimal():
             found[row, int(seed)] = _read(path)
     return found
 

@@ -287,14 +287,17 @@ class Stiv(nn.Module):
         """The weights of a model with shorter cubes, for this one's: what enters is spread over the frames, what leaves
         is repeated (I3D's rule, Carreira and Zisserman 2017). Of frames that are alike both models make the same."""
         given = dict(state)
-        for name, dim, wanted in (("enter.weight", 1, self.enter.weight), ("leave.weight", 0, self.leave.weight)):
-            times, rest = divmod(wanted.shape[dim], given[name].shape[dim]) if name in given else (1, 0)
-            if times > 1 and not rest:
+        for name, dim in (("enter.weight", 1), ("leave.weight", 0), ("leave.bias", 0)):
+            if name in given and (times := self.times_longer(given[name].shape[dim])) > 1:
                 given[name] = torch.cat([given[name]] * times, dim) / (times if dim == 1 else 1)
-        bias = given.get("leave.bias")
-        if bias is not None and self.leave.bias.shape[0] % bias.shape[0] == 0:
-            given["leave.bias"] = bias.repeat(self.leave.bias.shape[0] // bias.shape[0])
         return given
+
+    def times_longer(self, numbers: int) -> int:
+        """How many times as long in time this model's cubes are as those of so many numbers; 1 if those are no cubes of
+        this model's patch and channels: weights of another shape are refused where they are taken."""
+        (frames, side), channels = self.config.patch, self.config.channels
+        theirs, rest = divmod(numbers, side**2 * channels)
+        return frames // theirs if theirs and not rest and frames % theirs == 0 else 1
 
     def grid(self, frames: int, rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Positions in time, of rows and of columns; the last two per token of a frame."""

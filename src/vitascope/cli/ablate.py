@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -31,13 +32,13 @@ def ablate(
     from vitascope.sample.loading import bundled
     from vitascope.system import read_card
 
-    if not times > 0 or (minutes is not None and not minutes > 0):
-        raise UserError(f"--times and --minutes must be above 0, got {times:g} and {minutes}")
+    if not all(0 < one < math.inf for one in (times, 1.0 if minutes is None else minutes)):
+        raise UserError(f"--times and --minutes must be numbers above 0, got {times:g} and {minutes}")
     base = bundled() if model is None else Path(model)
     table = table_named(name, read_card(base).config)
     place = Place(base=base, folder=out or Path("runs") / "ablate" / name, cache=cache)
     results = ablate(table, place, seeds, Budget(times=times, minutes=minutes), rows or (), say)
-    asked = f"vitascope ablate {name} --seeds {seeds}"
+    asked = f"vitascope ablate {name} --seeds {seeds}" + ("" if model is None else " --model MODEL")
     asked += f" --minutes {minutes:g}" if minutes is not None else f" --times {times:g}" if times != 1 else ""
     for finding in publish(table, results, pages, asked):
         say(finding)

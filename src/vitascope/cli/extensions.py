@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,6 +99,8 @@ def long(
     from vitascope.sample.model import OwnModel
 
     check_out(out, force)
+    if not math.isfinite(seconds):
+        raise UserError(f"--seconds must be a number, got {seconds}")
     if plot is not None:
         one_of_plots(plot)
         media.check_free(plot, force=force)

@@ -129,7 +129,9 @@ def nearest_colour(pixels: Float[Tensor, "v 3 h w"], palette: Float[Tensor, "n 3
 
 
 def mean_with_interval(values: Sequence[float]) -> dict[str, Any]:
-    """Over solids, with the 95 % interval of other draws of them."""
+    """Over solids, with the 95 % interval of other draws of them; of one solid there is none."""
+    if len(values) < 2:
+        return {"mean": values[0], "interval": None, "n": len(values)}
     numbers = torch.tensor(values, dtype=torch.float64)
     drawn = resamples(len(values), RESAMPLES, 0, "views").double() @ numbers / len(values)
     mean = numbers.mean().item()

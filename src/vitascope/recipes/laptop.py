@@ -140,7 +140,8 @@ def ladder() -> Run:
     second takes its temporal attention from the first and all else from the larger images.
     """
     base = stiv()
-    autoencoder, *_, ti2v = base.stages
+    named = {stage.name: stage for stage in base.stages}
+    autoencoder, ti2v = named["autoencoder"].model_copy(update={"share": 30}), named["ti2v"]
     assert isinstance(ti2v, VideoStage) and isinstance(base.model.backbone, StivConfig)
     videos = base.model.backbone
     images = videos.model_copy(update={"patch": (1, 2), "temporal": False})

@@ -23,6 +23,7 @@ def upsample(
         raise UserError(f"a video is doubled, and doubled again: times must be 2, 4, 8, ..., got {times}")
     if clip.num_frames < 2:
         raise UserError("a picture has no frames to fill in between; give a video of 2 frames at least")
+    model.rate_and_size(replace(request, fps=times * clip.fps, size=clip.size))  # refused before the first pass
     for number in range(passes):
         told = None if progress is None else progress(number, passes)
         clip = model.fulfil(doubled(clip, request), progress=told)

@@ -14,7 +14,8 @@ from vitascope.config import from_json, nearest, to_json
 from vitascope.errors import first_line, is_out_of_memory
 from vitascope.samplers.solvers import SOLVERS
 from vitascope.system import VideoModel, build
-from vitascope.train.initialise import Origin, freeze, inherit, initialised, weights_of
+from vitascope.train.initialise import Origin, inherit, initialised, weights_of
+from vitascope.train.optim import learned
 from vitascope.train.stages import Run, Stage, VideoStage, is_folder
 from vitascope.types import Clip, UserError
 
@@ -49,8 +50,8 @@ def refuse_what_does_not_fit(run: Run, device: str) -> None:
             refuse_what_does_not_divide(build(here.data).clip(0), stage, model)
             if origins := run.origins(stage):
                 inherit(model, [(origin, _outline(run, origin)) for origin in origins], stage.fresh)
-            freeze(model, stage.frozen)
-            stage.rehearse(here, model)
+            if not learned(stage.rehearse(here, model)):
+                raise UserError(f"`frozen` ({', '.join(stage.frozen)}) leaves no weight to learn; name fewer of them")
 
 
 @contextmanager

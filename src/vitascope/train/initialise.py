@@ -74,23 +74,25 @@ def inherit(
         for name in matching(origin.weights, given):
             found[name], sources[name] = given[name], origin.of
     names = " and ".join(f"'{origin.of}'" for origin, _ in origins)
-    missing = [name for name in needed if name not in found]
-    if missing:
-        raise UserError(
+    mistakes = []
+    if missing := [name for name in needed if name not in found]:
+        mistakes.append(
             f"{names} lacks {len(missing)} of the weights that begin from there: {', '.join(missing)}; a pattern in "
             "`fresh` lets weights begin anew"
         )
     if unlike := [
         f"{name} ({'x'.join(map(str, found[name].shape))} in '{sources[name]}', {'x'.join(map(str, value.shape))} here)"
         for name, value in needed.items()
-        if found[name].shape != value.shape
+        if name in found and found[name].shape != value.shape
     ]:
-        raise UserError(f"{len(unlike)} weights have another shape than those they begin from: {', '.join(unlike)}")
+        mistakes.append(f"{len(unlike)} weights have another shape than those they begin from: {', '.join(unlike)}")
     if unused := [name for name in found if name not in wanted]:
-        raise UserError(
+        mistakes.append(
             f"{names} has {len(unused)} weights that this model does not have: {', '.join(unused)}; name those that "
             "are to be taken in `weights`"
         )
+    if mistakes:
+        raise UserError(". Also: ".join(mistakes))
     model.load_state_dict({name: found[name] for name in needed}, strict=False)
 
 

@@ -59,9 +59,10 @@ class Stage(Config):
         """The lessons of this stage for `model`."""
         raise NotImplementedError
 
-    def rehearse(self, run: Run, model: VideoModel) -> None:
+    def rehearse(self, run: Run, model: VideoModel) -> nn.Module:
         """Give a lesson as small as can be, so that what does not fit is met before the first stage and not hours
-        later. Nothing of it remains."""
+        later. Returns what the stage would teach; nothing else of it remains."""
+        raise NotImplementedError
 
 
 class TokenizerStage(Stage):
@@ -72,10 +73,11 @@ class TokenizerStage(Stage):
     def begin(self, run: Run, model: VideoModel, cache_root: Path, track: Track) -> TokenizerCourse:
         return TokenizerCourse(self, run, model)
 
-    def rehearse(self, run: Run, model: VideoModel) -> None:
+    def rehearse(self, run: Run, model: VideoModel) -> nn.Module:
         course = TokenizerCourse(self.model_copy(update={"batch": 1}), run, model)
         for step in range(2):  # a whole picture, then details
             course.loss(step)
+        return course.module
 
 
 class CaptionStage(Stage):
@@ -90,8 +92,10 @@ class CaptionStage(Stage):
     def begin(self, run: Run, model: VideoModel, cache_root: Path, track: Track) -> CaptionCourse:
         return CaptionCourse(self, run, model)
 
-    def rehearse(self, run: Run, model: VideoModel) -> None:
-        CaptionCourse(self.model_copy(update={"batch": 1}), run, model).loss(0)
+    def rehearse(self, run: Run, model: VideoModel) -> nn.Module:
+        course = CaptionCourse(self.model_copy(update={"batch": 1}), run, model)
+        course.loss(0)
+        return course.module
 
 
 class VideoStage(Stage):
@@ -108,14 +112,16 @@ class VideoStage(Stage):
         pictures = self.pictures if self.images else 0
         return VideoCourse(self, run, model, lambda step: cache.batch(step, self.batch, run.seed, pictures=pictures))
 
-    def rehearse(self, run: Run, model: VideoModel) -> None:
+    def rehearse(self, run: Run, model: VideoModel) -> nn.Module:
         source: ClipSource = build(run.data)
         clip = source.clip(0)
         refuse_other_clips(clip, run.model.defaults, self.images)
         latents = model.tokenizer.encode(clip.pixels[None].to(model.device))
         clean = latents[:, :1] if self.images else latents
         batch = Batch(clean, (source.captions(0)[0],), micro_conditions([framing_of(clip)], clean.shape[1]))
-        model.loss(batch, self.lesson, generator_for(run.seed, "rehearsal", self.name))
+        course = VideoCourse(self, run, model, lambda step: batch)
+        course.loss(0)
+        return course.module
 
 
 class Run(Config):

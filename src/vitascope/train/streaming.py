@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from vitascope.config import Count
 from vitascope.data.buckets import BucketsConfig
 from vitascope.data.loader import Loader, LoaderConfig, PixelBatch
 from vitascope.system import VideoModel
 from vitascope.train.stages import Run, Track, VideoCourse, VideoStage
-from vitascope.types import Batch, generator_for
+from vitascope.types import Batch
 
 
 class StreamStage(VideoStage):
@@ -40,10 +41,12 @@ class StreamStage(VideoStage):
         told = {"multiple": multiple, "frames_multiple": frames, "batch_tokens": max(self.batch * places * times, 1)}
         return wanted.model_copy(update=told)
 
-    def rehearse(self, run: Run, model: VideoModel) -> None:
+    def rehearse(self, run: Run, model: VideoModel) -> nn.Module:
         made = encoded(model, self.open(model).batch(0))
         alone = Batch(made.clean[:1], made.captions[:1], made.micro[:1])
-        model.loss(alone, self.lesson, generator_for(run.seed, "rehearsal", self.name))
+        course = VideoCourse(self, run, model, lambda step: alone)
+        course.loss(0)
+        return course.module
 
 
 class Stream:
