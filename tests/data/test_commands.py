@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from filming import film, shoot
 
+from filming import film, shoot
 from tiny import save_tiny
 from vitascope import cli, media
 

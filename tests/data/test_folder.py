@@ -13,9 +13,9 @@ import av
 import numpy as np
 import pytest
 import torch
-from filming import film, numbers_of
 
 from beside import SHARED, needs
+from filming import film, numbers_of
 from vitascope import media
 from vitascope.data.decoding import probe, read_frames
 from vitascope.data.folder import Files, open_folder, open_table

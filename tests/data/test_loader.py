@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from filming import film, numbers_of, shoot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from filming import film, numbers_of, shoot
 from vitascope import media
 from vitascope.data.buckets import BucketsConfig, Limits, sizes_of
 from vitascope.data.loader import Loader, LoaderConfig, MixedConfig, PixelBatch, interleaved

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from filming import film
 
+from filming import film
 from vitascope import media
 from vitascope.data.buckets import BucketsConfig
 from vitascope.data.loader import Loader, LoaderConfig, MixedConfig, PixelBatch

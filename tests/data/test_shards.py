@@ -9,8 +9,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from filming import film
 
+from filming import film
 from vitascope import media
 from vitascope.data.shards import MANIFEST, SHARDS, Record, members, open_shards, write_shards
 from vitascope.types import UserError

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from filming import film, numbers_of, shoot
 
+from filming import film, numbers_of, shoot
 from tiny import tiny_run
 from vitascope import media
 from vitascope.config import from_json, to_json

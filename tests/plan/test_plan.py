@@ -21,7 +21,7 @@ from vitascope.plan.calibrating import step_seconds, timed_here
 from vitascope.plan.devices import DEVICES, Device, device, gpu
 from vitascope.plan.parts import outline
 from vitascope.plan.walking import walking
-from vitascope.recipes.stiv import PRINTED, RECIPES, TowerConfig, by_rule
+from vitascope.recipes.stiv import PAPER, PRINTED, TowerConfig, by_rule
 from vitascope.system import Lesson, VideoModel
 from vitascope.text.pretrained import PretrainedTextConfig
 from vitascope.train.initialise import initialised
@@ -78,7 +78,7 @@ def at_full_depth(run: Run, stage: Stage) -> int:
 
 
 def test_flops_are_within_a_twentieth_of_those_that_the_paper_prints_where_it_tells_the_steps() -> None:
-    run = RECIPES["xl_256"]()
+    run = PAPER["xl_256"]()
     for printed in PRINTED["stiv_xl_256"][:2]:
         stages = [stage for stage in run.stages if isinstance(stage, VideoStage) and stage.name in printed.stages]
         assert printed.share is not None
@@ -129,7 +129,7 @@ def test_a_step_is_foretold_from_smaller_ones_that_were_taken() -> None:
 
 
 def test_what_the_paper_does_not_tell_is_called_an_inference() -> None:
-    run = RECIPES["xl_512"]()
+    run = PAPER["xl_512"]()
     lines = list(report.beside_paper(run, ()))
     assert len(lines) == 5 and all("steps of" in line and line.endswith("[inferred]") for line in lines)
 
@@ -277,8 +277,8 @@ def test_all_of_a_plan_is_told() -> None:
 def test_presets_are_whole_runs_that_nobody_can_start(tmp_path: Path) -> None:
     assert {
         f"{size}_{side}{frames}" for size in ("xl", "xxl", "m") for side in (256, 512) for frames in ("", "_40")
-    } == {*RECIPES}
-    for key, make in RECIPES.items():
+    } == {*PAPER}
+    for key, make in PAPER.items():
         run = make()
         assert run.name == f"stiv_{key}" and len(run.stages) == 6
     with pytest.raises(UserError, match="not public"):
@@ -286,7 +286,7 @@ def test_presets_are_whole_runs_that_nobody_can_start(tmp_path: Path) -> None:
 
 
 def test_the_text_tower_is_counted_and_not_loaded() -> None:
-    run = shallow(RECIPES["xl_256"](), 1)
+    run = shallow(PAPER["xl_256"](), 1)
     tower = 12 * 1280**2 * 32 + (32_128 + 120) * 1280
     assert needs.parameters(run)["text"] == pytest.approx(tower, rel=0.01)
     stage = needs.stage_needs(run, run.stages[1], H200, 512)
@@ -325,7 +325,7 @@ def test_known_devices_say_what_they_are() -> None:
 
 
 def test_a_plan_allocates_nothing() -> None:
-    run = RECIPES["m_512_40"]()
+    run = PAPER["m_512_40"]()
     with walking(is_gpu=True) as walk:
         model = outline(shallow(run, 1).model, walk)
         assert walk.alive > 2**30 and isinstance(model, VideoModel)

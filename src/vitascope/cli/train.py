@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from vitascope.system import ModelConfig
     from vitascope.train.stages import Run
 
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="Your own footage: a folder of shards or of videos, or a table of them."),
+]
+
 
 def train(
     recipe: Annotated[str, typer.Argument(help="laptop:stiv, ./file.py:function, or a run.json.")],
-    data: Annotated[
-        Path | None, typer.Option(help="Your own footage: a folder of shards or of videos, or a table of them.")
-    ] = None,
+    data: DataOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME if absent.")] = None,
     changes: ChangesOption = None,
     minutes: Annotated[
@@ -62,6 +65,7 @@ def train(
 
 def plan(
     recipe: Annotated[str, typer.Argument(help="stiv:xl_256, laptop:stiv, ./file.py:function, or a run.json.")],
+    data: DataOption = None,
     changes: ChangesOption = None,
     gpus: Annotated[int, typer.Option(help="How many; they split the batch.")] = 1,
     gpu: Annotated[str, typer.Option(help="h100, h200, a100, b200, l40s, l4, rtx4090, ..., or cpu.")] = "h100",
@@ -78,7 +82,7 @@ def plan(
     from vitascope.plan.report import plan as make_plan
     from vitascope.plan.report import print_plan
 
-    run, on = changed(recipe, changes), device(gpu)
+    run, on = changed(recipe, changes, data), device(gpu)
     timed = timed_here(run, on, gpus) if calibrate else {}
     print_plan(make_plan(run, on, gpus, price, timed, tracker("planning")), Console())
 

@@ -12,13 +12,14 @@ from vitascope.conditions import MICRO, Conditions, TextFeatures, micro_conditio
 from vitascope.config import Config
 from vitascope.noise import Estimate
 from vitascope.plan.devices import Device
-from vitascope.plan.parts import outline
+from vitascope.plan.parts import outline, tokenizer
 from vitascope.plan.walking import Walk, size_of, walking
 from vitascope.sample.generate import FRAMES_DECODED_AT_ONCE
 from vitascope.samplers import guidance as guide
 from vitascope.samplers.solvers import SOLVERS, integrate, levels
 from vitascope.system import Defaults, VideoModel, build
 from vitascope.text.pretrained import PretrainedText
+from vitascope.tokenizers.hub import HubVae
 from vitascope.train.check import refuse_what_does_not_divide, told_of
 from vitascope.train.initialise import freeze
 from vitascope.train.optim import MovingAverage, learned
@@ -87,9 +88,10 @@ class CacheNeeds:
 
 
 def parts(model: VideoModel) -> dict[str, nn.Module]:
-    """What has weights. A pretrained text encoder keeps its own out of sight of optimizers."""
+    """What has weights. Pretrained parts keep their own out of sight of optimizers."""
     text = model.text.encoder.network if isinstance(model.text, PretrainedText) else model.text
-    return {"tokenizer": model.tokenizer, "text": text, "backbone": model.backbone}
+    tokenizer = model.tokenizer.frozen.network if isinstance(model.tokenizer, HubVae) else model.tokenizer
+    return {"tokenizer": tokenizer, "text": text, "backbone": model.backbone}
 
 
 def parameters(run: Run) -> dict[str, int]:
@@ -264,7 +266,7 @@ def cache_needs(run: Run) -> CacheNeeds | None:
     for data, num_clips in most.items():
         shape = build(data).clip(0).pixels.shape
         with walking(is_gpu=False) as walk, torch.no_grad():
-            latents = build(run.model.tokenizer).encode(torch.empty(1, *shape))
+            latents = build(tokenizer(run.model)).encode(torch.empty(1, *shape))
             before = needs or CacheNeeds(0, 0)
             needs = CacheNeeds(before.flops + num_clips * walk.flops, before.size + num_clips * latents.numel() * 2)
     return needs

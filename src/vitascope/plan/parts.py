@@ -1,4 +1,4 @@
-"""The model of a run without its files: pretrained text encoders are known by their sizes, and nothing is loaded."""
+"""The model of a run without its files: pretrained parts are known by their sizes, and no weights are loaded."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import torch
 from vitascope.conditions import TextFeatures
 from vitascope.config import Config
 from vitascope.errors import install
+from vitascope.nn.frozen import Frozen
 from vitascope.plan.walking import Walk
 from vitascope.recipes.stiv import TowerConfig
 from vitascope.system import ModelConfig, VideoModel
 from vitascope.text.pretrained import DTYPES, FAMILIES, PretrainedText, PretrainedTextConfig
+from vitascope.tokenizers.hub import HubVae, HubVaeConfig, quietly
 from vitascope.types import UserError
 
 
@@ -74,8 +76,47 @@ class FullLength:
 
 
 def outline(config: ModelConfig, walk: Walk) -> VideoModel:
-    """The model of these settings, its pretrained text encoder in outline, where `walk` goes."""
-    return config.model_copy(update={"text": _outlined(config.text, walk)}).build()
+    """The model of these settings, its pretrained parts in outline, where `walk` goes."""
+    return config.model_copy(update={"text": _outlined(config.text, walk), "tokenizer": tokenizer(config)}).build()
+
+
+def tokenizer(config: ModelConfig) -> Config:
+    """The settings of the autoencoder, of a public one in outline."""
+    return OutlinedVaeConfig(vae=config.tokenizer) if isinstance(config.tokenizer, HubVaeConfig) else config.tokenizer
+
+
+class OutlinedVaeConfig(Config):
+    """A public autoencoder with all its layers and none of its weights."""
+
+    vae: HubVaeConfig
+
+    def build(self) -> HubVae:
+        try:
+            from diffusers import AutoencoderKL
+        except ImportError:
+            raise UserError(f"planning with a public autoencoder needs diffusers: {install('hub')}") from None
+        source, subfolder = self.vae.source, self.vae.subfolder or None
+        try:
+            with quietly():
+                told = AutoencoderKL.load_config(source, subfolder=subfolder, local_files_only=True)
+        except (OSError, ValueError):
+            raise UserError(_not_here("autoencoder", source)) from None
+        return HubVae(self.vae, Nameless(AutoencoderKL.from_config(told)))
+
+
+class Nameless(Frozen):
+    """A network without numbers has no fingerprint of its own."""
+
+    @property
+    def fingerprint(self) -> str:
+        return "0" * 40
+
+
+def _not_here(what: str, source: str) -> str:
+    return (
+        f"the sizes of the {what} '{source}' are not on this machine: its config.json is all that a plan needs; copy "
+        "it into a folder and give that folder as source"
+    )
 
 
 def _outlined(text: Config, walk: Walk) -> Config:
@@ -102,8 +143,5 @@ def _outlined(text: Config, walk: Walk) -> Config:
         kind = getattr(transformers, FAMILIES[text.family].encoder).config_class
         settings = kind.from_pretrained(text.source, subfolder=text.subfolder, local_files_only=True)
     except (OSError, ValueError):
-        raise UserError(
-            f"the sizes of the text encoder '{text.source}' are not on this machine: its config.json is all that a "
-            "plan needs; copy it into a folder and give that folder as source"
-        ) from None
+        raise UserError(_not_here("text encoder", text.source)) from None
     return OutlineConfig(text=text, settings=settings, walk=walk)

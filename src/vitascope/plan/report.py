@@ -19,7 +19,7 @@ from vitascope.plan.needs import (
     sampling_needs,
     stage_needs,
 )
-from vitascope.recipes.stiv import PRINTED, RECIPES, Printed, by_rule
+from vitascope.recipes.stiv import PAPER, PRINTED, Printed, by_rule
 from vitascope.train.optim import AdafactorConfig
 from vitascope.train.stages import Run, Stage, VideoStage
 from vitascope.types import UserError
@@ -128,7 +128,7 @@ def _advice(run: Run, stage: Stage, needs: StageNeeds, device: Device, num_gpus:
 def beside_paper(run: Run, needs: tuple[StageNeeds, ...]) -> Iterator[str]:
     """The paper's FLOPs beside ours; where it does not tell the number of steps, the number that they imply. Nothing of
     a preset with other parts or clips: the paper has none of its like."""
-    preset = RECIPES.get(run.name.removeprefix("stiv_"))
+    preset = PAPER.get(run.name.removeprefix("stiv_"))
     if preset is None or (run.model, run.data) != (preset().model, preset().data):
         return
     for printed in PRINTED.get(run.name, ()):

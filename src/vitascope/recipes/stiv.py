@@ -16,10 +16,13 @@ import torch
 
 from vitascope.backbones.stiv import XL, XXL, M, StivConfig
 from vitascope.config import Config, Count
+from vitascope.data.source import FootageConfig
 from vitascope.objectives.flow import FlowConfig
 from vitascope.system import Defaults, Lesson, ModelConfig
 from vitascope.tasks import TaskMix
+from vitascope.text.pretrained import PretrainedTextConfig
 from vitascope.tokenizers.frame_vae import FrameVaeConfig
+from vitascope.tokenizers.hub import HubVaeConfig
 from vitascope.train.optim import AdafactorConfig
 from vitascope.train.stages import Run, VideoStage
 from vitascope.types import Clip, UserError
@@ -172,9 +175,32 @@ def by_rule(run: Run, stage: VideoStage) -> float:
     return stage.batch * (backbone.depth * block(visible) + backbone.tail_blocks * block(places))
 
 
-RECIPES: dict[str, Callable[[], Run]] = {
-    key: partial(paper, backbone, size, num_frames, f"stiv_{key}")
+def in_the_open(backbone: StivConfig, size: int, num_frames: int, name: str) -> Run:
+    """The same on parts that anybody can get: the autoencoder sd-vae-ft-ema, of 4 channels, the text tower of OpenCLIP
+    bigG, of the paper's tower's sizes, and the user's own footage.
+
+    vitascope train stiv:xl_256_open --data FOLDER
+    """
+    run = paper(backbone, size, num_frames, name)
+    parts = {
+        "tokenizer": HubVaeConfig(source="stabilityai/sd-vae-ft-ema"),
+        "text": PretrainedTextConfig(
+            family="clip", source="laion/CLIP-ViT-bigG-14-laion2B-39B-b160k", dtype="bfloat16"
+        ),
+        "backbone": backbone.model_copy(update={"channels": 4}),
+    }
+    data = FootageConfig(path="", size=(size, size), num_frames=num_frames)
+    return run.model_copy(update={"model": run.model.model_copy(update=parts), "data": data})
+
+
+PRESETS = {
+    f"{letter}_{size}{frames}": (backbone, size, num_frames)
     for letter, backbone in (("xl", XL), ("xxl", XXL), ("m", M))
     for size in (256, 512)
-    for num_frames, key in ((20, f"{letter}_{size}"), (40, f"{letter}_{size}_40"))
+    for num_frames, frames in ((20, ""), (40, "_40"))
 }
+PAPER: dict[str, Callable[[], Run]] = {key: partial(paper, *sizes, f"stiv_{key}") for key, sizes in PRESETS.items()}
+OPEN: dict[str, Callable[[], Run]] = {
+    f"{key}_open": partial(in_the_open, *sizes, f"stiv_{key}_open") for key, sizes in PRESETS.items()
+}
+RECIPES = {**PAPER, **OPEN}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -30,9 +31,7 @@ class HubVaeConfig(Config):
         except ImportError:
             raise UserError(f"the autoencoder '{self.source}' needs diffusers: {install('hub')}") from None
         try:
-            with warnings.catch_warnings():
-                # diffusers looks for files with an argument of which huggingface_hub says that it means nothing now.
-                warnings.filterwarnings("ignore", ".*local_dir_use_symlinks", UserWarning)
+            with quietly():
                 network, told = AutoencoderKL.from_pretrained(
                     self.source, subfolder=self.subfolder or None, local_files_only=True, output_loading_info=True
                 )
@@ -44,7 +43,15 @@ class HubVaeConfig(Config):
             ) from None
         if lacking := sorted(told["missing_keys"]):
             raise UserError(f"'{self.source}' is not complete: it has no weights named '{lacking[0]}'")
-        return HubVae(self, network)
+        return HubVae(self, Frozen(network))
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """diffusers looks for files with an argument of which huggingface_hub says that it means nothing now."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*local_dir_use_symlinks", UserWarning)
+        yield
 
 
 class HubVae(nn.Module):
@@ -54,9 +61,9 @@ class HubVae(nn.Module):
     autoencoder are never read by another.
     """
 
-    def __init__(self, config: HubVaeConfig, network: Any) -> None:
+    def __init__(self, config: HubVaeConfig, frozen: Frozen) -> None:
         super().__init__()
-        self.config, self.frozen = config, Frozen(network)
+        self.config, self.frozen, network = config, frozen, frozen.network
         self.channels: int = network.config.latent_channels
         cell = 2 ** (len(network.config.block_out_channels) - 1)
         self.stride = (1, cell, cell)
