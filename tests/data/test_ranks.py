@@ -22,7 +22,7 @@ RANKS, EPOCH = 2, 12  # batches of two clips
 CODE = """
 import itertools, json, sys
 import torch.distributed as ranks
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], f"{sys.argv[1]}/.."]
 from test_ranks import told
 from vitascope.data.loader import LoaderConfig
 _, _, config, store, rank, size, steps, out = sys.argv

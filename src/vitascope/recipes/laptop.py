@@ -41,7 +41,7 @@ def stiv() -> Run:
     model = ModelConfig(
         tokenizer=FrameVaeConfig(encoder_blocks=(2, 3), decoder_blocks=(4, 3)),
         text=TinyTextConfig(width=width, heads=4, depth=3),
-        # Cubes of one frame: twice the tokens, far less error for the same time (docs/training.md), and a video model that
+        # Cubes of one frame: twice the tokens, far less error for the same time (docs/training.md); and the video model
         # begins by answering each frame as its image model does.
         backbone=StivConfig(
             width=width, heads=4, depth=8, text_width=width, positions="both", patch=(1, 2), grid=(16, 4)
