@@ -1,6 +1,7 @@
 """What goes into a file comes out again, and what cannot be done says so and leaves nothing behind."""
 
 import io
+import json
 import os
 import resource
 import stat
@@ -375,6 +376,33 @@ def test_pictures_of_every_mode(tmp_path: Path) -> None:
         expected_picture = torch.from_numpy(expected.astype(np.float32)).permute(2, 0, 1) / 255
         assert torch.allclose(picture, expected_picture, atol=1.01 / 255), name
         assert torch.equal((picture * 255).round() / 255, picture), name
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_pictures_without_an_agreed_white_are_refused(tmp_path: Path, kind: type) -> None:
+    Image.fromarray(np.full((4, 4), 200, kind)).save(tmp_path / "a.tif")
+    with pytest.raises(UserError, match="no agreed white"):
+        media.read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    "comment", [{"vitascope": 1}, {"vitascope": 1, "fps": 8}, {"vitascope": "x", "num_frames": 9}, ["vitascope"], 3]
+)
+def test_comments_of_others_are_passed_over(tmp_path: Path, comment: object) -> None:
+    frames = [Image.new("RGB", (8, 8), (100 * number, 0, 0)) for number in range(3)]
+    frames[0].save(
+        tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=100, comment=json.dumps(comment)
+    )
+    assert media.read_video(tmp_path / "a.gif").num_frames == 3
+    with pytest.raises(UserError, match="holds no settings"):
+        media.read_settings(tmp_path / "a.gif")
+
+
+@pytest.mark.parametrize("fps", [60.0, 120.0, 1000.0])
+def test_quick_animations_come_back_whole(tmp_path: Path, fps: float) -> None:
+    clip = flat_clip(num_frames=30, fps=fps)
+    media.write(clip, tmp_path / "a.gif")
+    assert media.read_video(tmp_path / "a.gif").num_frames > 0
 
 
 def test_exif_orientation_is_applied(tmp_path: Path) -> None:

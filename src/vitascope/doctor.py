@@ -18,6 +18,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from vitascope.errors import install
+
 EXTRAS = {
     "data": ("pyarrow",),
     "hub": ("diffusers", "transformers", "accelerate", "sentencepiece", "protobuf", "ftfy"),
@@ -63,7 +65,7 @@ def _software() -> Iterator[Finding]:
     try:
         av.codec.Codec("libx264", "w")
     except ValueError:
-        advice = f"no mp4 can be written; {_pip('av', force=True)}"
+        advice = f"no mp4 can be written; {_pip('av')}"
         yield Finding("video", f"PyAV {av.__version__} without libx264", advice)
     else:
         yield Finding("video", f"PyAV {av.__version__} with libx264")
@@ -112,7 +114,7 @@ def _accelerator() -> Iterator[Finding]:
             yield Finding("GPU", "Apple (mps)")
         elif shutil.which("nvidia-smi"):
             # The version only: "+cpu" would ask for the same build again.
-            advice = f"this torch cannot use it; {_pip('torch==' + torch.__version__.partition('+')[0], force=True)}"
+            advice = f"this torch cannot use it; {_pip('torch==' + torch.__version__.partition('+')[0])}"
             yield Finding("GPU", "NVIDIA driver found", advice)
         else:
             yield Finding("GPU", "none: everything runs on the processor")
@@ -121,7 +123,7 @@ def _accelerator() -> Iterator[Finding]:
 def _extras() -> Iterator[Finding]:
     for extra, names in EXTRAS.items():
         missing = [name for name in names if not _installed(name)]
-        advice = f"optional; {_pip(*missing)}" if missing else ""
+        advice = f"optional; {install(extra)}" if missing else ""
         yield Finding(f"extra '{extra}'", f"missing: {', '.join(missing)}" if missing else "installed", advice)
 
 
@@ -165,6 +167,6 @@ def _installed(name: str) -> bool:
     return True
 
 
-def _pip(*names: str, force: bool = False) -> str:
-    """The command to type, with the Python that is running, whatever its path."""
-    return shlex.join([sys.executable, "-m", "pip", "install", *(["--force-reinstall"] if force else []), *names])
+def _pip(name: str) -> str:
+    """What to type for another build of a package, with the Python that is running, whatever its path."""
+    return shlex.join([sys.executable, "-m", "pip", "install", "--force-reinstall", name])

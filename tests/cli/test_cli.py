@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from shell import Shell, is_one_line, snapshot
 from vitascope import media
+from vitascope.types import Clip
 
 
 @pytest.mark.parametrize(
@@ -92,6 +94,33 @@ def test_toyland_draws_a_sentence_or_many_scenes(shell: Shell, tmp_path: Path) -
     assert not (tmp_path / "new").exists()
     is_one_line(shell("toyland", "--num", "1", "--out", "captions"), "captions.tsv", "--force")
     assert snapshot(tmp_path) == before
+
+
+def test_captions_of_scenes_are_a_table_of_footage(shell: Shell) -> None:
+    assert shell("toyland", "--num", "3", "--out", "many").code == 0
+    assert "3 of 3 samples" in shell("data", "show", "many/captions.tsv").out
+    assert "1 without a caption" not in shell("data", "show", "many/captions.tsv").out
+
+
+def test_what_the_system_refuses_is_one_line(shell: Shell, tmp_path: Path) -> None:
+    is_one_line(
+        shell("toyland", "a small red circle moves left on a black background", "--out", f"{'x' * 300}.mp4"),
+        "File name too long",
+    )
+    os.mkfifo(tmp_path / "pipe")
+    is_one_line(shell("decode", "pipe", "--out", "x.mp4"), "'pipe' is no file")
+    (tmp_path / "x.mp4").touch()
+    is_one_line(shell("demo", "--out", "x.mp4"), "many files and --out is then their folder")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a full disk to write to")
+def test_an_output_that_takes_no_more_is_one_line(tmp_path: Path) -> None:
+    media.write(Clip(torch.zeros(1, 3, 8, 8), settings={"seed": 1}), tmp_path / "x.png")
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "vitascope", "show", str(tmp_path / "x.png")]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr == "error: the output cannot be read or written: No space left on device\n"
 
 
 def test_doctor_reports(shell: Shell) -> None:

@@ -123,7 +123,7 @@ def test_the_ending_chooses_the_file_which_keeps_its_settings(shell: Shell, tmp_
 
 
 def test_like_makes_the_same_file_and_changes_change_it(shell: Shell, files: Path) -> None:
-    words = ["a red circle", "--image", "picture.png", "--last", "picture.png", "--seconds", "0.5", "--guidance", "2"]
+    words = ["a red circle", "--image", "picture.png", "--seconds", "0.5", "--guidance", "2"]
     assert shell.generate(*words, "--out", "one.mp4", "--solver", "sde", "--seed", "3", "--device", "cpu").code == 0
     assert shell.generate("--like", "one.mp4", "--out", "two.mp4").code == 0
     assert (files / "one.mp4").read_bytes() == (files / "two.mp4").read_bytes()
@@ -149,6 +149,19 @@ def test_like_keeps_the_rules_of_the_file_and_says_where_the_model_has_others(sh
     assert "level_shift 1.0, where the model's own is 3.0" in said.err
     assert "another model" not in said.err
     assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "two.mp4").read_bytes()
+
+
+def test_like_says_nothing_of_rules_that_are_changed(shell: Shell, tmp_path: Path) -> None:
+    assert shell.generate("x", "--out", "one.mp4", "--rule", "renorm=false").code == 0
+    assert "renorm False" in shell.generate("--like", "one.mp4", "--out", "two.mp4").err
+    assert "renorm" not in shell.generate("--like", "one.mp4", "--out", "three.mp4", "--rule", "renorm=true").err
+    assert media.read_settings(tmp_path / "three.mp4")["renorm"] is True
+
+
+def test_a_video_shorter_than_what_is_usual_is_gone_on_from_all_the_same(shell: Shell, files: Path) -> None:
+    said = shell.generate("x", "--video", "short.mp4", "--out", "on.mp4")
+    assert (said.code, "goes on from 3" in said.err) == (0, True)
+    assert set(media.read_settings(files / "on.mp4")["frames"]) == {"0", "1", "2"}
 
 
 def test_a_video_is_gone_on_from_by_its_last_frames(shell: Shell, files: Path) -> None:

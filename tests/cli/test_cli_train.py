@@ -137,6 +137,7 @@ def test_train_makes_a_model_that_generates(shell: Shell, tmp_path: Path) -> Non
         (["laptop:stiv", "--set", "stages.t2v.optimizer.momentum=1"], "stages.t2v.optimizer.momentum"),
         (["laptop:stiv", "--minutes", "0"], "--minutes"),
         (["laptop:stiv", "--minutes", "nan"], "--minutes"),
+        (["laptop:stiv", "--minutes", "inf"], "for no limit leave it out"),
         (["laptop:stiv", "--resume"], "holds no run"),
         (["laptop:stiv", "--out", "left"], "is of a run whose 'run.json' is gone"),
         (["laptop:stiv", "--out", "done"], "'done/stages' is of a run"),
@@ -151,7 +152,7 @@ def test_what_train_cannot_do_is_one_line(shell: Shell, tmp_path: Path, words: l
     (tmp_path / "file").write_text("in the way")
     for name in ("left/checkpoints", "done/stages"):
         (tmp_path / name).mkdir(parents=True)
-    is_one_line(shell("train", *words), part)
+    assert part in shell.refused("train", *words)
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
     assert left == {
         "file",
@@ -160,6 +161,13 @@ def test_what_train_cannot_do_is_one_line(shell: Shell, tmp_path: Path, words: l
         "done",
         "done/stages",
     }
+
+
+def test_a_setting_that_does_not_reach_every_stage_says_so(shell: Shell) -> None:
+    said = shell("train", "laptop:stiv", "--set", "data.fps=4", "--print")
+    assert "'data.fps' does not change t2i, t2v, ti2v" in said.err
+    assert json.loads(said.out)["data"]["fps"] == 4
+    assert "note" not in shell("train", "laptop:stiv", "--set", "stages.t2v.data.fps=4", "--print").err
 
 
 def test_print_shows_the_whole_run_and_trains_nothing(shell: Shell, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_tables_name_files_and_captions(tmp_path: Path, ending: str) -> None:
     assert files.sample(0).captions == ("second, with a comma",)
     assert left(files) == {"not on disk": ["missing.mp4"]}
     table.write_bytes(b"\xff\xfe no table")
-    with pytest.raises(UserError, match=r"no readable csv, parquet or jsonl|needs a 'path'"):
+    with pytest.raises(UserError, match=r"no readable csv, parquet, jsonl or tsv|needs a 'path'"):
         open_table(table)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from jaxtyping import Float
@@ -18,7 +19,7 @@ from vitascope.sample import generate as sampling
 from vitascope.sample import memory
 from vitascope.sample.generate import decode, generate
 from vitascope.sample.latents import read_latents
-from vitascope.sample.legal import departures, legalise, request_of, settings_of
+from vitascope.sample.legal import departures, known_pictures, legalise, request_of, settings_of
 from vitascope.sample.loading import load
 from vitascope.sample.memory import free_bytes, sampling_bytes
 from vitascope.sample.model import Model
@@ -73,6 +74,71 @@ def test_every_task_is_one_call_and_known_frames_come_back_as_good_as_the_tokeni
 def test_a_picture_is_a_video_of_one_frame(model: Model) -> None:
     (clip,) = generate(model.system, [Request("a red circle", num_frames=1)])
     assert clip.pixels.shape == (1, 3, 16, 16)
+
+
+def test_the_last_frame_stays_the_last_whatever_length_is_asked_for(model: Model) -> None:
+    first, last = picture(1), picture(2)
+    again = request_of(settings_of(legalise(model.system, Request("x", {0: first, 3: last}))))
+    assert list(again.frames) == [0, -1]
+    shorter = legalise(model.system, replace(again, num_frames=2, frames={-1: again.frames[-1]}))
+    assert list(shorter.known) == [1]
+
+
+def test_numbers_of_numpy_ask_for_the_same_video(model: Model) -> None:
+    asked = Request("x", seed=3, num_frames=4, size=(16, 16), fps=8.0, guidance=2.0)
+    of_numpy: dict[str, Any] = {"seed": np.int64(3), "num_frames": np.int32(4), "fps": np.float64(8)}
+    of_numpy |= {"size": np.array([16, 16]), "guidance": np.float32(2)}
+    again = of_any_types(asked, of_numpy)
+    assert settings_of(legalise(model.system, again)) == settings_of(legalise(model.system, asked))
+    (one,), (other,) = (generate(model.system, [request]) for request in (asked, again))
+    assert torch.equal(one.pixels, other.pixels)
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"prompt": None}, "prompt must be a text, got None"),
+        ({"seed": 1.5}, r"seed must be a whole number, got 1\.5"),
+        ({"seed": None}, "seed must be a whole number, got None"),
+        ({"num_frames": "4"}, "num_frames must be a whole number, got '4'"),
+        ({"fps": "fast"}, "fps must be a number, got 'fast'"),
+        ({"size": 16}, "size must be a width and a height"),
+        ({"size": "16x16"}, "size must be a width and a height"),
+        ({"size": (16.0, 16)}, "size must be a whole number"),
+    ],
+)
+def test_wishes_of_other_types_are_refused_by_name(model: Model, wish: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        legalise(model.system, of_any_types(Request("x"), wish))
+
+
+def test_what_is_no_picture_is_refused_with_the_way_to_one(model: Model) -> None:
+    for given, said in (
+        ("picture.png", "got a str; vitascope.media.read_image"),
+        (picture(1).byte(), "uint8"),
+    ):
+        with pytest.raises(UserError, match=said):
+            known_pictures(of_any_types(Request("x"), {"frames": {0: given}}), 4, (16, 16))
+
+
+def of_any_types(request: Request, wish: dict[str, Any]) -> Request:
+    """As users may give it: these tests check types where users have nobody who does."""
+    other = replace(request)
+    for name, value in wish.items():
+        object.__setattr__(other, name, value)
+    return other
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_a_picture_may_be_of_any_precision(model: Model, dtype: torch.dtype) -> None:
+    shown = picture(5)
+    legal = legalise(model.system, Request("x", {0: shown.to(dtype)}))
+    torch.testing.assert_close(legal.known[0], shown)
+
+
+def test_what_is_changed_of_a_request_is_a_warning(model: Model) -> None:
+    with pytest.warns(UserWarning, match="size 20x30 became 16x32"):
+        model.generate("x", size=(20, 30), num_frames=2, steps=1)
 
 
 def test_an_image_needs_no_words_but_something_is_needed(model: Model) -> None:

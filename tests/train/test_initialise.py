@@ -15,7 +15,7 @@ from vitascope.cli.train import started
 from vitascope.conditions import micro_conditions
 from vitascope.config import override
 from vitascope.system import ModelConfig, VideoModel, load_model
-from vitascope.train.initialise import Origin, inherit, initialised
+from vitascope.train.initialise import Origin, gathered, inherit, initialised
 from vitascope.train.loop import fit
 from vitascope.train.stages import Run, TokenizerStage, VideoStage
 from vitascope.types import Framing, UserError, generator_for
@@ -159,6 +159,12 @@ def test_a_decoder_learns_while_its_encoder_stays(tmp_path: Path) -> None:
 
 def pairs_of(one: nn.Module, other: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
     return zip(one.parameters(), other.parameters(), strict=True)
+
+
+def test_names_of_blocks_are_gathered_and_none_is_lost() -> None:
+    names = [f"blocks.{number}.{end}" for end in ("time.leave.bias", "mlp.0.weight") for number in range(3)]
+    said = gathered([*names, "leave.weight", "blocks.7.own", "far.1.x", "far.3.x"])
+    assert said == "blocks.{0-2}.time.leave.bias, blocks.{0-2}.mlp.0.weight, leave.weight, blocks.7.own, far.{1,3}.x"
 
 
 def test_a_stage_can_begin_with_the_folder_of_a_model(tmp_path: Path, cache: Path) -> None:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from tiny import StripesConfig, tiny_run
 from vitascope import cli
+from vitascope.atomic import locked
 from vitascope.config import override, to_json
 from vitascope.errors import NonFinite
 from vitascope.system import VideoModel, load_model, read_card
@@ -408,6 +409,11 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path, straight: Path) -> None:
         fit(override(override(whole_run(), "stages.videos.batch", "3"), "seed", "1"), straight, resume=True)
     with pytest.raises(UserError, match="holds no run to go on with"):
         fit(whole_run(), tmp_path, resume=True)
+    with (
+        locked(straight / ".lock"),
+        pytest.raises(UserError, match="another training is writing to"),
+    ):
+        fit(whole_run(), straight, resume=True)
     with pytest.raises(UserError, match="is a file, and a run needs a folder"):
         fit(whole_run(), straight / "run.json" / "below")
     (tmp_path / "run.json").write_text("{")

@@ -6,14 +6,14 @@ process ends however it ends: nothing is left behind that somebody would have to
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from vitascope import media
+from vitascope.atomic import locked
 from vitascope.train.folder import differences, writing
 from vitascope.types import UserError
 
@@ -50,17 +50,14 @@ def taken(folder: Path, row: str, seed: int) -> Iterator[bool]:
 
 @contextmanager
 def _locked(path: Path, wait: bool) -> Iterator[bool]:
-    with open(path, "w") as file:
+    with ExitStack() as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
+            mine = held.enter_context(locked(path, wait=wait))
         except OSError as error:
             raise UserError(
                 f"'{path.parent}' is on a file system without locks ({error}); choose another --out"
             ) from None
-        yield True
+        yield mine
 
 
 def write_result(folder: Path, row: str, seed: int, result: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ Nothing heavy is imported before a command runs, so that `--help` is quick.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -68,6 +69,9 @@ def main() -> None:
     except Stopped as stop:
         say(str(stop))
         sys.exit(130)
+    except KeyboardInterrupt:  # before the command began, or after it
+        say("stopped")
+        sys.exit(130)
     except SystemExit as end:
         if end.code == 130:  # so typer ends what Ctrl-C interrupted, without a word
             say("stopped")
@@ -76,6 +80,12 @@ def main() -> None:
         if not is_out_of_memory(error):
             raise
         say("error: the memory is full; ask for less at once: a smaller --size, --num-frames, --num or batch")
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:  # an output that takes no more; Python would try again at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        place = "the output" if error.filename is None else f"'{error.filename}'"
+        say(f"error: {place} cannot be read or written: {error.strerror or error}")
         sys.exit(2)
 
 

@@ -33,7 +33,7 @@ def demo(
     """Make videos from text and from an image with the bundled model."""
     from vitascope.sample.demo import make_demo
 
-    make_demo(out, force=force or out == DEMO_FOLDER, say=say)
+    make_demo(folder_for_many(out, "demo"), force=force or out == DEMO_FOLDER, say=say)
 
 
 def generate(
@@ -97,7 +97,7 @@ def generate(
     given: dict[str, Any] = {
         "prompt": prompt or None, "num_frames": num_frames, "seconds": seconds, "fps": fps,
         "size": parse_size(size), "seed": seed, "steps": steps, "guidance": guidance, "solver": solver,
-        "negative": negative, **parse_rules(rules),
+        "negative": negative, **(ruled := parse_rules(rules)),
     }  # fmt: skip
     if seconds is not None:
         request = replace(request, num_frames=None)
@@ -113,7 +113,9 @@ def generate(
         raise UserError(f"'{like}' was made by a hub model: add {options_of(settings['hub'])}")
     loaded = load(model, device, revision=revision, dtype=dtype, offload=offload, loras=lora or ())
     if like:
-        for difference in files.differences(loaded, settings, request, like):
+        anew: dict[str, Any] = dict.fromkeys(ruled)  # what was ruled here is no longer the file's
+        of_file = replace(request, **anew)
+        for difference in files.differences(loaded, settings, of_file, like):
             say(f"note: {difference}")
     known = files.known_frames(loaded, request, image, video, frames, last, say)
     begun = [(replace(one, frames={**one.frames, **known}), path) for one, path in wanted]

@@ -38,6 +38,7 @@ def train(
 ) -> None:
     """Train a model by a recipe."""
     import json
+    import math
 
     from rich import print_json
 
@@ -45,8 +46,8 @@ def train(
 
     run = changed(recipe, changes, data)
     if minutes is not None:
-        if not minutes > 0:
-            raise UserError(f"--minutes must be above 0, got {minutes:g}")
+        if not 0 < minutes < math.inf:
+            raise UserError(f"--minutes must be a number above 0, got {minutes:g}; for no limit leave it out")
         run = run.model_copy(update={"minutes": minutes})
     if begin is not None:
         run = started(run, begin, stage)
@@ -102,7 +103,16 @@ def changed(recipe: str, changes: list[str] | None, data: Path | None = None) ->
         if not equals:
             raise UserError(f"--set needs path=value, got '{change}'")
         run = override(run, path, text)
+        tell_where_it_does_not_reach(run, path)
     return run
+
+
+def tell_where_it_does_not_reach(run: Run, path: str) -> None:
+    """A setting of the run's data or model leaves stages alone that have data or a model of their own."""
+    group = path.partition(".")[0]
+    own = [stage.name for stage in run.stages if group in ("data", "model") and getattr(stage, group) is not None]
+    if own:
+        say(f"note: '{path}' does not change {', '.join(own)}: of a {group} of their own, see stages.{own[0]}.{group}")
 
 
 def started(run: Run, model: str, stage: str | None) -> Run:

@@ -58,7 +58,8 @@ def open_table(table: Path, track: Track = lambda items: items) -> Files:
 
 
 def named_in(table: Path) -> dict[str, tuple[str, ...]]:
-    """What a csv, parquet or jsonl table names in its column `path`, with `caption` or a list `captions`.
+    """What a csv, parquet or jsonl table names in its column `path`, with `caption` or a list `captions`; a tsv has no
+    head, and a name, a tab and a caption on each line.
 
     Several rows may name a file, each with words of its own.
     """
@@ -187,10 +188,13 @@ def _rows(table: Path) -> list[dict[str, Any]]:
         with open(table, newline="", encoding="utf-8-sig") as file:
             if table.suffix.lower() == ".jsonl":
                 return _objects(file)
+            if table.suffix.lower() == ".tsv":
+                lines = (line.rstrip("\r\n").partition("\t") for line in file)
+                return [{"path": path, "caption": caption} for path, _, caption in lines]
             return list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(
-            f"'{table}' is no readable csv, parquet or jsonl table ({error}); give a table or a folder"
+            f"'{table}' is no readable csv, parquet, jsonl or tsv table ({error}); give a table or a folder"
         ) from error
     except ImportError as error:
         raise UserError(f"'{table}' needs pyarrow: {install('data')}") from error

@@ -6,7 +6,6 @@ on, and one with other thresholds does only what they touch.
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vitascope.atomic import locked, sweep
 from vitascope.config import to_json
 from vitascope.data.folder import as_text
 from vitascope.engine import shards
@@ -54,13 +54,10 @@ def curate(
     of the annotations of public sets among the sources.
     """
     work = _own_folder(out)
-    with open(out / LOCK, "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"another run is writing to '{out}'; wait for it or choose another --out") from None
-        for left in [*out.glob(".*.part"), *work.rglob(".*.part")]:  # of a run that was killed
-            left.unlink()
+    with locked(out / LOCK) as mine:
+        if not mine:
+            raise UserError(f"another run is writing to '{out}'; wait for it or choose another --out")
+        sweep(out)
         try:
             return _curate(_Run(work, settings, executor, progress), sources, out, secret, sets)
         except OSError as error:

@@ -14,7 +14,7 @@ from vitascope.errors import UserError
 
 LOCK = Path("work", "lock")
 """Below the folder of a run: by it such a folder is known."""
-TABLES = (".csv", ".parquet", ".jsonl")
+TABLES = (".csv", ".parquet", ".jsonl", ".tsv")
 BESIDE = (".txt", ".json", *TABLES)
 """What lies beside videos and is not taken for one."""
 

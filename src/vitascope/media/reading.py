@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from bisect import bisect
@@ -21,16 +20,29 @@ from av.video.reformatter import Colorspace
 from einops import rearrange
 from jaxtyping import Float, UInt8
 from PIL import Image
+from pydantic import Field
 from torch import Tensor
 
+from vitascope.config import Config, Count
 from vitascope.media.pictures import from_image, shrink
-from vitascope.media.writing import EXACT, EXIF_DESCRIPTION
+from vitascope.media.writing import EXACT, EXIF_DESCRIPTION, LEAST_FPS, MOST_FPS
 from vitascope.types import Clip, UserError
 
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")  # not EPS: it would start Ghostscript
 # Of FFmpeg's, so that a play list is none, whatever its name.
 VIDEO_FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf,ivf,nut,yuv4mpegpipe"
 UNREADABLE = (av.FFmpegError, OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+
+
+class Note(Config, extra="ignore"):
+    """What `write` says of a clip inside its file, as it must be to be believed."""
+
+    vitascope: Count
+    caption: str
+    fps: float = Field(ge=LEAST_FPS, le=MOST_FPS)
+    num_frames: Count
+    size: tuple[Count, Count]
+    settings: dict[str, Any]
 
 
 def read_video(path: str | Path, *, num_frames: int | None = None, size: tuple[int, int] | None = None) -> Clip:
@@ -187,7 +199,8 @@ def _read_animation(picture: Image.Image, path: Path, num_frames: int | None, si
     if note and abs(sum(seconds) - note["num_frames"] / note["fps"]) < 0.02:
         # The encoders keep equal neighbours as one long frame; the note knows how many there were.
         fps, ends = note["fps"], list(accumulate(seconds))
-        images = [images[bisect(ends, (number + 0.5) / fps)] for number in range(note["num_frames"])]
+        last = len(images) - 1  # of quick ones a file may end before they do, by the rounding of its times
+        images = [images[min(bisect(ends, (number + 0.5) / fps), last)] for number in range(note["num_frames"])]
     return _clip(images[:num_frames], fps, note, path)
 
 
@@ -231,10 +244,9 @@ def _note_of(picture: Image.Image) -> dict[str, Any]:
 
 def _parse(comment: str | bytes | None) -> dict[str, Any]:
     try:
-        note = json.loads(comment or "{}")
+        return Note.model_validate_json(comment or "{}").model_dump()
     except ValueError:
         return {}  # somebody else's comment
-    return note if isinstance(note, dict) and "vitascope" in note else {}
 
 
 def _existing(path: str | Path, wanted: str) -> Path:

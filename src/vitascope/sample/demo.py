@@ -22,7 +22,7 @@ def make_demo(folder: Path, *, force: bool, say: Say) -> None:
     """A video for each prompt, one that moves the first frame of another, and a sheet of all."""
     videos = [folder / f"text-{number}.mp4" for number in range(len(PROMPTS))]
     image, moved, sheet = (folder / name for name in ("image.png", "image-0.mp4", "sheet.png"))
-    if folder.exists():
+    if folder.is_dir():
         check_destinations([*videos, image, moved, sheet], force=force)
     model = load()
     media.make_folder(folder)

@@ -87,7 +87,7 @@ def known_frames(
         frames = (
             first_frames(video, request, fps, size, model.reworked_frames, say)
             if num is None and model.reworked_frames
-            else last_frames(video, 4 if num is None else num, fps, size, say)
+            else last_frames(video, num, fps, size, say)
         )
         known |= dict(enumerate(frames))
     if image is not None:
@@ -97,19 +97,23 @@ def known_frames(
     return known
 
 
-def last_frames(path: Path, num: int, fps: float, size: tuple[int, int], say: Say) -> Float[Tensor, "n 3 h w"]:
-    """The last `num` frames of a video as if it had been taken at `fps`."""
-    if not 1 <= num <= MOST_FRAMES:
-        raise UserError(f"--frames must be from 1 to {MOST_FRAMES}, got {num}")
-    clip = media.read_end(path, (num - 1) / fps, size)
-    behind = [round(k * clip.fps / fps) for k in range(num)]  # so many frames before the last
+def last_frames(path: Path, num: int | None, fps: float, size: tuple[int, int], say: Say) -> Float[Tensor, "n 3 h w"]:
+    """The last `num` frames of a video as if it had been taken at `fps`; None: four, or what there is."""
+    asked = 4 if num is None else num
+    if not 1 <= asked <= MOST_FRAMES:
+        raise UserError(f"--frames must be from 1 to {MOST_FRAMES}, got {asked}")
+    clip = media.read_end(path, (asked - 1) / fps, size)
+    behind = [round(k * clip.fps / fps) for k in range(asked)]  # so many frames before the last
+    most = sum(k < clip.num_frames for k in behind)
+    if num is None and most < asked:
+        say(f"note: '{path}' is shorter than {asked} frames: the new video goes on from {most}")
+        behind = behind[:most]
     if behind[-1] >= clip.num_frames:
-        most = sum(k < clip.num_frames for k in behind)
         raise UserError(
             f"'{path}' has {clip.num_frames} frames and --frames asks for {num} "
             f"({behind[-1] + 1} of its own, at {clip.fps:g} fps); ask for at most {most}"
         )
-    if behind != list(range(num)):
+    if behind != list(range(len(behind))):
         rates = f"'{path}' has {clip.fps:g} fps and the new video {fps:g}"
         say(f"note: {rates}: some of its frames are {'skipped' if clip.fps > fps else 'shown more than once'}")
     return clip.pixels[[clip.num_frames - 1 - k for k in reversed(behind)]]

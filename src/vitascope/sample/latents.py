@@ -104,6 +104,8 @@ def write_latents(path: Path, latents: Float[Tensor, "*b t c h w"], settings: Ma
 
 def read_latents(path: Path) -> tuple[Tensor, dict[str, Any]]:
     """What `write_latents` wrote; files come from anywhere, so both parts are checked."""
+    if not path.is_file():  # a pipe would be waited for
+        raise UserError(f"'{path}' is no file; give the one that generate left behind")
     try:
         with safe_open(path, "pt") as file:
             latents, settings = file.get_tensor("latents"), json.loads(file.metadata()["settings"])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jaxtyping import Float
@@ -41,6 +42,7 @@ def legalise(model: VideoModel, request: Request) -> Legal:
     """Check a request and make its open choices. Sizes and lengths are snapped to legal ones; the rest is refused."""
     defaults: Defaults = model.config.defaults
     changes: list[str] = []
+    request = of_plain_types(request)
     if request.negative:
         raise UserError("a model of vitascope takes no words for what not to show; leave --negative out")
     count = model.text.count(request.prompt)
@@ -70,6 +72,35 @@ def legalise(model: VideoModel, request: Request) -> Legal:
     if len(known) == num_frames:
         raise UserError(f"all {num_frames} frames were given: nothing is left to make; ask for more frames")
     return Legal(request, size, num_frames, fps, steps, scale, solver, rules, known, tuple(changes))
+
+
+def of_plain_types(request: Request) -> Request:
+    """The request with Python's own numbers: seeds of NumPy would draw other noise. What is none is refused by name."""
+    plain: dict[str, Any] = {name: _text(name, getattr(request, name)) for name in ("prompt", "negative")}
+    plain["seed"] = _number(operator.index, "seed", request.seed)
+    for kind, names in ((operator.index, ("num_frames", "steps")), (float, ("seconds", "fps", "guidance"))):
+        given = {name: getattr(request, name) for name in names}
+        plain |= {name: _number(kind, name, value) for name, value in given.items() if value is not None}
+    if request.size is not None:
+        try:
+            width, height = request.size
+        except (TypeError, ValueError):
+            raise UserError(f"size must be a width and a height, such as (64, 64), got {request.size!r}") from None
+        plain["size"] = _number(operator.index, "size", width), _number(operator.index, "size", height)
+    return replace(request, **plain)
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise UserError(f"{name} must be a text, got {value!r}")
+    return value
+
+
+def _number(kind: Callable[[Any], Any], name: str, value: Any) -> Any:
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        raise UserError(f"{name} must be a {'' if kind is float else 'whole '}number, got {value!r}") from None
 
 
 def _legal_rules(defaults: Defaults, request: Request) -> Rules:
@@ -154,22 +185,24 @@ def _legal_length(model: VideoModel, request: Request, fps: float, changes: list
     # Its own length is that of its lessons: what the cubes then lack was shown as repeats of the last frame.
     legal = asked if asked in (1, window) else -(-asked // cube) * cube
     if abs(legal - wished) > 0.001:
+        frames, step = ("1 frame", 1) if legal == 1 else (f"{legal} frames", cube)
         changes.append(
-            f"{said} became {legal} frames ({legal / fps:g} s): "
-            f"the model makes frames {cube} at a time, {fps:g} a second"
+            f"{said} became {frames} ({legal / fps:g} s): the model makes {step} at a time, {fps:g} a second"
         )
     return legal
 
 
-def _checked(picture: Tensor, number: int) -> Tensor:
-    if picture.ndim == 3 and len(picture) == 3 and picture.is_floating_point() and picture.numel():
+def _checked(picture: object, number: int) -> Tensor:
+    if not isinstance(picture, Tensor):
+        came = f"a {type(picture).__name__}; vitascope.media.read_image(FILE) gives one"
+    elif picture.ndim == 3 and len(picture) == 3 and picture.is_floating_point() and picture.numel():
         low, high = picture.min().item(), picture.max().item()
         if low >= -1e-3 and high <= 1 + 1e-3:
-            return picture
+            return picture.float()
         came = f"numbers from {low:g} to {high:g}"
     else:
         came = f"{tuple(picture.shape)} of {picture.dtype}"
-    raise UserError(f"frame {number} must be a picture: 3 x height x width numbers from 0 to 1, got {came}")
+    raise UserError(f"frame {number} must be a picture: a tensor of 3 x height x width numbers from 0 to 1, got {came}")
 
 
 def _in_8_bits(picture: Tensor) -> Tensor:
@@ -256,9 +289,11 @@ def request_of(settings: Mapping[str, Any], *, with_video: bool = False) -> Requ
             "this was made by working over a video, which is not kept inside the file; give it with --video"
         )
     try:
-        frames = {int(number): media.picture_from_base64png(text) for number, text in kept.frames.items()}
+        given = {int(number): media.picture_from_base64png(text) for number, text in kept.frames.items()}
     except (ValueError, OSError, SyntaxError) as error:
         raise UserError(f"the file's settings hold a frame that is no picture: {error}") from error
+    end = kept.num_frames - 1  # the last frame stays the last if another length is asked for
+    frames = {-1 if number == end > 0 else number: picture for number, picture in given.items()}
     told = kept.model_dump(exclude_unset=True, exclude={"model", "frames", "hub"})  # unset: rules younger than the file
     return Request(frames=frames, **told)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -89,10 +90,16 @@ class Model(ABC):
         negative: str = "",
         progress: Progress | None = None,
     ) -> Clip:
-        """A clip of `prompt`. `image` (`3 h w` in [0, 1]) is the first frame; `frames` gives any, by number."""
+        """A clip of `prompt`. `image` (`3 h w` in [0, 1]) is the first frame; `frames` gives any, by number.
+
+        What has to be changed to make the request legal, such as its size, is a warning.
+        """
         known = {**({} if image is None else {0: image}), **(frames or {})}
         request = Request(prompt, known, num_frames, seconds, fps, size, seed, steps, guidance, solver)
-        return self.fulfil(replace(request, negative=negative), progress=progress)
+        request = replace(request, negative=negative)
+        for change in self.changes(request):
+            warnings.warn(change, stacklevel=2)
+        return self.fulfil(request, progress=progress)
 
 
 class OwnModel(Model):

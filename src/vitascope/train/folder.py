@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
 from vitascope import media
+from vitascope.atomic import locked, sweep
 from vitascope.config import to_json
 from vitascope.train.stages import Run
 from vitascope.types import UserError
 
-RUN, CHECKPOINTS, STAGES = "run.json", "checkpoints", "stages"
+RUN, CHECKPOINTS, STAGES, LOCK = "run.json", "checkpoints", "stages", ".lock"
 
 
-def claim(folder: Path, run: Run) -> None:
-    """From here on the folder is that of `run`."""
-    path = folder / RUN
-    if not path.is_file():
+@contextmanager
+def claimed(folder: Path, run: Run, resume: bool) -> Iterator[None]:
+    """From here on the folder is that of `run`, and until the end no other training may write to it."""
+    with ExitStack() as held:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            media.replace_file(path, json.dumps(to_json(run), indent=1).encode())
+        try:
+            mine = held.enter_context(locked(folder / LOCK))
+        except OSError:
+            mine = True  # a file system without locks: better unguarded than not at all
+        if not mine:
+            raise UserError(f"another training is writing to '{folder}'; wait for its end, or choose another --out")
+        refuse_folder(folder, run, resume)  # again: another one may have begun and ended meanwhile
+        sweep(folder)
+        if not (folder / RUN).is_file():
+            with writing(folder):
+                media.replace_file(folder / RUN, json.dumps(to_json(run), indent=1).encode())
+        yield
 
 
 def refuse_folder(folder: Path, run: Run, resume: bool) -> None:

@@ -7,7 +7,8 @@ the cube embedding inflated in time, high resolution from two models at once.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Collection, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -77,7 +78,7 @@ def inherit(
     mistakes = []
     if missing := [name for name in needed if name not in found]:
         mistakes.append(
-            f"{names} lacks {len(missing)} of the weights that begin from there: {', '.join(missing)}; a pattern in "
+            f"{names} lacks {len(missing)} of the weights that begin from there: {gathered(missing)}; a pattern in "
             "`fresh` lets weights begin anew"
         )
     if unlike := [
@@ -85,15 +86,32 @@ def inherit(
         for name, value in needed.items()
         if name in found and found[name].shape != value.shape
     ]:
-        mistakes.append(f"{len(unlike)} weights have another shape than those they begin from: {', '.join(unlike)}")
+        mistakes.append(f"{len(unlike)} weights have another shape than those they begin from: {gathered(unlike)}")
     if unused := [name for name in found if name not in wanted]:
         mistakes.append(
-            f"{names} has {len(unused)} weights that this model does not have: {', '.join(unused)}; name those that "
+            f"{names} has {len(unused)} weights that this model does not have: {gathered(unused)}; name those that "
             "are to be taken in `weights`"
         )
     if mistakes:
         raise UserError(". Also: ".join(mistakes))
     model.load_state_dict({name: found[name] for name in needed}, strict=False)
+
+
+def gathered(names: Iterable[str]) -> str:
+    """Every name, those that differ only in a block's number as one: `blocks.{0-7}.time.leave.bias`."""
+    numbers: dict[tuple[str, str], list[int]] = {}
+    for name in names:
+        before, *rest = re.split(r"(?<=\.)(\d+)(?=\.)", name, maxsplit=1)
+        number, after = rest or ("-1", "")
+        numbers.setdefault((before, after), []).append(int(number))
+    return ", ".join(before + _as_range(found) + after for (before, after), found in numbers.items())
+
+
+def _as_range(numbers: list[int]) -> str:
+    if len(numbers) == 1:
+        return str(numbers[0]) if numbers[0] >= 0 else ""
+    whole = numbers == [*range(numbers[0], numbers[-1] + 1)]
+    return f"{{{numbers[0]}-{numbers[-1]}}}" if whole else f"{{{','.join(map(str, numbers))}}}"
 
 
 def inflated(model: VideoModel, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

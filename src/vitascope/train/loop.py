@@ -21,7 +21,7 @@ from vitascope.system import CARD, VideoModel, load_model, read_card, save_model
 from vitascope.train import checkpoint
 from vitascope.train.check import refuse_what_cannot_be_read_back, refuse_what_does_not_fit
 from vitascope.train.checkpoint import Progress
-from vitascope.train.folder import CHECKPOINTS, RUN, claim, refuse_folder, writing
+from vitascope.train.folder import CHECKPOINTS, RUN, claimed, refuse_folder, writing
 from vitascope.train.initialise import inherit, initialised, weights_of
 from vitascope.train.log import Log, Speed
 from vitascope.train.optim import MovingAverage, learned, warmup_then_decay
@@ -66,10 +66,9 @@ def fit(
     refuse_missing_stages(run, stages, folder)
     device = usual_device(device)
     refuse_what_does_not_fit(run, device)
-    claim(folder, run)
     torch.set_flush_denormal(True)  # a CPU multiplies denormal numbers many times more slowly
     try:
-        with Log(folder) as log:
+        with claimed(folder, run, resume), Log(folder) as log:
             return _fit(run, stages, folder, log, watch, cache_root or folder / "cache", device)
     finally:
         torch.set_flush_denormal(False)

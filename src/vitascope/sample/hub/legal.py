@@ -23,6 +23,7 @@ from vitascope.sample.legal import (
     legal_guidance,
     legal_size,
     legal_steps,
+    of_plain_types,
     wished_length,
 )
 from vitascope.system import Rules
@@ -99,6 +100,7 @@ def _over(pipeline: Any, kind: Any) -> Any:
 
 def legalise(routes: tuple[Route, ...], request: Request) -> Wish:
     """Choose the pipeline, check the request, make its open choices. Sizes and lengths are snapped."""
+    request = of_plain_types(request)
     _refuse_rules(request)
     route = _route(routes, request)
     traits, changes = route.traits, list[str]()
