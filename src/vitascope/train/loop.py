@@ -123,7 +123,7 @@ def _fit(
         average, spent = _learn(Session(here, model, folder, log, watch), stage, course, budget, begun)
         left = max(left - spent, 0)
         course.module.load_state_dict(average.weights)
-        course.finish()
+        course.finish(log.track)
         report = {"stage": stage.name, "seconds": round(spent, 1), "run": to_json(run)}
         with writing(folder):
             save_model(here.model, model.state_dict(), folder / "model", report)

@@ -179,7 +179,7 @@ class Course(Protocol):
 
     def loss(self, step: int) -> Loss: ...
 
-    def finish(self) -> None:
+    def finish(self, track: Track) -> None:
         """What remains to be done with the averaged weights in place."""
         ...
 
@@ -209,9 +209,9 @@ class TokenizerCourse:
         rng = generator_for(self.run.seed, "lesson", self.stage.name, step)
         return self.reconstruction.loss(self.tokenizer, pictures, rng)
 
-    def finish(self) -> None:
+    def finish(self, track: Track) -> None:
         device = next(self.tokenizer.parameters()).device
-        steps = range(self.stage.steps, self.stage.steps + BATCHES_MEASURED)
+        steps = track(range(self.stage.steps, self.stage.steps + BATCHES_MEASURED), "measuring latents")
         self.tokenizer.standardise(self.source.pictures(step, 64).to(device) for step in steps)
 
 
@@ -243,7 +243,7 @@ class CaptionCourse:
             )
         return rng.sample(captions, 2)
 
-    def finish(self) -> None:
+    def finish(self, track: Track) -> None:
         """Nothing: the averaged weights are the result."""
 
 
@@ -261,7 +261,7 @@ class VideoCourse:
         rng = generator_for(self.run.seed, "lesson", self.stage.name, step)
         return self.model.loss(self.batch_of(step), self.stage.lesson, rng)
 
-    def finish(self) -> None:
+    def finish(self, track: Track) -> None:
         """Nothing: the averaged weights are the result."""
 
 
