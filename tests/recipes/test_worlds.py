@@ -22,7 +22,7 @@ from vitascope.toyland.scene import COLOURS, LASTING
 from vitascope.train.loop import fit
 from vitascope.types import Request, UserError
 
-STAGES = ("v2v", "tup", "long", "views", "classes")
+STAGES = ("sft", "v2v", "tup", "long", "views", "classes")
 SOURCES = [
     SolidsConfig(size=16),
     PacedConfig(size=16, num_frames=2, paces=(16.0, 32.0), latest_seconds=1.0),
@@ -93,6 +93,7 @@ def test_a_stage_goes_on_with_the_bundled_model_and_does_its_task(
     model = load(tmp_path / "run" / "model")
     picture = torch.rand(3, 64, 64)
     asked = {
+        "sft": Request("a red circle", steps=1),
         "v2v": Request("a red circle", frames=dict.fromkeys(range(4), picture), steps=1),
         "tup": Request("", frames=dict.fromkeys(range(0, 20, 2), picture), num_frames=20, steps=1),
         "long": Request("a red circle spins", num_frames=40, steps=1),
@@ -100,7 +101,7 @@ def test_a_stage_goes_on_with_the_bundled_model_and_does_its_task(
         "classes": Request("red", steps=1),
     }
     clip = model.fulfil(asked[name])
-    lengths = {"v2v": 16, "tup": 20, "long": 40, "views": 7, "classes": 16}
+    lengths = {"sft": 16, "v2v": 16, "tup": 20, "long": 40, "views": 7, "classes": 16}
     assert clip.num_frames == lengths[name]
     assert clip.pixels.isfinite().all()
 

@@ -15,7 +15,7 @@ from vitascope.system import Defaults, Lesson, ModelConfig
 from vitascope.tasks import TaskMix
 from vitascope.text import classes
 from vitascope.text.tiny import TinyTextConfig
-from vitascope.toyland.scene import COLOURS, LASTING
+from vitascope.toyland.scene import COLOURS, LASTING, MOTIONS
 from vitascope.toyland.solids import NUM_VIEWS
 from vitascope.train.initialise import Origin
 from vitascope.train.muon import MuonConfig
@@ -23,6 +23,18 @@ from vitascope.train.stages import Run, TokenizerStage, VideoStage
 
 KEYFRAME_STRIDE = 15
 """Frames from one keyframe to the next: a window of 16 then begins and ends with one."""
+
+
+def sft(base: Run) -> Run:
+    """STIV's fine-tuning on a small selected set, unmasked: here scenes of one thing whose motion shows.
+
+    vitascope train laptop:sft --stage sft --from bundled
+    """
+    last = base.stages[-1]
+    assert isinstance(last, VideoStage)
+    data = PacedConfig(motions=tuple(motion for motion in MOTIONS if motion != "stays still"))
+    chosen = further("sft", steps=300, num_clips=1024, learning_rate=0.003, lesson=last.lesson, data=data)
+    return extended(base, chosen)
 
 
 def v2v(base: Run) -> Run:
@@ -108,7 +120,7 @@ def asked(model: ModelConfig, **changes: Any) -> ModelConfig:
 
 def recipes(base: Callable[[], Run]) -> dict[str, Callable[[], Run]]:
     """By name; each begins with the stages of `base`."""
-    table = {"v2v": v2v, "tup": tup, "long": long, "views": views, "classes": by_class}
+    table = {"sft": sft, "v2v": v2v, "tup": tup, "long": long, "views": views, "classes": by_class}
     return {name: partial(_made, base, extend) for name, extend in table.items()}
 
 
