@@ -10,14 +10,15 @@ import pydantic
 import pytest
 import torch
 
-from vitascope import toyland
+from shell import Shell
+from vitascope import media, toyland
 from vitascope.cli.train import started
 from vitascope.config import override
 from vitascope.recipes import laptop, resolve
 from vitascope.recipes.extensions import KEYFRAME_STRIDE
 from vitascope.recipes.toyland import KindMix, ToylandConfig
 from vitascope.recipes.worlds import LabelledConfig, PacedConfig, SolidsConfig
-from vitascope.sample.loading import load, load_own
+from vitascope.sample.loading import bundled, load, load_own
 from vitascope.toyland.scene import COLOURS, LASTING
 from vitascope.train.loop import fit
 from vitascope.types import Request, UserError
@@ -104,6 +105,21 @@ def test_a_stage_goes_on_with_the_bundled_model_and_does_its_task(
     lengths = {"sft": 16, "v2v": 16, "tup": 20, "long": 40, "views": 7, "classes": 16}
     assert clip.num_frames == lengths[name]
     assert clip.pixels.isfinite().all()
+
+
+def test_what_was_judged_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By any model of ours: whether it can is not asked here."""
+    shell = Shell(monkeypatch, capsys)
+    views, classes = tmp_path / "views.png", tmp_path / "classes.png"
+    asked = ["--num", "2", "--steps", "1", "--model", str(bundled())]
+    shell.done("evaluate", "views", *asked, "--sheet", views)
+    assert media.read_image(views).shape == (3, 2 * 64 + 1, 2 * 7 * 65 - 2 + 4)
+    shell.done("evaluate", "classes", *asked, "--sheet", classes)
+    assert media.read_image(classes).shape[2] == 2 * 4 * 65 - 2 + 4
+    assert "and is kept" in shell.refused("evaluate", "views", *asked, "--sheet", views)
+    assert "must end in .png" in shell.refused("evaluate", "classes", *asked, "--sheet", tmp_path / "x.mp4")
 
 
 def test_classes_keep_their_own_text_and_backbone_and_take_the_autoencoder() -> None:

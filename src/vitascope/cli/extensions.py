@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ StepsOption = Annotated[int | None, typer.Option(help="Sampling steps.")]
 GuidanceOption = Annotated[float | None, typer.Option(help="Guidance scale.")]
 SolverOption = Annotated[str | None, typer.Option(help="euler, heun, dpmpp, unipc or sde.")]
 BatchOption = Annotated[int, typer.Option(help="Clips sampled together.")]
+SheetOption = Annotated[Path | None, typer.Option(help="Draw the first of them here: png.")]
 OutOption = Annotated[Path | None, typer.Option(help="Write the report here as JSON.")]
 
 
@@ -27,21 +29,25 @@ def views(
     solver: SolverOption = None,
     rules: RulesOption = None,
     batch: BatchOption = 16,
+    sheet: SheetOption = None,
     out: OutOption = None,
     force: ForceOption = False,
 ) -> None:
     """Give the first view of Toyland's solids and compare six novel ones with the truth."""
-    from vitascope.evaluate.views import evaluate_views
+    from vitascope.evaluate.views import beside_truth, evaluate_views
     from vitascope.recipes.judged import Judged
     from vitascope.sample.loading import load_own
 
     check_out(out, force)
+    check_sheet(sheet, force)
     judged = Judged(load_own(model), steps, guidance, solver, parse_rules(rules))
+    generate, made = judged.keeping(8)
     report = evaluate_views(
-        judged.generate, num=num, seed=seed, batch=batch, encode_decode=judged.encode_decode,
+        generate, num=num, seed=seed, batch=batch, encode_decode=judged.encode_decode,
         made_with=judged.made_with, progress=tracker("judging"),
     )  # fmt: skip
     finish(report, out)
+    draw(sheet, lambda: beside_truth(made, seed), force)
 
 
 def classes(
@@ -54,21 +60,25 @@ def classes(
     solver: SolverOption = None,
     rules: RulesOption = None,
     batch: BatchOption = 16,
+    sheet: SheetOption = None,
     out: OutOption = None,
     force: ForceOption = False,
 ) -> None:
     """Ask for classes of Toyland; an Inception Score with the oracle as the classifier."""
-    from vitascope.evaluate.classes import evaluate_classes
+    from vitascope.evaluate.classes import evaluate_classes, labelled
     from vitascope.recipes.judged import Judged
     from vitascope.sample.loading import load_own
 
     check_out(out, force)
+    check_sheet(sheet, force)
     judged = Judged(load_own(model), steps, guidance, solver, parse_rules(rules))
+    generate, made = judged.keeping(8)
     report = evaluate_classes(
-        judged.generate, attribute=attribute, num=num, seed=seed, batch=batch, encode_decode=judged.encode_decode,
+        generate, attribute=attribute, num=num, seed=seed, batch=batch, encode_decode=judged.encode_decode,
         made_with=judged.made_with, progress=tracker("judging"),
     )  # fmt: skip
     finish(report, out)
+    draw(sheet, lambda: labelled(made, attribute), force)
 
 
 def long(
@@ -132,6 +142,23 @@ def check_out(out: Path | None, force: bool) -> None:
 
     if out is not None:
         media.check_free(out, force=force)
+
+
+def check_sheet(sheet: Path | None, force: bool) -> None:
+    from vitascope import media
+
+    if sheet is not None:
+        if sheet.suffix.lower() != ".png":
+            raise UserError(f"--sheet must end in .png, got '{sheet}'")
+        media.check_free(sheet, force=force)
+
+
+def draw(sheet: Path | None, picture: Callable[[], Any], force: bool) -> None:
+    from vitascope import media
+    from vitascope.types import Clip
+
+    if sheet is not None:
+        media.write(Clip(picture()[None]), sheet, force=force)
 
 
 def finish(report: Any, out: Path | None) -> None:

@@ -21,6 +21,7 @@ from vitascope.evaluate import forms
 from vitascope.evaluate.intervals import Rate, bootstrap_interval, resamples
 from vitascope.evaluate.metrics.inception_score import inception_scores, shuffled
 from vitascope.evaluate.questions import FPS, NUM_FRAMES, SIZE, one_of, test_scene
+from vitascope.media import contact_sheet
 from vitascope.toyland.oracle import ASKED, assign, watch
 from vitascope.toyland.scene import COLOURS, MOTIONS, SHAPES, Scene, Thing
 from vitascope.types import Clip, Request, UserError
@@ -108,6 +109,12 @@ def evaluate_classes(
         if progress is not None:
             progress(numbers.stop, num)
     return ClassReport(protocol, torch.stack(made), torch.stack(true), tuple(k % len(names) for k in range(num)))
+
+
+def labelled(clips: Sequence[Clip], attribute: str) -> Float[Tensor, "3 h w"]:
+    """The first clips of a test as one picture, each with the class that was asked for below it."""
+    names = CLASSES[attribute]
+    return contact_sheet(clips, labels=[names[number % len(names)] for number in range(len(clips))])
 
 
 def probabilities(clip: Clip, attribute: str) -> Float[Tensor, "classes"]:

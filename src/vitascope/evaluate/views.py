@@ -18,6 +18,7 @@ from torch import Tensor
 from vitascope.evaluate import forms
 from vitascope.evaluate.intervals import bootstrap_interval, resamples
 from vitascope.evaluate.metrics.paired import psnr, ssim
+from vitascope.media import filmstrip, grid
 from vitascope.toyland.scene import COLOURS, PLAIN
 from vitascope.toyland.solids import NUM_VIEWS, UNPAINTED, Solid, render_views, sample_solid
 from vitascope.types import Clip, Request, UserError
@@ -104,6 +105,13 @@ def evaluate_views(
             progress(numbers.stop, num)
     told = {maker: {name: tuple(values) for name, values in mine.items()} for maker, mine in scores.items()}
     return ViewsReport(protocol, told)
+
+
+def beside_truth(clips: Sequence[Clip], seed: int) -> Float[Tensor, "3 h w"]:
+    """The first solids of a test as one picture: of each the true views, and below them what was made."""
+    solids = [Clip(render_views(held_out_solid(seed, number), SIZE)) for number in range(len(clips))]
+    pairs = [[filmstrip(true), filmstrip(clip)] for true, clip in zip(solids, clips, strict=True)]
+    return grid([grid(pair, columns=1, gap=1) for pair in pairs], columns=2)
 
 
 def held_out_solid(seed: int, number: int) -> Solid:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +29,17 @@ class Judged:
     def generate(self, requests: Sequence[Request]) -> list[Clip]:
         asked = [replace(one, **self.chosen) for one in requests]
         return [_cut(clip, one.num_frames) for clip, one in zip(self.model.batch(asked), asked, strict=True)]
+
+    def keeping(self, most: int) -> tuple[Callable[[Sequence[Request]], list[Clip]], list[Clip]]:
+        """`generate`, and a list that will hold the first clips it makes."""
+        kept: list[Clip] = []
+
+        def generate(requests: Sequence[Request]) -> list[Clip]:
+            clips = self.generate(requests)
+            kept.extend(clips[: most - len(kept)])
+            return clips
+
+        return generate, kept
 
     def encode_decode(self, clip: Clip) -> Clip:
         """The clip through the tokenizer, which no sampler can better."""
