@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -30,6 +32,16 @@ def install(extra: str) -> str:
 def first_line(error: BaseException) -> str:
     """What an error says, without what some libraries add in further lines."""
     return str(error).partition("\n")[0] or type(error).__name__
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def why_unwritten(error: Exception) -> str:
+    """The reason why something was not written, and what to do: room is made only where there is none."""
+    why = getattr(error, "strerror", None) or first_line(error)
+    full = getattr(error, "errno", None) in FULL or os.strerror(errno.ENOSPC) in str(error)
+    return f"{why}: {'free some space' if full else 'see to that place'} and try again"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from vitascope.atomic import replacing
 from vitascope.conditions import Conditions, TextFeatures
 from vitascope.config import Amount, AmountOrZero, Config, Count, CountOrZero, Share, from_json, nearest, to_json
+from vitascope.errors import why_unwritten
 from vitascope.noise import Estimate
 from vitascope.tasks import TaskMix
 from vitascope.types import Batch, Loss, UserError
@@ -232,8 +233,13 @@ def save_model(
             card.write_text(json.dumps(told, indent=1))
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"could not write the model to '{folder}' ({error}); what was there is kept: free some space and try again"
+            f"could not write the model to '{folder}' ({why_unwritten(error)}); what was there is kept"
         ) from None
+
+
+def model_folder(folder: Path) -> Path:
+    """The folder of a model, or that of a run, which has it inside."""
+    return folder / "model" if (folder / "model" / CARD).is_file() else folder
 
 
 def read_card(folder: Path) -> Card:

@@ -222,7 +222,7 @@ def test_killed_at_random_moments_it_loses_no_saved_step(tmp_path: Path) -> None
         finally:
             process.kill()
             _, said = process.communicate()
-        state = checkpoint.load(folder / "checkpoints")
+        state = checkpoint.load(folder / "checkpoints" / "autoencoder")
         assert state is not None, said
         assert state["progress"]["step"] >= logged(folder) - 1  # saved after each step
         assert state["progress"]["step"] > reached
@@ -247,7 +247,7 @@ def test_a_loss_that_is_no_number_stops_with_step_and_part(tmp_path: Path) -> No
     )
     with pytest.raises(NonFinite, match=r"autoencoder, step 3: .*nan.*tokenizer\.encoder\.0'.*learning_rate.*--resume"):
         fit(run, tmp_path)
-    state = checkpoint.load(tmp_path / "checkpoints")
+    state = checkpoint.load(tmp_path / "checkpoints" / "autoencoder")
     assert state is not None
     assert state["progress"]["step"] == 3
     assert all(value.isfinite().all() for value in state["module"].values())
@@ -257,7 +257,7 @@ def test_a_step_too_large_is_never_saved(tmp_path: Path) -> None:
     run = tiny_run(TokenizerStage(name="autoencoder", steps=9, batch=2, learning_rate=1e30, warmup_steps=0))
     with pytest.raises(NonFinite, match="the last good checkpoint is kept"):
         fit(run, tmp_path)
-    state = checkpoint.load(tmp_path / "checkpoints")
+    state = checkpoint.load(tmp_path / "checkpoints" / "autoencoder")
     assert state is None or all(value.isfinite().all() for value in state["module"].values())
 
 
@@ -307,7 +307,7 @@ def test_memory_that_runs_out_is_one_line_that_says_how_to_go_on(tmp_path: Path)
     ) as caught:
         fit(run, tmp_path)
     assert "\n" not in str(caught.value)
-    state = checkpoint.load(tmp_path / "checkpoints")
+    state = checkpoint.load(tmp_path / "checkpoints" / "autoencoder")
     assert state is not None
     assert state["progress"]["step"] == 3
 
@@ -332,7 +332,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_checkpoint(
     run = tiny_run(TokenizerStage(name="autoencoder", steps=100_000, batch=1))
     with pytest.raises(Killed):
         fit(run, folder, watch=at("autoencoder-000003"))
-    before = (folder / "checkpoints" / "last.pt").read_bytes()
+    before = (folder / "checkpoints" / "autoencoder" / "last.pt").read_bytes()
     size = 30_000 if room == "for the log" else (folder / "log.jsonl").stat().st_size
     assert len(before) > 30_000
     monkeypatch.setattr(sys, "argv", ["vitascope", "train", f"{recipe}:run", "--out", str(folder), "--resume"])
@@ -345,11 +345,11 @@ def test_a_full_disk_is_one_line_and_keeps_the_checkpoint(
     assert said.startswith("error: ")
     assert "File too large" in said
     assert "--resume" in said
-    state = checkpoint.load(folder / "checkpoints")
+    state = checkpoint.load(folder / "checkpoints" / "autoencoder")
     assert state is not None
     assert state["progress"]["step"] == 3
-    assert (folder / "checkpoints" / "last.pt").read_bytes() == before
-    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"last.pt", "before.pt"}
+    assert (folder / "checkpoints" / "autoencoder" / "last.pt").read_bytes() == before
+    assert {path.name for path in (folder / "checkpoints" / "autoencoder").iterdir()} == {"last.pt", "before.pt"}
 
 
 # Time.
@@ -383,7 +383,7 @@ def test_time_spent_before_an_interruption_counts(tmp_path: Path, cache: Path) -
     run = tiny_run(TokenizerStage(name="autoencoder", steps=10**6, batch=1), minutes=1.0)
     with pytest.raises(Killed):
         fit(run, tmp_path, watch=at("autoencoder-000003"))
-    path = tmp_path / "checkpoints" / "last.pt"
+    path = tmp_path / "checkpoints" / "autoencoder" / "last.pt"
     state = checkpoint.load(path.parent)
     assert state is not None
     state["progress"]["seconds"] = 59.99
@@ -416,6 +416,7 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path, straight: Path) -> None:
         fit(whole_run(), straight, resume=True)
     with pytest.raises(UserError, match="is a file, and a run needs a folder"):
         fit(whole_run(), straight / "run.json" / "below")
+    (tmp_path / "checkpoints").mkdir()
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(UserError, match="damaged"):
         fit(whole_run(), tmp_path, resume=True)
@@ -488,7 +489,7 @@ def test_speed_is_that_of_the_last_steps() -> None:
 
 def test_bf16_computes_in_half_and_keeps_weights_whole(tmp_path: Path) -> None:
     fit(tiny_run(TokenizerStage(name="autoencoder", steps=2, batch=2), precision="bf16"), tmp_path)
-    state = checkpoint.load(tmp_path / "checkpoints")
+    state = checkpoint.load(tmp_path / "checkpoints" / "autoencoder")
     assert state is not None
     assert all(value.dtype == torch.float32 for value in state["module"].values())
     with autocast("bf16", torch.device("cpu"))():

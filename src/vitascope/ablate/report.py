@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,21 @@ from vitascope.ablate.plot import draw
 from vitascope.ablate.table import Table
 from vitascope.ablate.verdict import find
 from vitascope.train.folder import writing
+from vitascope.types import UserError
+
+
+def refuse_lesser(table: Table, coming: Collection[tuple[str, int]], folder: Path) -> None:
+    """A page is not replaced by one of fewer results, such as of some rows that are only tried."""
+    path = folder / f"{table.name}.json"
+    try:
+        there = {(one["row"], one["seed"]) for one in json.loads(path.read_text())} if path.is_file() else set()
+    except (OSError, ValueError, TypeError, KeyError):
+        return  # no page of ours that would be missed
+    if gone := there - set(coming):
+        raise UserError(
+            f"'{path.with_suffix('.md')}' tells of {len(there)} results, {len(gone)} of which would be missing from it "
+            "now; choose other --pages, or pass --force to replace it"
+        )
 
 
 def publish(

@@ -114,9 +114,16 @@ def trained(row: Row, run: Run, seed: int, place: Place, budget: Budget) -> Vide
     folder = run_folder(place, row, seed)
     run = budget.of(begun_with(run, str(place.base.resolve()))).model_copy(update={"seed": seed})
     begun = folder / RUN
-    if begun.is_file() and json.loads(begun.read_text()) != json.loads(json.dumps(to_json(run))):
+    if begun.is_file() and _is_of_another(begun, run):
         shutil.rmtree(folder)  # begun on a machine where the base lies elsewhere
     return fit(run, folder, resume=begun.is_file(), cache_root=place.cache or place.folder / "cache")
+
+
+def _is_of_another(begun: Path, run: Run) -> bool:
+    try:
+        return bool(json.loads(begun.read_text()) != json.loads(json.dumps(to_json(run))))
+    except ValueError:
+        return True  # damaged: of nobody
 
 
 def run_folder(place: Place, row: Row, seed: int) -> Path:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vitascope.cli.common import say
+from vitascope.cli.common import ForceOption, say
 from vitascope.errors import UserError
 
 
@@ -24,9 +24,11 @@ def ablate(
     pages: Annotated[Path, typer.Option(help="Folder of the page, its plot and its numbers.")] = Path("docs/ablations"),
     model: Annotated[str | None, typer.Option(help="The base: folder of a model; the bundled one if absent.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of encoded clips; OUT/cache if absent.")] = None,
+    force: ForceOption = False,
 ) -> None:
     """Run a table of variants at equal budget and say which of the paper's claims hold."""
-    from vitascope.ablate.report import publish
+    from vitascope.ablate.folder import read_results
+    from vitascope.ablate.report import publish, refuse_lesser
     from vitascope.ablate.run import Budget, Place, ablate
     from vitascope.ablate.tables import table_named
     from vitascope.sample.loading import bundled
@@ -37,8 +39,12 @@ def ablate(
     base = bundled() if model is None else Path(model)
     table = table_named(name, read_card(base).config)
     place = Place(base=base, folder=out or Path("runs") / "ablate" / name, cache=cache)
+    if not force:
+        wanted = {(row, seed) for row in rows or [row.name for row in table.rows] for seed in range(seeds)}
+        refuse_lesser(table, wanted | read_results(place.folder, [row.name for row in table.rows]).keys(), pages)
     results = ablate(table, place, seeds, Budget(times=times, minutes=minutes), rows or (), say)
     asked = f"vitascope ablate {name} --seeds {seeds}" + ("" if model is None else " --model MODEL")
+    asked += "".join(f" --row {row}" for row in rows or ())
     asked += f" --minutes {minutes:g}" if minutes is not None else f" --times {times:g}" if times != 1 else ""
     for finding in publish(table, results, pages, asked):
         say(finding)

@@ -106,3 +106,8 @@ def one_of(option: str, value: str | None, known: tuple[str, ...]) -> Any:
     if value is not None and value not in known:
         raise UserError(f"{option} must be one of {', '.join(known)}, got '{value}'")
     return value
+
+
+def one_of_plots(path: Path) -> None:
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise UserError(f"--plot must end in .png, .svg or .pdf, got '{path}'")

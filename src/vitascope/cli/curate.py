@@ -104,6 +104,8 @@ def _report(folders: list[Path], page: Path | None, *, force: bool) -> None:
     from vitascope.engine.report import report
     from vitascope.engine.run import PAGE
 
+    if not folders[0].is_dir():
+        raise UserError(f"'{folders[0]}' must be the folder that vitascope curate wrote, and there is none")
     own = folders[0] / PAGE
     page = page or own
     media.check_free(page, force=force or page == own)

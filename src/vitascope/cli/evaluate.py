@@ -129,8 +129,8 @@ def _shard_of(text: str) -> tuple[int, int]:
     from vitascope.errors import UserError
 
     number, _, num = text.partition("/")
-    if not (number.isdecimal() and num.isdecimal()):
-        raise UserError(f"--shard must be K/N, such as 0/4 for the first of four, got '{text}'")
+    if not (number.isdecimal() and num.isdecimal() and int(number) < int(num)):
+        raise UserError(f"--shard must be K/N with K from 0 to N - 1, such as 0/4 for the first of four, got '{text}'")
     return int(number), int(num)
 
 

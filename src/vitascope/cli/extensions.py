@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vitascope.cli.common import ForceOption, ModelOption, RulesOption, parse_rules, tracker
+from vitascope.cli.common import ForceOption, ModelOption, RulesOption, one_of_plots, parse_rules, say, tracker
 from vitascope.errors import UserError
 
 StepsOption = Annotated[int | None, typer.Option(help="Sampling steps.")]
@@ -125,16 +125,15 @@ def long(
     makers = {str(model or "bundled"): maker(own)}
     if plain:
         makers["the same, rolled out"] = maker(own, rolled)
-    makers |= {name: maker(load_own(None if name == "bundled" else name)) for name in against or ()}
+    for name in against or ():
+        if name in makers:
+            raise UserError(f"--against '{name}' is judged already; name another model (or --plain for another way)")
+        makers[name] = maker(load_own(None if name == "bundled" else name))
     report = evaluate_lasting(makers, seconds=seconds, num=num, seed=seed, batch=batch, progress=tracker("judging"))
     finish(report, out)
     if plot is not None:
         media.replace_file(plot, report.plot(plot.suffix[1:].lower()))
-
-
-def one_of_plots(path: Path) -> None:
-    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise UserError(f"--plot must end in .png, .svg or .pdf, got '{path}'")
+        say(f"{plot}: the curves")
 
 
 def check_out(out: Path | None, force: bool) -> None:
@@ -159,6 +158,7 @@ def draw(sheet: Path | None, picture: Callable[[], Any], force: bool) -> None:
 
     if sheet is not None:
         media.write(Clip(picture()[None]), sheet, force=force)
+        say(f"{sheet}: the first of them")
 
 
 def finish(report: Any, out: Path | None) -> None:
@@ -170,3 +170,4 @@ def finish(report: Any, out: Path | None) -> None:
     report.print(Console())
     if out is not None:
         media.replace_file(out, report.to_json().encode())
+        say(f"{out}: the report")

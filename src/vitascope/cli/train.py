@@ -98,6 +98,7 @@ def changed(recipe: str, changes: list[str] | None, data: Path | None = None) ->
         from vitascope.recipes.footage import on_footage
 
         run = on_footage(run, data)
+        tell_of_words(data)
     for change in changes or []:
         path, equals, text = change.partition("=")
         if not equals:
@@ -105,6 +106,17 @@ def changed(recipe: str, changes: list[str] | None, data: Path | None = None) ->
         run = override(run, path, text)
         tell_where_it_does_not_reach(run, path)
     return run
+
+
+def tell_of_words(data: Path) -> None:
+    """Of footage without words a model learns what it shows, and not what to call it."""
+    from vitascope.data.opening import open_footage
+
+    footage = open_footage(data)
+    if silent := footage.told.noted.get("without a caption", ()):
+        beside = data / "captions.tsv"
+        way = f"; its captions: --data {beside}" if beside.is_file() else ""
+        say(f"note: {len(silent)} of {len(footage.table.width)} samples have no caption{way}")
 
 
 def tell_where_it_does_not_reach(run: Run, path: str) -> None:
@@ -121,12 +133,12 @@ def started(run: Run, model: str, stage: str | None) -> Run:
     Of a PixArt there are only blocks: the run keeps its own parts, and what the blocks do not hold begins anew.
     """
     from vitascope.sample.loading import bundled
-    from vitascope.system import read_card
+    from vitascope.system import model_folder, read_card
     from vitascope.train.initialise import Origin, initialised, matching, weights_of
     from vitascope.train.loop import chosen
     from vitascope.train.pixart import TAKEN, is_pixart
 
-    folder = bundled() if model == "bundled" else Path(model).resolve()
+    folder = bundled() if model == "bundled" else model_folder(Path(model).resolve())
     weights_of(folder)  # here, so that a folder without any is the first thing said
     first = chosen(run, stage)[0]
     taken = tuple(pattern for origin in first.begins for pattern in origin.weights)  # of stages that say so

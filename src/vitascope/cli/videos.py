@@ -105,10 +105,10 @@ def videos(
         written=written,
     )
     report.print(Console())
-    if out is not None:
-        say(f"{out}: the report; compare it with another: vitascope evaluate compare {out} OTHER.json")
     if report.missing and not report.measured:
         raise UserError("nothing could be measured; the reasons are above")
+    if out is not None:
+        say(f"{out}: the report; compare it with another: vitascope evaluate compare {out} OTHER.json")
 
 
 def convert(
@@ -150,7 +150,11 @@ def merge(
     if caches and len(caches) != len(parts):
         raise UserError(f"--cache must be given once for each of the {len(parts)} parts, got {len(caches)}")
     contents = [read_json(path) for path in parts]
-    if all(isinstance(content, dict) and content.get("form") in (forms.TOYLAND, forms.TWINS) for content in contents):
+    found = {str(content.get("form")) if isinstance(content, dict) else "none" for content in contents}
+    if len(found) > 1:
+        told = " and ".join(sorted(found))
+        raise UserError(f"reports of different commands cannot be merged, got {told}; give parts of one")
+    if found <= {forms.TOYLAND, forms.TWINS}:
         whole: Any = merge_judged(parts, contents)
     else:
         kept = caches or [path.parent / FEATURES for path in parts]

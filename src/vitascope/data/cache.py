@@ -21,6 +21,7 @@ from torch import Tensor
 
 from vitascope.atomic import replacing
 from vitascope.conditions import MICRO, framing_of, micro_conditions
+from vitascope.errors import why_unwritten
 from vitascope.types import Batch, Clip, UserError, generator_for
 
 CLIPS_PER_SHARD = 256
@@ -139,7 +140,7 @@ def _write_shard(folder: Path, number: int, source: ClipSource, tokenizer: Encod
         with replacing(_shard(folder, number)) as fresh:
             save_file({"latents": latents, "micro": micro}, fresh, {"captions": captions})
     except (OSError, SafetensorError) as error:
-        raise UserError(f"could not write latents to '{folder}' ({error}); free some space and go on") from None
+        raise UserError(f"could not write latents to '{folder}' ({why_unwritten(error)})") from None
 
 
 def _read_shard(folder: Path, number: int) -> tuple[Tensor, Tensor, list[list[str]]]:

@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from vitascope.engine.decoding import NotAVideo
-from vitascope.errors import UserError, first_line
+from vitascope.errors import FULL, UserError, first_line
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
 GRACE = 5.0  # seconds after which a task is ended that was to end by itself
 
 

@@ -39,14 +39,15 @@ class Difference:
 def compare(first: Report, second: Report, metrics: Sequence[str] = ()) -> list[Difference]:
     """The differences in the metrics that both reports hold; UserError naming what was not done alike."""
     ones, others = ({one.metric: one for one in report.measured} for report in (first, second))
-    shared = [name for name in ones if name in others and (not metrics or name in metrics)]
-    if not shared:
+    both = [name for name in ones if name in others]
+    if not both:
         raise UserError(
             f"the reports share no metric to compare: one holds {', '.join(ones) or 'none'}, "
             f"the other {', '.join(others) or 'none'}"
         )
-    if absent := [name for name in metrics if name not in shared]:
-        raise UserError(f"'{absent[0]}' is not in both reports; both hold {', '.join(shared)}")
+    if absent := [name for name in metrics if name not in both]:
+        raise UserError(f"'{absent[0]}' is not in both reports; both hold {', '.join(both)}")
+    shared = [name for name in both if not metrics or name in metrics]
     wrong = {name: unlike(ones[name], others[name]) for name in shared}
     if any(wrong.values()):
         told = "; ".join(f"{name}: {', '.join(differences)}" for name, differences in wrong.items() if differences)
@@ -98,7 +99,8 @@ def difference(one: Measured, other: Measured) -> Difference:
     paired = bool(one.videos) and one.videos.keys() == other.videos.keys()
     if one.videos and other.videos and not paired:
         # Of different videos: their errors add up.
-        spread = math.hypot(*(torch.tensor(m.replicates, dtype=torch.float64).std().item() for m in (one, other)))
+        drawn = [torch.tensor(report.replicates, dtype=torch.float64) for report in (one, other)]
+        spread = math.hypot(*(each.std().item() for each in drawn)) if min(map(len, drawn)) > 1 else math.nan
         interval = None if math.isnan(spread) else (value - Z * spread, value + Z * spread)
     elif len(one.replicates) == len(other.replicates):
         interval = bootstrap_interval(

@@ -85,7 +85,7 @@ class LastingReport:
             for course in self.courses:
                 parts = [mean(course.curve(name)[first:last]) for name in DIMENSIONS]
                 span = f"{first * WINDOW_SECONDS:g} - {last * WINDOW_SECONDS:g}"
-                table.add_row(span, course.maker, *(f"{value:.3f}" for value in parts))
+                table.add_row(span, course.maker, *("-" if math.isnan(value) else f"{value:.3f}" for value in parts))
         console.print(table)
         for course in self.courses:
             if course.across and course.within:

@@ -76,7 +76,7 @@ def evaluate(
             report = replace(report, missing={**report.missing, metric.name: str(error)})
         if written is not None:
             written(report)
-    report = replace(report, complete=True)
+    report = replace(report, complete=bool(report.measured))  # without a number there is something to mend first
     if written is not None:
         written(report)
     return report

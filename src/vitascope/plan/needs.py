@@ -23,7 +23,7 @@ from vitascope.tokenizers.hub import HubVae
 from vitascope.train.check import refuse_what_does_not_divide, told_of
 from vitascope.train.initialise import freeze
 from vitascope.train.optim import MovingAverage, learned
-from vitascope.train.stages import CaptionStage, Run, Stage, TokenizerStage, VideoStage
+from vitascope.train.stages import CaptionStage, Run, Stage, TokenizerStage, VideoStage, refuse_other_clips
 from vitascope.types import Batch, Framing, Loss, UserError, generator_for
 
 Shape = tuple[int, ...]
@@ -118,6 +118,8 @@ def stage_needs(run: Run, stage: Stage, device: Device, num_gpus: int) -> StageN
     with told_of(stage), walking(device.is_gpu) as walk:
         model = outline(run.model, walk)
         refuse_what_does_not_divide(clip, stage, model)
+        if isinstance(stage, VideoStage):
+            refuse_other_clips(clip, run.model.defaults, stage.images)
         module, loss, frozen_flops = _lesson(run, share, model, shape, caption, walk)
         passes, update, held = _step(stage, model, module, loss, precision, walk)
     frozen, learning = frozen_flops * num_gpus, (passes - frozen_flops) * num_gpus

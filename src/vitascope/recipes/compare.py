@@ -18,20 +18,28 @@ ROWS = ("footage", "through the autoencoder", "from the words", "from words and 
 
 @torch.no_grad()
 def compared(model: VideoModel, source: ClipSource, indices: Sequence[int], seed: int = 0) -> list[list[Clip]]:
-    """For each clip: itself, its reconstruction, a clip from its caption, and one from its first frame too."""
+    """For each clip: itself, its reconstruction, a clip from its words if it has any, and one from its first frame."""
     clips = [source.clip(index) for index in indices]
     wished = [Request(clip.caption, num_frames=clip.num_frames, size=clip.size, seed=seed) for clip in clips]
     again = [model.tokenizer.decode(model.tokenizer.encode(clip.pixels[None].to(model.device)))[0] for clip in clips]
-    from_words = generate(model, wished)
+    worded = [wish for wish in wished if wish.prompt.strip()]
+    from_words = iter(generate(model, worded) if worded else ())
     begun = [replace(wish, frames={0: clip.pixels[0]}) for wish, clip in zip(wished, clips, strict=True)]
     from_frame = generate(model, begun)
-    made = zip(clips, [Clip(pixels.cpu()) for pixels in again], from_words, from_frame, strict=True)
-    return [list(row) for row in made]
+    return [
+        [clip, Clip(pixels.cpu()), next(from_words) if wish in worded else nothing(clip), begun_so]
+        for clip, pixels, wish, begun_so in zip(clips, again, wished, from_frame, strict=True)
+    ]
+
+
+def nothing(clip: Clip) -> Clip:
+    """Black, in place of what words would have given of footage that has none."""
+    return replace(clip, pixels=torch.zeros_like(clip.pixels))
 
 
 def sheet(rows: Sequence[Sequence[Clip]], num: int = 4) -> Clip:
     """One picture: a row for each clip, a column for each of ROWS."""
-    labels = [f"{what}: {row[0].caption}" if what == ROWS[0] else what for row in rows for what in ROWS]
+    labels = [f"{what}: {row[0].caption or 'no words'}" if what == ROWS[0] else what for row in rows for what in ROWS]
     clips = [clip for row in rows for clip in row]
     return Clip(media.contact_sheet(clips, columns=len(ROWS), labels=labels, num=num)[None])
 

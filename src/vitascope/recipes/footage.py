@@ -32,7 +32,9 @@ def on_footage(run: Run, path: Path) -> Run:
             "data": _cut(source, stages),
             "model": model,
             "stages": tuple(_stage_on(run, stage, path, source) for stage in stages),
-            "preview_prompts": tuple(dict.fromkeys(source.captions(index)[0] for index in range(NUM_PREVIEWS))),
+            "preview_prompts": tuple(
+                dict.fromkeys(filter(None, (source.captions(index)[0] for index in range(NUM_PREVIEWS))))
+            ),
         }
     )
 

@@ -13,7 +13,7 @@ from vitascope.evaluate.measured import Measured, Report
 from vitascope.evaluate.report.reading import read_reports
 from vitascope.sample.loading import bundled
 from vitascope.sample.model import HUB
-from vitascope.system import CARD, WEIGHTS, Card, load_model, read_card
+from vitascope.system import CARD, WEIGHTS, Card, load_model, model_folder, read_card
 from vitascope.types import UserError
 
 README = "README.md"
@@ -26,7 +26,7 @@ def export(
     """Copy a model to `out` byte for byte, with a model card beside it, and load it from there to be sure."""
     if model is not None and model.startswith(HUB):
         raise UserError(f"'{model}' is a checkpoint of others, in a layout of its own; copy its folder")
-    folder = bundled() if model is None else _folder_of(Path(model))
+    folder = bundled() if model is None else model_folder(Path(model))
     load_model(folder)  # refuses what is damaged
     card = read_card(folder)
     judged = [one for path in scores for one in _read_scores(path, card)]
@@ -42,11 +42,6 @@ def export(
     media.replace_file(out / README, told.encode())
     load_model(out)
     return card
-
-
-def _folder_of(folder: Path) -> Path:
-    """The folder of a model, or that of a run, which has it inside."""
-    return folder / "model" if (folder / "model" / CARD).is_file() else folder
 
 
 def _read_scores(path: Path, card: Card) -> list[Scored]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import vitascope
 from vitascope.device import usual_device
 from vitascope.sample.model import HUB, Model, OwnModel
-from vitascope.system import load_model, read_card
+from vitascope.system import load_model, model_folder, read_card
 from vitascope.types import UserError
 
 
@@ -39,7 +39,7 @@ def load(
     for option, value in (("revision", revision), ("dtype", dtype), ("offload", offload), ("lora", loras)):
         if value:
             raise UserError(f"{option} is for checkpoints in diffusers' layout (hub:ID or hub:FOLDER); leave it out")
-    path = bundled() if folder is None else Path(folder)
+    path = bundled() if folder is None else model_folder(Path(folder))
     if (path / "model_index.json").is_file() and not (path / "model.json").is_file():
         raise UserError(f"'{path}' is a checkpoint in diffusers' layout: give it as {HUB}{path}")
     model = OwnModel(load_model(path, usual_device(device)), read_card(path))

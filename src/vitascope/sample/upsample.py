@@ -21,8 +21,6 @@ def upsample(
     passes = times.bit_length() - 1
     if times < 2 or times != 2**passes:
         raise UserError(f"a video is doubled, and doubled again: times must be 2, 4, 8, ..., got {times}")
-    if clip.num_frames < 2:
-        raise UserError("a picture has no frames to fill in between; give a video of 2 frames at least")
     model.rate_and_size(replace(request, fps=times * clip.fps, size=clip.size))  # refused before the first pass
     for number in range(passes):
         told = None if progress is None else progress(number, passes)
@@ -32,6 +30,8 @@ def upsample(
 
 def doubled(clip: Clip, request: Request) -> Request:
     """`request` for twice as many frames, of which the even ones are those of `clip`."""
+    if clip.num_frames < 2:
+        raise UserError("a picture has no frames to fill in between; give a video of 2 frames at least")
     known = {2 * number: frame for number, frame in enumerate(clip.pixels)}
     return replace(
         request, frames=known, num_frames=2 * clip.num_frames, seconds=None, fps=2 * clip.fps, size=clip.size

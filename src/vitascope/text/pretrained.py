@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vitascope.atomic import replacing
 from vitascope.config import Config, Count
-from vitascope.errors import install
+from vitascope.errors import install, why_unwritten
 from vitascope.nn.frozen import Frozen, digest_of
 from vitascope.protocols import TextFeatures
 from vitascope.types import UserError
@@ -188,7 +188,7 @@ class FeatureCache:
             with replacing(path) as part:
                 safetensors_torch.save_file(tensors, part, {"digest": digest_of(tensors)})
         except (OSError, SafetensorError) as error:
-            raise UserError(f"could not write text features to '{self.folder}' ({error}); free some space") from None
+            raise UserError(f"could not write text features to '{self.folder}' ({why_unwritten(error)})") from None
 
 
 def end_token(hidden: Float[Tensor, "b l d"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b d"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from vitascope import media
 from vitascope.atomic import locked, sweep
 from vitascope.config import to_json
-from vitascope.train.stages import Run
+from vitascope.train.stages import Run, Stage
 from vitascope.types import UserError
 
 RUN, CHECKPOINTS, STAGES, LOCK = "run.json", "checkpoints", "stages", ".lock"
@@ -33,7 +33,7 @@ def claimed(folder: Path, run: Run, resume: bool) -> Iterator[None]:
             raise UserError(f"another training is writing to '{folder}'; wait for its end, or choose another --out")
         refuse_folder(folder, run, resume)  # again: another one may have begun and ended meanwhile
         sweep(folder)
-        if not (folder / RUN).is_file():
+        if not learned_in(folder):
             with writing(folder):
                 media.replace_file(folder / RUN, json.dumps(to_json(run), indent=1).encode())
         yield
@@ -48,20 +48,44 @@ def refuse_folder(folder: Path, run: Run, resume: bool) -> None:
     if not path.is_file():
         if resume:
             raise UserError(f"'{folder}' holds no run to go on with; leave --resume out to begin one")
-        if left := [folder / name for name in (CHECKPOINTS, STAGES) if (folder / name).is_dir()]:
+        if left := learned_in(folder):
             raise UserError(f"'{left[0]}' is of a run whose '{RUN}' is gone; remove it, or choose another folder")
         return
+    if not learned_in(folder):
+        return  # it ended before its first checkpoint: whatever its settings were, nothing is lost
     if not resume:
         raise UserError(f"'{folder}' already holds a run; add --resume to go on with it, or choose another folder")
     try:
         begun_with = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise UserError(f"'{path}' is damaged ({error}); put the settings of the run back, or begin another") from None
-    if changes := list(differences(begun_with, to_json(run))):
+    changes = list(differences(begun_with, to_json(run)))
+    if any(".identity was " in one for one in changes):
+        raise UserError(
+            f"the footage is no longer what '{folder}' was begun with: put it back as it was, or begin another run"
+        )
+    if changes:
         more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
         raise UserError(
             f"'{folder}' was begun with other settings: {'; '.join(changes[:3])}{more}. Go on with the old ones, "
             f"choose another folder, or change them in '{path}' and give that file as the recipe"
+        )
+
+
+def learned_in(folder: Path) -> list[Path]:
+    """Where there is something that a training has learned."""
+    return [folder / name for name in (CHECKPOINTS, STAGES) if (folder / name).is_dir()]
+
+
+def refuse_other_shapes(state: Mapping[str, Any], run: Run, stage: Stage, checkpoints: Path) -> None:
+    """A checkpoint fits the settings that it was written with: parts that learn, optimizer and what is frozen."""
+    parts = {f"model.{name.partition('.')[0]}" for name in state["module"]}
+    fixed = *parts, *(f"stages.{stage.name}.{what}" for what in ("optimizer", "frozen"))
+    changes = [one for one in differences(state["run"], to_json(run)) if one.startswith(fixed)]
+    if changes:
+        raise UserError(
+            f"the checkpoint of {stage.name} was written with other settings: {'; '.join(changes[:3])}. Put them back, "
+            f"or remove '{checkpoints}' to begin the stage anew"
         )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, track
 
+from vitascope.media.writing import replace_file
 from vitascope.train.folder import writing
 
 
@@ -63,10 +64,12 @@ class Log:
         """A bar for a stage, in place of the one before. What the stage wrote after `step`, before it was interrupted,
         is forgotten."""
         with writing(self.folder):
-            lines = self.path.read_bytes().splitlines(keepends=True)
-            while lines and _is_void(lines[-1], stage, step):
-                lines.pop()
-            os.truncate(self.path, sum(len(line) for line in lines))
+            written = self.path.read_bytes().splitlines(keepends=True)
+            kept = [line for line in written if not _is_void(line, stage, step)]
+            if len(kept) < len(written):
+                self.file.close()
+                replace_file(self.path, b"".join(kept))
+                self.file = self.files.enter_context(open(self.path, "a", buffering=1))  # noqa: SIM115 (closed with the others)
             self.board = _board(self.folder / "tensorboard" / stage, step, self.files)
         for task in self.bar.task_ids:
             self.bar.remove_task(task)
@@ -116,7 +119,8 @@ def _is_void(line: bytes, stage: str, step: int) -> bool:
         said = json.loads(line)
     except ValueError:
         return True
-    return not line.endswith(b"\n") or (said["stage"] == stage and said["step"] > step)
+    told = said if isinstance(said, dict) else {}  # somebody else's line is left alone
+    return not line.endswith(b"\n") or (told.get("stage") == stage and told.get("step", 0) > step)
 
 
 class Board:

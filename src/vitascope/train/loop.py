@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -21,7 +22,7 @@ from vitascope.system import CARD, VideoModel, load_model, read_card, save_model
 from vitascope.train import checkpoint
 from vitascope.train.check import refuse_what_cannot_be_read_back, refuse_what_does_not_fit
 from vitascope.train.checkpoint import Progress
-from vitascope.train.folder import CHECKPOINTS, RUN, claimed, refuse_folder, writing
+from vitascope.train.folder import CHECKPOINTS, RUN, claimed, refuse_folder, refuse_other_shapes, writing
 from vitascope.train.initialise import inherit, initialised, weights_of
 from vitascope.train.log import Log, Speed
 from vitascope.train.optim import MovingAverage, learned, warmup_then_decay
@@ -40,9 +41,8 @@ class Session:
     log: Log
     watch: Watch | None
 
-    @property
-    def checkpoints(self) -> Path:
-        return self.folder / CHECKPOINTS
+    def checkpoints(self, stage: Stage) -> Path:
+        return self.folder / CHECKPOINTS / stage.name
 
 
 def fit(
@@ -109,6 +109,7 @@ def _fit(
         done = folder / "stages" / stage.name
         if is_done(folder, stage.name):
             log.say(f"{stage.name}: done before")
+            shutil.rmtree(folder / CHECKPOINTS / stage.name, ignore_errors=True)  # its weights are in `stages`
             left = max(left - read_card(done).report.get("seconds", left * share), 0)
             continue
         begun = time.monotonic()
@@ -155,8 +156,10 @@ def _learn(session: Session, stage: Stage, course: Course, budget: float, begun:
     optimizer = stage.optimizer.build(module, stage.learning_rate)
     average = MovingAverage(module, stage.ema_decay)
     step, earlier = 0, 0.0
-    state = checkpoint.load(session.checkpoints, log.say)
-    if state is not None and state["progress"]["stage"] == stage.name:
+    place = session.checkpoints(stage)
+    state = checkpoint.load(place, log.say)
+    if state is not None:
+        refuse_other_shapes(state, run, stage, place)
         progress = checkpoint.restore(state, module, average, optimizer)
         step, earlier = progress.step, progress.seconds
     del state
@@ -171,7 +174,7 @@ def _learn(session: Session, stage: Stage, course: Course, budget: float, begun:
     def save() -> None:
         refuse_broken_weights(module, stage.name, step, session.folder)
         now = Progress(stage.name, step, spent())
-        checkpoint.save(session.checkpoints, now, module, average, optimizer, to_json(run))
+        checkpoint.save(place, now, module, average, optimizer, to_json(run))
 
     log.begin(stage.name, step, stage.steps)
     first, saved, speed = step, time.monotonic(), Speed(stage.batch)

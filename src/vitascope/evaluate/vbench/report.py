@@ -114,6 +114,11 @@ def read_report(path: Path, model: str | None = None, suite: str | None = None) 
         except pydantic.ValidationError as error:
             raise UserError(f"'{path}' is no report: {first_mistake(error)}") from None
         return report if model is None else report.model_copy(update={"model": model})
+    if "form" in content:
+        raise UserError(
+            f"'{path}' is a report of '{content['form']}'; give one of vitascope evaluate vbench, or of the official "
+            "package"
+        )
     return from_official(content, path, model, suite)
 
 
