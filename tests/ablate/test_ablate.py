@@ -15,7 +15,7 @@ import torch
 from tiny import StripesConfig, save_tiny, tiny_model
 from vitascope.ablate.folder import LOCKS, read_results, settle, taken, write_result
 from vitascope.ablate.measures import GuidedLength, HeldOutError, Sampled, energy_distance, held_out, same_noisiness
-from vitascope.ablate.report import publish
+from vitascope.ablate.report import publish, refuse_lesser
 from vitascope.ablate.run import Budget, Place, ablate, settings_of
 from vitascope.ablate.table import BASE, Claim, Guard, Row, Side, Table, begun_with
 from vitascope.ablate.tables import TABLES, table_named
@@ -125,6 +125,15 @@ def test_a_table_of_two_rows_from_nothing_to_its_page(tmp_path: Path) -> None:
     kept = load_model(base).tokenizer.state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in trained.tokenizer.state_dict().items())
     assert ERROR.measure(trained, 1)["error"] == done["one", 1]["metrics"]["error"]
+
+
+def test_a_page_is_not_replaced_by_one_of_fewer_results(tmp_path: Path) -> None:
+    two, done = table(row("one"), row("other")), {("one", 0): {"metrics": {"error": 1.0}, "seconds": 1.0}}
+    refuse_lesser(two, done, tmp_path)  # there is none
+    [*publish(two, {**done, ("other", 0): done["one", 0]}, tmp_path, "vitascope ablate two")]
+    with pytest.raises(UserError, match=r"tells of 2 results, 1 of which would be missing.*--force"):
+        refuse_lesser(two, done, tmp_path)
+    refuse_lesser(two, {*done, ("other", 0), ("other", 1)}, tmp_path)
 
 
 def test_one_row_alone_and_rows_that_come_later(tmp_path: Path) -> None:

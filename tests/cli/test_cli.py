@@ -97,9 +97,11 @@ def test_toyland_draws_a_sentence_or_many_scenes(shell: Shell, tmp_path: Path) -
 
 
 def test_captions_of_scenes_are_a_table_of_footage(shell: Shell) -> None:
-    assert shell("toyland", "--num", "3", "--out", "many").code == 0
+    assert shell("toyland", "--num", "3", "--out", "many", "--size", "96x96").code == 0
     assert "3 of 3 samples" in shell("data", "show", "many/captions.tsv").out
-    assert "1 without a caption" not in shell("data", "show", "many/captions.tsv").out
+    told = shell("train", "laptop:footage", "--data", "many", "--print").err
+    assert "4 of 4 samples have no caption; its captions: --data many/captions.tsv" in told
+    assert not shell("train", "laptop:footage", "--data", "many/captions.tsv", "--print").err
 
 
 def test_what_the_system_refuses_is_one_line(shell: Shell, tmp_path: Path) -> None:
@@ -107,6 +109,8 @@ def test_what_the_system_refuses_is_one_line(shell: Shell, tmp_path: Path) -> No
         shell("toyland", "a small red circle moves left on a black background", "--out", f"{'x' * 300}.mp4"),
         "File name too long",
     )
+    is_one_line(shell("models", "nosuch"), "'nosuch' must be a folder")
+    is_one_line(shell("curate", "report", "nosuch"), "'nosuch' must be the folder that vitascope curate wrote")
     os.mkfifo(tmp_path / "pipe")
     is_one_line(shell("decode", "pipe", "--out", "x.mp4"), "'pipe' is no file")
     (tmp_path / "x.mp4").touch()

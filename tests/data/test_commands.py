@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from filming import film, shoot
 from tiny import save_tiny
 from vitascope import cli, media
+from vitascope.types import Clip
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,10 @@ def test_compare_writes_a_sheet(folder: Path, tmp_path: Path, monkeypatch: pytes
     assert vitascope(monkeypatch, "data", "compare", folder, "--model", model, "--out", out, "--num", "2") == 0
     sheet = media.read_image(out)
     assert sheet.shape[2] > 4 * 4 * 16
+    (tmp_path / "silent").mkdir()
+    media.write(Clip(torch.rand(8, 3, 32, 32)), tmp_path / "silent" / "a.mp4")
+    words = "data", "compare", tmp_path / "silent", "--model", model, "--out", tmp_path / "silent.png"
+    assert vitascope(monkeypatch, *words) == 0  # clips without words have nothing made from words
     assert vitascope(monkeypatch, "data", "compare", folder, "--model", model, "--out", out) == 2  # it is there
 
 

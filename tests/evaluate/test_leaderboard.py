@@ -87,6 +87,7 @@ def test_official_files_are_read_and_incomplete_ones_have_no_total(tmp_path: Pat
         ({"subject_consistency": "good"}, "must be a number"),
         ({"subject_consistency": 0.9, "human_anatomy": 0.9}, "different suites"),
         ([], "values by the name"),
+        ({"form": "videos", "measured": []}, "is a report of 'videos'"),
         ({"suite": "toyland_vbench", "model": "a", "dimensions": {}}, "another test"),
         ({"suite": "vbench", "dimensions": {}}, "is no report"),
         ({"diversity": 0.5}, "cannot stand beside"),

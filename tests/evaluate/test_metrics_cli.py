@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -87,6 +88,15 @@ def test_a_stopped_report_goes_on_without_being_forced_and_becomes_a_page(
         ("videos one --resamples -1", "--resamples"),
         ("videos one --out one", "is a folder"),
         ("compare absent.json absent.json", "absent.json"),
+        ("compare whole.json whole.json --metric nosuch", "'nosuch' is not in both reports; both hold flicker"),
+        (
+            "merge whole.json toyland.json --out joined.json",
+            "cannot be merged, got toyland and videos",
+        ),
+        ("long --plain --seconds 2 --num 1 --against bundled", "'bundled' is judged already"),
+        ("toyland --shard 4/4", "K from 0 to N - 1"),
+        ("toyland --num 1 --shard 3/4", "none is left for shard 3/4"),
+        ("leaderboard --plot board.txt", "--plot must end in .png, .svg or .pdf"),
         ("report absent.json --out page", "absent.json"),
         ("report real/0.webp --out page", "0.webp"),
         ("report absent.json --out page --num -1", "--num"),
@@ -96,9 +106,32 @@ def test_what_cannot_be_done_is_one_line(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str, part: str
 ):
     (place / "stopped.json").write_text('{"complete": false, "dimensions": {}}')
+    (place / "toyland.json").write_text('{"form": "toyland"}')
+    if "whole.json" in text:
+        said(capsys, monkeypatch, "videos one --metric flicker --set frames=4 --out whole.json --force")
     code, _, err = said(capsys, monkeypatch, text)
     assert code == 2 and part in err and "Traceback" not in err
     assert err.count("error: ") == 1
+
+
+def test_what_measured_nothing_is_no_whole_report(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = said(capsys, monkeypatch, "videos one --metric flicker --set frames=5000 --out nothing.json")
+    assert code == 2 and "the report" not in err
+    assert said(capsys, monkeypatch, "videos one --metric flicker --set frames=4 --out nothing.json")[0] == 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_reports_of_one_video_are_compared_without_an_interval(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "alone").mkdir(exist_ok=True)
+    shutil.copy(next((place / "one").iterdir()), place / "alone" / "another.webp")
+    for name in ("one", "alone"):
+        assert said(capsys, monkeypatch, f"videos {name} --metric flicker --set frames=4 --out of_{name}.json --force")[0] == 0
+    code, out, _ = said(capsys, monkeypatch, "compare of_one.json of_alone.json")
+    assert code == 0 and "not known" in out
 
 
 def test_the_list_names_metrics_and_where_networks_come_from(

@@ -156,8 +156,6 @@ def refuse_to_merge(one: Mapping[str, Any], other: Mapping[str, Any], twice: fro
 def refuse_numbers(num: int, batch: int, seed: int, shard: tuple[int, int]) -> None:
     if not 0 <= shard[0] < shard[1]:
         raise UserError(f"shard must be a number and how many there are, such as (0, 4), got {shard}")
-    if shard[0] >= num >= 1:
-        raise UserError(f"of {num} scenes none is left for shard {shard[0]}/{shard[1]}; ask for more, or fewer shards")
     if not (1 <= num <= SCENES_PER_SEED and batch >= 1 and 0 <= seed < NUM_SEEDS):
         raise UserError(
             f"num must be from 1 to {SCENES_PER_SEED}, batch at least 1 and seed from 0 to {NUM_SEEDS - 1}, "
@@ -199,6 +197,8 @@ def evaluate(
     wanted_task = one_of("task", task, TASKS)
     given, rest = list(GIVEN[wanted_task]), [n for n in range(NUM_FRAMES) if n not in GIVEN[wanted_task]]
     refuse_numbers(num, batch, seed, shard)
+    if shard[0] >= num:
+        raise UserError(f"of {num} scenes none is left for shard {shard[0]}/{shard[1]}; ask for more, or fewer shards")
     protocol = {
         **(made_with or {}),
         "suite": "toyland", "version": version("vitascope"), "split": split, "kind": kind, "num": num, "seed": seed,
