@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vitascope.atomic import locked, replacing, sweep
+from vitascope.atomic import PARTS, locked, replacing, sweep
 
 
 def test_what_was_there_stays_until_all_is_written(tmp_path: Path) -> None:
@@ -53,10 +53,10 @@ def test_the_mode_is_the_usual_one_whatever_wrote_the_file(tmp_path: Path) -> No
 
 def test_what_was_left_of_a_kill_is_swept_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
-    for name in (".0123.part", "deep/.4567.part", "deep/whole.part", "file"):
+    for name in (".0123456789ab.part", "deep/.0123456789ab.part", ".mine.part", "file"):
         (tmp_path / name).touch()
-    sweep(tmp_path)
-    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["file", "whole.part"]
+    sweep(tmp_path.rglob(PARTS))
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [".mine.part", "file"]
 
 
 def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:

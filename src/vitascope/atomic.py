@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 @contextmanager
@@ -20,7 +22,8 @@ def replacing(path: Path) -> Iterator[Path]:
         part.touch()
         mode = part.stat().st_mode  # as the user's umask wills: what is written may come in a file of its own, for one
         yield part
-        part.chmod(mode)
+        if part.stat().st_mode != mode:
+            part.chmod(mode)
         with open(part, "rb") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
@@ -28,27 +31,35 @@ def replacing(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what processes that were killed have left of files in `folder`, where nobody else is writing now."""
-    for part in folder.rglob(".*.part"):
+PARTS = f".{'?' * 12}.part"
+
+
+def sweep(*left: Iterable[Path]) -> None:
+    """Remove files that match PARTS, which processes that were killed have left where nobody else is writing now."""
+    for part in itertools.chain(*left):
         part.unlink(missing_ok=True)
+
+
+class NoLocks(OSError):
+    """The file system knows no locks."""
 
 
 @contextmanager
 def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Whether `path` is ours until the end: the system lets go of it when the process ends, however it ends.
+    """Whether `path` is ours until the end: the system lets go of it when the process ends, however it ends."""
+    with open(path, "w") as file:
+        yield _lock(file, wait)
 
-    OSError on a file system without locks.
-    """
+
+def _lock(file: IO[str], wait: bool) -> bool:
     try:
         import fcntl
     except ImportError:  # Windows, where nothing keeps two processes apart
-        yield True
-        return
-    with open(path, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise NoLocks(str(error)) from error
+    return True

@@ -124,7 +124,7 @@ def test_an_output_that_takes_no_more_is_one_line(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "vitascope", "show", str(tmp_path / "x.png")]
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert ended.returncode == 2
-    assert ended.stderr == "error: the output cannot be read or written: No space left on device\n"
+    assert ended.stderr == "error: the output takes no more: No space left on device\n"
 
 
 def test_doctor_reports(shell: Shell) -> None:

@@ -123,12 +123,14 @@ def test_the_ending_chooses_the_file_which_keeps_its_settings(shell: Shell, tmp_
 
 
 def test_like_makes_the_same_file_and_changes_change_it(shell: Shell, files: Path) -> None:
-    words = ["a red circle", "--image", "picture.png", "--seconds", "0.5", "--guidance", "2"]
-    assert shell.generate(*words, "--out", "one.mp4", "--solver", "sde", "--seed", "3", "--device", "cpu").code == 0
-    assert shell.generate("--like", "one.mp4", "--out", "two.mp4").code == 0
-    assert (files / "one.mp4").read_bytes() == (files / "two.mp4").read_bytes()
-    assert "a picture" in shell("show", "one.mp4").out
-    assert shell.generate("--like", "one.mp4", "--out", "three.mp4", "--seed", "4", "--seconds", "0.75").code == 0
+    words = ["a red circle", "--image", "picture.png", "--seconds", "0.5", "--guidance", "2", "--solver", "sde"]
+    for name, more in (("open", []), ("closed", ["--last", "picture.png"])):
+        assert shell.generate(*words, *more, "--out", f"{name}.mp4", "--seed", "3", "--device", "cpu").code == 0
+        assert shell.generate("--like", f"{name}.mp4", "--out", f"{name}-again.mp4").code == 0
+        assert (files / f"{name}.mp4").read_bytes() == (files / f"{name}-again.mp4").read_bytes()
+    assert "a picture" in shell("show", "closed.mp4").out
+    assert set(media.read_settings(files / "closed.mp4")["frames"]) == {"0", "-1"}
+    assert shell.generate("--like", "open.mp4", "--out", "three.mp4", "--seed", "4", "--seconds", "0.75").code == 0
     settings = media.read_settings(files / "three.mp4")
     assert (settings["seed"], settings["num_frames"], settings["solver"]) == (4, 6, "sde")
 

@@ -129,7 +129,10 @@ def test_reports_of_one_video_are_compared_without_an_interval(
     (place / "alone").mkdir(exist_ok=True)
     shutil.copy(next((place / "one").iterdir()), place / "alone" / "another.webp")
     for name in ("one", "alone"):
-        assert said(capsys, monkeypatch, f"videos {name} --metric flicker --set frames=4 --out of_{name}.json --force")[0] == 0
+        assert (
+            said(capsys, monkeypatch, f"videos {name} --metric flicker --set frames=4 --out of_{name}.json --force")[0]
+            == 0
+        )
     code, out, _ = said(capsys, monkeypatch, "compare of_one.json of_alone.json")
     assert code == 0 and "not known" in out
 

@@ -78,7 +78,7 @@ def test_a_picture_is_a_video_of_one_frame(model: Model) -> None:
 
 def test_the_last_frame_stays_the_last_whatever_length_is_asked_for(model: Model) -> None:
     first, last = picture(1), picture(2)
-    again = request_of(settings_of(legalise(model.system, Request("x", {0: first, 3: last}))))
+    again = request_of(settings_of(legalise(model.system, Request("x", {0: first, -1: last}))))
     assert list(again.frames) == [0, -1]
     shorter = legalise(model.system, replace(again, num_frames=2, frames={-1: again.frames[-1]}))
     assert list(shorter.known) == [1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ def step_of(folder: Path, stage: str) -> int:
 def test_a_stage_keeps_its_progress_while_another_is_trained(tmp_path: Path) -> None:
     run = two_branches()
     fit(run, tmp_path, only="first")
+    assert not (tmp_path / "checkpoints" / "first").exists()  # its weights are in `stages`
     with pytest.raises(Killed):
         fit(run, tmp_path, only="other", resume=True, watch=stop_at(4))
     with pytest.raises(Killed):
@@ -54,7 +56,6 @@ def test_a_stage_keeps_its_progress_while_another_is_trained(tmp_path: Path) -> 
     written = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     for stage in ("second", "other"):
         assert [one["step"] for one in written if one["stage"] == stage] == [1, 2, 3, 4, 5, 6]
-    assert not (tmp_path / "checkpoints" / "first").exists()  # its weights are in `stages`
 
 
 def test_steps_that_are_made_again_are_told_once_wherever_they_stand(tmp_path: Path) -> None:
@@ -73,6 +74,7 @@ def test_steps_that_are_made_again_are_told_once_wherever_they_stand(tmp_path: P
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
+        ("stages.first.reconstruction.adversarial", "0.5"),
         ("stages.first.optimizer", "vitascope.train.optim:AdafactorConfig"),
         ("stages.first.frozen", '["tokenizer.encoder.*"]'),
         ("model.tokenizer.widths", "[8, 16]"),
@@ -84,7 +86,8 @@ def test_a_checkpoint_that_other_settings_wrote_is_told(tmp_path: Path, setting:
         fit(run, tmp_path, watch=stop_at(1))
     changed = override(run, setting, value)
     (tmp_path / "run.json").write_text(json.dumps(to_json(changed)))  # as a refusal says that it may be edited
-    with pytest.raises(UserError, match=rf"checkpoint of first was written with other settings: {setting}.*remove"):
+    ending = setting.removeprefix("stages.").removeprefix("model.")
+    with pytest.raises(UserError, match=rf"checkpoint of first was written with other settings: {ending}.*remove"):
         fit(changed, tmp_path, resume=True)
 
 
@@ -102,5 +105,14 @@ def test_a_run_that_has_learned_nothing_holds_no_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="was over before its first step"):
         fit(run.model_copy(update={"minutes": 1e-9}), tmp_path)
     fit(run, tmp_path)
+    with pytest.raises(UserError, match="already holds a run"):
+        fit(run, tmp_path)
+
+
+def test_a_folder_whose_model_is_left_is_not_written_over(tmp_path: Path) -> None:
+    run = tiny_run(TokenizerStage(name="first", steps=1, batch=1))
+    fit(run, tmp_path)
+    for gone in ("checkpoints", "stages"):
+        shutil.rmtree(tmp_path / gone, ignore_errors=True)
     with pytest.raises(UserError, match="already holds a run"):
         fit(run, tmp_path)

@@ -488,7 +488,12 @@ def test_speed_is_that_of_the_last_steps() -> None:
 
 
 def test_bf16_computes_in_half_and_keeps_weights_whole(tmp_path: Path) -> None:
-    fit(tiny_run(TokenizerStage(name="autoencoder", steps=2, batch=2), precision="bf16"), tmp_path)
+    with pytest.raises(Killed):
+        fit(
+            tiny_run(TokenizerStage(name="autoencoder", steps=2, batch=2), precision="bf16"),
+            tmp_path,
+            watch=at("autoencoder-000001"),
+        )
     state = checkpoint.load(tmp_path / "checkpoints" / "autoencoder")
     assert state is not None
     assert all(value.dtype == torch.float32 for value in state["module"].values())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vitascope import media
-from vitascope.atomic import locked
+from vitascope.atomic import NoLocks, locked
 from vitascope.train.folder import differences, writing
 from vitascope.types import UserError
 
@@ -53,7 +53,7 @@ def _locked(path: Path, wait: bool) -> Iterator[bool]:
     with ExitStack() as held:
         try:
             mine = held.enter_context(locked(path, wait=wait))
-        except OSError as error:
+        except NoLocks as error:
             raise UserError(
                 f"'{path.parent}' is on a file system without locks ({error}); choose another --out"
             ) from None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -28,7 +28,7 @@ from vitascope.cli import (
     videos,
 )
 from vitascope.cli.common import BARS, say
-from vitascope.errors import UserError, is_out_of_memory
+from vitascope.errors import FULL, UserError, is_out_of_memory
 from vitascope.train.stop import Stopped
 
 app = typer.Typer(
@@ -82,11 +82,22 @@ def main() -> None:
         say("error: the memory is full; ask for less at once: a smaller --size, --num-frames, --num or batch")
         sys.exit(2)
     except OSError as error:
-        if error.filename is None:  # an output that takes no more; Python would try again at its end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        place = "the output" if error.filename is None else f"'{error.filename}'"
-        say(f"error: {place} cannot be read or written: {error.strerror or error}")
+        if error.filename is not None:
+            say(f"error: '{error.filename}' cannot be read or written: {error.strerror}")
+        elif error.errno in FULL:  # of an output, as it has no name
+            say(f"error: the output takes no more: {error.strerror}")
+            drop(sys.stdout)
+        else:
+            raise
         sys.exit(2)
+
+
+def drop(output: TextIO) -> None:
+    """Forget what is left for an output that takes no more, which Python would try to write at its end."""
+    try:
+        output.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
 
 
 def doctor() -> None:

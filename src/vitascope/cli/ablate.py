@@ -32,16 +32,19 @@ def ablate(
     from vitascope.ablate.run import Budget, Place, ablate
     from vitascope.ablate.tables import table_named
     from vitascope.sample.loading import bundled
-    from vitascope.system import read_card
+    from vitascope.system import model_folder, read_card
 
     if not all(0 < one < math.inf for one in (times, 1.0 if minutes is None else minutes)):
         raise UserError(f"--times and --minutes must be numbers above 0, got {times:g} and {minutes}")
-    base = bundled() if model is None else Path(model)
+    if seeds < 1:
+        raise UserError(f"--seeds must be at least 1, got {seeds}")
+    base = bundled() if model is None else model_folder(Path(model))
     table = table_named(name, read_card(base).config)
     place = Place(base=base, folder=out or Path("runs") / "ablate" / name, cache=cache)
     if not force:
-        wanted = {(row, seed) for row in rows or [row.name for row in table.rows] for seed in range(seeds)}
-        refuse_lesser(table, wanted | read_results(place.folder, [row.name for row in table.rows]).keys(), pages)
+        every = [row.name for row in table.rows]
+        wanted = {(table.row(name).name, seed) for name in rows or every for seed in range(seeds)}
+        refuse_lesser(table, wanted | read_results(place.folder, every).keys(), pages)
     results = ablate(table, place, seeds, Budget(times=times, minutes=minutes), rows or (), say)
     asked = f"vitascope ablate {name} --seeds {seeds}" + ("" if model is None else " --model MODEL")
     asked += "".join(f" --row {row}" for row in rows or ())

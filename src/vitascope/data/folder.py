@@ -189,7 +189,7 @@ def _rows(table: Path) -> list[dict[str, Any]]:
             if table.suffix.lower() == ".jsonl":
                 return _objects(file)
             if table.suffix.lower() == ".tsv":
-                lines = (line.rstrip("\r\n").partition("\t") for line in file)
+                lines = (line.rstrip("\r\n").partition("\t") for line in file if line.strip())
                 return [{"path": path, "caption": caption} for path, _, caption in lines]
             return list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error) as error:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vitascope.atomic import locked, sweep
+from vitascope.atomic import PARTS, NoLocks, locked, sweep
 from vitascope.config import to_json
 from vitascope.data.folder import as_text
 from vitascope.engine import shards
@@ -54,10 +54,14 @@ def curate(
     of the annotations of public sets among the sources.
     """
     work = _own_folder(out)
-    with locked(out / LOCK) as mine:
+    with ExitStack() as held:
+        try:
+            mine = held.enter_context(locked(out / LOCK))
+        except NoLocks as error:
+            raise UserError(f"'{out}' is on a file system without locks ({error}); choose another --out") from None
         if not mine:
             raise UserError(f"another run is writing to '{out}'; wait for it or choose another --out")
-        sweep(out)
+        sweep(out.glob(PARTS), work.rglob(PARTS))
         try:
             return _curate(_Run(work, settings, executor, progress), sources, out, secret, sets)
         except OSError as error:

@@ -24,9 +24,9 @@ def to_bytes(pixels: Float[Tensor, "t 3 h w"]) -> UInt8[np.ndarray, "t h w 3"]:
 
 
 def from_image(picture: Image.Image) -> UInt8[Tensor, "3 h w"]:
-    """A picture upright and without transparency, whatever its mode; ValueError for one of 32-bit numbers."""
+    """A picture upright and without transparency, whatever its mode; ValueError where no number means white."""
     if picture.mode == "F" or (picture.mode == "I" and picture.format == "TIFF"):
-        raise ValueError("its numbers have 32 bits and no agreed white: save it with 8 or 16 bits")
+        raise ValueError("its numbers have no agreed white: save it with 8 bits")
     upright = ImageOps.exif_transpose(picture)
     if upright.mode.startswith("I"):  # 16 bits, which `convert` would cut off at 255
         upright = Image.fromarray((np.asarray(upright).astype(np.float64) / 257).round().clip(0, 255).astype(np.uint8))

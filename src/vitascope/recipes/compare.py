@@ -22,12 +22,12 @@ def compared(model: VideoModel, source: ClipSource, indices: Sequence[int], seed
     clips = [source.clip(index) for index in indices]
     wished = [Request(clip.caption, num_frames=clip.num_frames, size=clip.size, seed=seed) for clip in clips]
     again = [model.tokenizer.decode(model.tokenizer.encode(clip.pixels[None].to(model.device)))[0] for clip in clips]
-    worded = [wish for wish in wished if wish.prompt.strip()]
+    worded = [wish for wish in wished if wish.prompt.strip(" .")]
     from_words = iter(generate(model, worded) if worded else ())
     begun = [replace(wish, frames={0: clip.pixels[0]}) for wish, clip in zip(wished, clips, strict=True)]
     from_frame = generate(model, begun)
     return [
-        [clip, Clip(pixels.cpu()), next(from_words) if wish in worded else nothing(clip), begun_so]
+        [clip, Clip(pixels.cpu()), next(from_words) if wish.prompt.strip(" .") else nothing(clip), begun_so]
         for clip, pixels, wish, begun_so in zip(clips, again, wished, from_frame, strict=True)
     ]
 

@@ -99,7 +99,7 @@ def _text(name: str, value: object) -> str:
 def _number(kind: Callable[[Any], Any], name: str, value: Any) -> Any:
     try:
         return kind(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"{name} must be a {'' if kind is float else 'whole '}number, got {value!r}") from None
 
 
@@ -230,8 +230,14 @@ def settings_of(one: Legal, made_by: str = "") -> dict[str, Any]:
         "guidance": one.guidance,
         "solver": one.solver,
         **one.rules.model_dump(mode="json"),
-        "frames": {str(number): media.picture_to_base64png(picture) for number, picture in one.known.items()},
+        "frames": kept_pictures(one.request, one.known, one.num_frames),
     }
+
+
+def kept_pictures(request: Request, known: Mapping[int, Tensor], num_frames: int) -> dict[str, str]:
+    """Known pictures as text, by the numbers they were asked by: a last frame (-1) stays the last of another length."""
+    places = {number: _place(number, num_frames) for number in request.frames if -num_frames <= number < num_frames}
+    return {str(n): media.picture_to_base64png(known[place]) for n, place in places.items() if place in known}
 
 
 class Origin(Config):
@@ -289,11 +295,9 @@ def request_of(settings: Mapping[str, Any], *, with_video: bool = False) -> Requ
             "this was made by working over a video, which is not kept inside the file; give it with --video"
         )
     try:
-        given = {int(number): media.picture_from_base64png(text) for number, text in kept.frames.items()}
+        frames = {int(number): media.picture_from_base64png(text) for number, text in kept.frames.items()}
     except (ValueError, OSError, SyntaxError) as error:
         raise UserError(f"the file's settings hold a frame that is no picture: {error}") from error
-    end = kept.num_frames - 1  # the last frame stays the last if another length is asked for
-    frames = {-1 if number == end > 0 else number: picture for number, picture in given.items()}
     told = kept.model_dump(exclude_unset=True, exclude={"model", "frames", "hub"})  # unset: rules younger than the file
     return Request(frames=frames, **told)
 

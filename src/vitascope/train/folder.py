@@ -11,12 +11,14 @@ from typing import Any
 from safetensors import SafetensorError
 
 from vitascope import media
-from vitascope.atomic import locked, sweep
+from vitascope.atomic import PARTS, NoLocks, locked, sweep
 from vitascope.config import to_json
 from vitascope.train.stages import Run, Stage
 from vitascope.types import UserError
 
 RUN, CHECKPOINTS, STAGES, LOCK = "run.json", "checkpoints", "stages", ".lock"
+OF_SHAPE = "optimizer", "frozen", "reconstruction"  # of a stage: on which depends what its checkpoint holds
+LEARNED = CHECKPOINTS, STAGES, "model"
 
 
 @contextmanager
@@ -25,14 +27,14 @@ def claimed(folder: Path, run: Run, resume: bool) -> Iterator[None]:
     with ExitStack() as held:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        try:
-            mine = held.enter_context(locked(folder / LOCK))
-        except OSError:
-            mine = True  # a file system without locks: better unguarded than not at all
+            try:
+                mine = held.enter_context(locked(folder / LOCK))
+            except NoLocks:
+                mine = True  # better unguarded than not at all
         if not mine:
             raise UserError(f"another training is writing to '{folder}'; wait for its end, or choose another --out")
         refuse_folder(folder, run, resume)  # again: another one may have begun and ended meanwhile
-        sweep(folder)
+        sweep(folder.glob(PARTS), *((folder / name).rglob(PARTS) for name in (*LEARNED, "cache")))
         if not learned_in(folder):
             with writing(folder):
                 media.replace_file(folder / RUN, json.dumps(to_json(run), indent=1).encode())
@@ -60,7 +62,7 @@ def refuse_folder(folder: Path, run: Run, resume: bool) -> None:
     except (OSError, ValueError) as error:
         raise UserError(f"'{path}' is damaged ({error}); put the settings of the run back, or begin another") from None
     changes = list(differences(begun_with, to_json(run)))
-    if any(".identity was " in one for one in changes):
+    if changes and all(one.partition(" was ")[0].endswith(".identity") for one in changes):
         raise UserError(
             f"the footage is no longer what '{folder}' was begun with: put it back as it was, or begin another run"
         )
@@ -74,14 +76,18 @@ def refuse_folder(folder: Path, run: Run, resume: bool) -> None:
 
 def learned_in(folder: Path) -> list[Path]:
     """Where there is something that a training has learned."""
-    return [folder / name for name in (CHECKPOINTS, STAGES) if (folder / name).is_dir()]
+    return [folder / name for name in LEARNED if (folder / name).is_dir()]
 
 
 def refuse_other_shapes(state: Mapping[str, Any], run: Run, stage: Stage, checkpoints: Path) -> None:
     """A checkpoint fits the settings that it was written with: parts that learn, optimizer and what is frozen."""
-    parts = {f"model.{name.partition('.')[0]}" for name in state["module"]}
-    fixed = *parts, *(f"stages.{stage.name}.{what}" for what in ("optimizer", "frozen"))
-    changes = [one for one in differences(state["run"], to_json(run)) if one.startswith(fixed)]
+    before, now = state["run"], to_json(run)
+    parts = {name.partition(".")[0] for name in state["module"]}
+    was, is_now = ({one["name"]: one for one in each["stages"]}[stage.name] for each in (before, now))
+    changes = [
+        *(one for part in parts for one in differences(before["model"].get(part), now["model"].get(part), part)),
+        *(one for what in OF_SHAPE for one in differences(was.get(what), is_now.get(what), f"{stage.name}.{what}")),
+    ]
     if changes:
         raise UserError(
             f"the checkpoint of {stage.name} was written with other settings: {'; '.join(changes[:3])}. Put them back, "

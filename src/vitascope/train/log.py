@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, track
 
-from vitascope.media.writing import replace_file
+from vitascope.atomic import replacing
 from vitascope.train.folder import writing
 
 
@@ -68,8 +68,9 @@ class Log:
             kept = [line for line in written if not _is_void(line, stage, step)]
             if len(kept) < len(written):
                 self.file.close()
-                replace_file(self.path, b"".join(kept))
-                self.file = self.files.enter_context(open(self.path, "a", buffering=1))  # noqa: SIM115 (closed with the others)
+                with replacing(self.path) as part:
+                    part.write_bytes(b"".join(kept))
+                self.file = self.files.enter_context(open(self.path, "a", buffering=1))  # noqa: SIM115 (files close it)
             self.board = _board(self.folder / "tensorboard" / stage, step, self.files)
         for task in self.bar.task_ids:
             self.bar.remove_task(task)

@@ -109,7 +109,6 @@ def _fit(
         done = folder / "stages" / stage.name
         if is_done(folder, stage.name):
             log.say(f"{stage.name}: done before")
-            shutil.rmtree(folder / CHECKPOINTS / stage.name, ignore_errors=True)  # its weights are in `stages`
             left = max(left - read_card(done).report.get("seconds", left * share), 0)
             continue
         begun = time.monotonic()
@@ -129,6 +128,7 @@ def _fit(
         with writing(folder):
             save_model(here.model, model.state_dict(), folder / "model", report)
             save_model(here.model, model.state_dict(), done, report)
+        shutil.rmtree(folder / CHECKPOINTS / stage.name, ignore_errors=True)
     return load_model(folder / "stages" / stages[-1].name)
 
 

@@ -13,11 +13,11 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from vitascope import media
 from vitascope.media.pictures import to_bytes
 from vitascope.sample.hub.traits import Traits, read
 from vitascope.sample.legal import (
     MOST_FRAMES,
+    kept_pictures,
     known_pictures,
     legal_fps,
     legal_guidance,
@@ -280,7 +280,6 @@ def _picture(pixels: Float[Tensor, "3 h w"]) -> Image.Image:
 
 def settings_of(wish: Wish, identity: str, origin: dict[str, Any]) -> dict[str, Any]:
     """All that is needed to make the video again, but for a video that was worked over."""
-    pictures = {} if wish.video else wish.known
     return {
         "model": identity,
         "prompt": wish.request.prompt,
@@ -291,7 +290,7 @@ def settings_of(wish: Wish, identity: str, origin: dict[str, Any]) -> dict[str, 
         "seed": wish.request.seed,
         "steps": wish.steps,
         "guidance": wish.guidance,
-        "frames": {str(number): media.picture_to_base64png(picture) for number, picture in pictures.items()},
+        "frames": {} if wish.video else kept_pictures(wish.request, wish.known, wish.num_frames),
         "hub": {**origin, "video": wish.video},
     }
 
