@@ -35,8 +35,14 @@ def table(base: ModelConfig) -> Table:
 
 
 def rows(base: ModelConfig) -> tuple[Row, ...]:
-    def row(name: str, says: str, stage: dict[str, object] | None = None, **backbone: object) -> Row:
-        model = small_model(base, small_stiv(base, **backbone), FlowConfig())
+    def row(
+        name: str,
+        says: str,
+        stage: dict[str, object] | None = None,
+        levels: FlowConfig | None = None,
+        **backbone: object,
+    ) -> Row:
+        model = small_model(base, small_stiv(base, **backbone), levels or FlowConfig())
         return from_nothing(name, says, model, MEASURES, clips(STEPS, **(stage or {})))
 
     hidden, still = Lesson(mask_share=0.5), Lesson(mask_share=0.5, time_mask_share=0.5)
@@ -44,6 +50,10 @@ def rows(base: ModelConfig) -> tuple[Row, ...]:
         row("base", "cubes of two frames"),
         row("patch-1", "cubes of one frame", patch=(1, 2), grid=(16, 4)),
         row("patch-4", "cubes of four frames", patch=(4, 2), grid=(4, 4)),
+        row(
+            "levels-1", "levels drawn higher: 1 in place of 0 is the mean of their logits", levels=FlowConfig(mean=1.0)
+        ),
+        row("levels-2", "levels drawn higher: 2", levels=FlowConfig(mean=2.0)),
         row("causal", "attention looks back in time only", causal_time=True),
         row("modulated", "+ scale, shift and gate on temporal attention", modulate_time=True),
         row("deep", "two blocks more: beside what hides tokens, which has them too", tail_blocks=2),
