@@ -179,6 +179,10 @@ def test_a_row_that_another_is_at_work_on_is_left_to_it(tmp_path: Path) -> None:
     assert {*read_results(place.folder, ["one"])} == {("one", 0)} and not read_results(place.folder, ["on"])
 
 
+def stop(*_: object) -> dict[str, float]:
+    raise KeyboardInterrupt
+
+
 def test_a_row_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     save_tiny(tmp_path / "base")
     place, long = Place(tmp_path / "work", tmp_path / "base"), table(row("one", steps=6))
@@ -186,11 +190,10 @@ def test_a_row_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     run = long.rows[0].run
     assert run is not None
     begun = begun_with(run, str(place.base.resolve()))
-    cut = begun.model_copy(update={"stages": (begun.stages[0].model_copy(update={"steps": 3}),)})
     folder = place.folder / "runs" / "one.0"
-    fit(cut, folder, cache_root=place.folder / "cache")
-    # As an interrupted run leaves it: its last checkpoint, and no model of the stage yet.
-    (folder / "stages" / "videos" / "model.json").unlink()
+    seen = begun.model_copy(update={"preview_steps": 3, "checkpoint_seconds": 0.0})
+    with pytest.raises(KeyboardInterrupt):
+        fit(seen, folder, cache_root=place.folder / "cache", watch=stop)
     (folder / "run.json").write_text(json.dumps(to_json(begun)))
     settle(place.folder, settings_of(long, place.base, Budget()))
     before = (folder / "log.jsonl").read_text()
