@@ -409,10 +409,7 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path, straight: Path) -> None:
         fit(override(override(whole_run(), "stages.videos.batch", "3"), "seed", "1"), straight, resume=True)
     with pytest.raises(UserError, match="holds no run to go on with"):
         fit(whole_run(), tmp_path, resume=True)
-    with (
-        locked(straight / ".lock"),
-        pytest.raises(UserError, match="another training is writing to"),
-    ):
+    with locked(straight / ".lock"), pytest.raises(UserError, match="another training is writing to"):
         fit(whole_run(), straight, resume=True)
     with pytest.raises(UserError, match="is a file, and a run needs a folder"):
         fit(whole_run(), straight / "run.json" / "below")
@@ -488,12 +485,9 @@ def test_speed_is_that_of_the_last_steps() -> None:
 
 
 def test_bf16_computes_in_half_and_keeps_weights_whole(tmp_path: Path) -> None:
+    run = tiny_run(TokenizerStage(name="autoencoder", steps=2, batch=2), precision="bf16")
     with pytest.raises(Killed):
-        fit(
-            tiny_run(TokenizerStage(name="autoencoder", steps=2, batch=2), precision="bf16"),
-            tmp_path,
-            watch=at("autoencoder-000001"),
-        )
+        fit(run, tmp_path, watch=at("autoencoder-000001"))
     state = checkpoint.load(tmp_path / "checkpoints" / "autoencoder")
     assert state is not None
     assert all(value.dtype == torch.float32 for value in state["module"].values())

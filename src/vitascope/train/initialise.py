@@ -99,17 +99,17 @@ def inherit(
 
 def gathered(names: Iterable[str]) -> str:
     """Every name, those that differ only in a block's number as one: `blocks.{0-7}.time.leave.bias`."""
-    numbers: dict[tuple[str, str], list[int]] = {}
+    numbers: dict[tuple[str, ...], list[int]] = {}
     for name in names:
         before, *rest = re.split(r"(?<=\.)(\d+)(?=\.)", name, maxsplit=1)
-        number, after = rest or ("-1", "")
-        numbers.setdefault((before, after), []).append(int(number))
-    return ", ".join(before + _as_range(found) + after for (before, after), found in numbers.items())
+        found = numbers.setdefault((before, *rest[1:]), [])
+        found += map(int, rest[:1])
+    return ", ".join(_as_range(found).join(around) for around, found in numbers.items())
 
 
 def _as_range(numbers: list[int]) -> str:
-    if len(numbers) == 1:
-        return str(numbers[0]) if numbers[0] >= 0 else ""
+    if len(numbers) < 2:
+        return "".join(map(str, numbers))
     whole = numbers == [*range(numbers[0], numbers[-1] + 1)]
     return f"{{{numbers[0]}-{numbers[-1]}}}" if whole else f"{{{','.join(map(str, numbers))}}}"
 
