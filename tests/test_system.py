@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from vitascope.backbones.stiv import StivConfig
 from vitascope.conditions import MICRO, micro_conditions
+from vitascope.objectives.contrast import ContrastConfig
 from vitascope.objectives.flow import FlowConfig
 from vitascope.system import (
     CARD,
@@ -31,7 +32,7 @@ from vitascope.system import (
 )
 from vitascope.tasks import TaskMix
 from vitascope.text.tiny import TinyTextConfig
-from vitascope.tokenizers.frame_vae import FrameVaeConfig
+from vitascope.tokenizers.frame_vae import FrameVae, FrameVaeConfig
 from vitascope.types import Batch, Framing, Loss, UserError, generator_for
 
 TINY = ModelConfig(
@@ -74,6 +75,15 @@ def told(lesson: Lesson, given: Batch, name: str = "lesson", config: ModelConfig
     with torch.no_grad():
         whole.loss(given, lesson, generator_for(0, name))
     return whole.objective.told[0]
+
+
+class HalvedConfig(FrameVaeConfig):
+    """One latent frame of two."""
+
+    def build(self) -> FrameVae:
+        vae = super().build()
+        vae.stride = (2, 8, 8)
+        return vae
 
 
 # Lessons
@@ -191,6 +201,41 @@ def test_a_lesson_with_a_mask_hides_that_share():
 def test_shares_outside_zero_and_one_are_no_lesson(field):
     with pytest.raises(ValueError, match="less than or equal to 1"):
         Lesson(**{field: 1.5})
+
+
+@pytest.mark.parametrize(
+    ("part", "other", "message"),
+    [
+        (
+            "tokenizer",
+            TINY.text,
+            r"model\.tokenizer: a TinyText is no Tokenizer .* lacks stride, channels, encode, decode",
+        ),
+        ("text", FlowConfig(), r"model\.text: a FlowMatching is no TextEncoder .* lacks width, max_tokens, count"),
+        ("backbone", TINY.tokenizer, r"model\.backbone: a FrameVae is no Denoiser .* lacks text_width, patch"),
+        ("objective", TINY.text, r"model\.objective: a TinyText is no Objective .* lacks path, loss, estimate"),
+        ("objective", ContrastConfig(), r"model\.objective: a Contrast is no Objective .* lacks path, estimate;"),
+        ("objective", Defaults(), "Defaults describes no part of a model"),
+    ],
+)
+def test_a_part_of_another_kind_is_refused_with_what_it_lacks(part, other, message):
+    with pytest.raises(UserError, match=message) as caught:
+        model(TINY.model_copy(update={part: other}))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_that_joins_frames_is_refused():
+    with pytest.raises(UserError, match="one latent frame of 2"):
+        model(TINY.model_copy(update={"tokenizer": HalvedConfig(channels=4, widths=(8, 16))}))
+
+
+@pytest.mark.parametrize("lesson", [Lesson(mask_share=0.5), Lesson(time_mask_share=0.5)])
+def test_a_backbone_that_hides_no_tokens_is_given_no_lesson_that_hides_them(lesson):
+    whole = model()
+    whole.backbone.hides_tokens = False
+    with pytest.raises(UserError, match=r"a Stiv hides no tokens .*lesson\.mask_share"):
+        whole.loss(batch(), lesson, generator_for(0))
+    assert whole.loss(batch(), Lesson(), generator_for(0)).total.isfinite()
 
 
 def test_parts_that_do_not_fit_each_other_are_refused_with_what_to_set():

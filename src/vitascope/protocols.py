@@ -1,10 +1,14 @@
-"""The door frames: what a part must offer so that the house can use it. Concrete parts never import each other."""
+"""The door frames: what a part must offer so that the house can use it. Concrete parts never import each other.
+
+A part is what the `build()` of its settings returns, a `config.Config` at the top of a module. All but the objective
+are modules of torch: their weights are moved, learned and saved. `VideoModel` refuses what lacks anything named here.
+"""
 
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,7 +17,7 @@ from torch import Tensor, nn
 from vitascope.conditions import Conditions
 from vitascope.conditions import TextFeatures as TextFeatures
 from vitascope.noise import Estimate, Path
-from vitascope.types import Loss
+from vitascope.types import Loss, UserError
 
 Estimator = Callable[[Tensor, Tensor, Conditions], Estimate]
 """`estimate(z: b t c h w, level: b t, cond) -> Estimate`: all that samplers ever see of a model."""
@@ -21,10 +25,13 @@ Estimator = Callable[[Tensor, Tensor, Conditions], Estimate]
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Pixels to clean latents of unit scale and back. Pixels are sRGB in [0, 1]."""
+    """Pixels to clean latents of unit scale and back. Pixels are sRGB in [0, 1].
 
-    stride: tuple[int, int, int]  # frames, rows, columns per latent cell
-    channels: int
+    Every frame has latents of its own, so that any frame can be given: a first stride other than 1 is refused.
+    """
+
+    stride: tuple[int, int, int]  # frames (1), rows, columns per latent cell
+    channels: int  # of the latents
 
     def encode(self, pixels: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b lt c lh lw"]: ...
 
@@ -32,13 +39,34 @@ class Tokenizer(Protocol):
 
 
 @runtime_checkable
+class Autoencoder(Tokenizer, Protocol):
+    """A tokenizer that a `TokenizerStage` can train, on single pictures."""
+
+    def posterior(
+        self, pictures: Float[Tensor, "n 3 h w"]
+    ) -> tuple[Float[Tensor, "n c lh lw"], Float[Tensor, "n c lh lw"]]:
+        """Mean and log variance of the raw latents."""
+        ...
+
+    def reconstruct(self, raw: Float[Tensor, "n c lh lw"]) -> Float[Tensor, "n 3 h w"]:
+        """Pictures from raw latents, not clamped."""
+        ...
+
+    def standardise(self, batches: Iterable[Float[Tensor, "_ 3 _ _"]]) -> None:
+        """At the end of its training: measure the raw latents of these pictures, so that `encode` gives unit scale."""
+        ...
+
+
+@runtime_checkable
 class TextEncoder(Protocol):
     """Captions to features. The empty string is a caption like any other: the one that says nothing."""
 
-    width: int
-    max_tokens: int
+    width: int  # of the features, of each token and of the whole
+    max_tokens: int  # of a caption that can be read
 
-    def count(self, caption: str) -> int: ...
+    def count(self, caption: str) -> int:
+        """Tokens of a caption, which may be more than can be read."""
+        ...
 
     def __call__(self, captions: Sequence[str]) -> TextFeatures: ...
 
@@ -57,10 +85,15 @@ class Denoiser(Protocol):
     """A backbone: from a noisy video and its level to a prediction of the same shape.
 
     `visible` names the latent cells that a backbone which can hide tokens shall see, alike in all frames
-    or of each; None asks for no hiding.
+    or of each; None asks for no hiding. One that does not heed it says so in `hides_tokens`: lessons that hide tokens
+    (`mask_share`, `time_mask_share`) are then refused.
     """
 
-    blocks: nn.ModuleList  # the only thing that sharding, checkpointing and compiling need to know
+    channels: int  # of the latents it takes
+    text_width: int  # of the text features it takes
+    patch: tuple[int, int]  # frames, rows and columns of latent cells in a cube: what sizes and lengths are rounded to
+    hides_tokens: bool
+    blocks: nn.ModuleList  # compiled one by one with `compile`; their widest layer tells how much memory sampling takes
 
     def __call__(
         self,
@@ -93,3 +126,24 @@ class Objective(Protocol):
     def estimate(
         self, denoise: Denoiser, z: Float[Tensor, "b t c h w"], level: Float[Tensor, "b t"], cond: Conditions
     ) -> Estimate: ...
+
+
+def checked(part: Any, kind: type, where: str) -> Any:
+    """`part`, which must have all that the protocol `kind` names; `where` it stands in the settings."""
+    told = [name for base in kind.__mro__ for name in (*getattr(base, "__annotations__", ()), *vars(base))]
+    public = (name for name in dict.fromkeys(told) if name == "__call__" or not name.startswith("_"))
+    if lacks := [name for name in public if not hasattr(part, name)]:
+        raise UserError(
+            f"{where}: a {type(part).__name__} is no {kind.__name__} ({kind.__module__}): it lacks {', '.join(lacks)}; "
+            "name settings of another class"
+        )
+    return part
+
+
+def layers(part: Any, kind: type, where: str) -> Any:
+    """As `checked`, for a part that is moved, learned and saved."""
+    if not isinstance(checked(part, kind, where), nn.Module):
+        raise UserError(
+            f"{where}: a {type(part).__name__} must be a torch.nn.Module: those are what is learned and saved"
+        )
+    return part

@@ -22,6 +22,7 @@ from vitascope.conditions import Conditions, TextFeatures
 from vitascope.config import Amount, AmountOrZero, Config, Count, CountOrZero, Share, from_json, nearest, to_json
 from vitascope.errors import why_unwritten
 from vitascope.noise import Estimate
+from vitascope.protocols import Denoiser, Objective, TextEncoder, Tokenizer, checked, layers
 from vitascope.tasks import TaskMix
 from vitascope.types import Batch, Loss, UserError
 
@@ -111,23 +112,28 @@ class VideoModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.tokenizer = build(config.tokenizer)
-        self.text = build(config.text)
-        self.backbone = build(config.backbone)
-        self.objective = build(config.objective)
+        self.tokenizer = layers(build(config.tokenizer), Tokenizer, "model.tokenizer")
+        self.text = layers(build(config.text), TextEncoder, "model.text")
+        self.backbone = layers(build(config.backbone), Denoiser, "model.backbone")
+        self.objective = checked(build(config.objective), Objective, "model.objective")
         self._check_that_parts_fit()
 
     def _check_that_parts_fit(self) -> None:
-        wanted = self.backbone.config
-        if self.tokenizer.channels != wanted.channels:
+        if self.tokenizer.stride[0] != 1:
+            raise UserError(
+                f"the tokenizer makes one latent frame of {self.tokenizer.stride[0]}, and every frame must have one of "
+                "its own, or no single frame could be given; take a tokenizer whose first stride is 1, and put frames "
+                "together by the backbone's patch"
+            )
+        if self.tokenizer.channels != self.backbone.channels:
             raise UserError(
                 f"the tokenizer makes latents of {self.tokenizer.channels} channels and the backbone takes "
-                f"{wanted.channels}; set backbone.channels to {self.tokenizer.channels}"
+                f"{self.backbone.channels}; set backbone.channels to {self.tokenizer.channels}"
             )
-        if self.text.width != wanted.text_width:
+        if self.text.width != self.backbone.text_width:
             raise UserError(
                 f"the text encoder gives features of width {self.text.width} and the backbone takes "
-                f"{wanted.text_width}; set backbone.text_width to {self.text.width}"
+                f"{self.backbone.text_width}; set backbone.text_width to {self.text.width}"
             )
 
     @property
@@ -148,7 +154,12 @@ class VideoModel(nn.Module):
             cond = replace(cond, frames=torch.where(blank[:, None, None, None, None], 0, cond.frames))
         if lesson.mask_share == lesson.time_mask_share == 0:
             return self.objective.loss(self.backbone, clean, cond, rng)
-        frames, side = self.backbone.config.patch
+        if not self.backbone.hides_tokens:
+            raise UserError(
+                f"a {type(self.backbone).__name__} hides no tokens (`hides_tokens`); set lesson.mask_share and "
+                "lesson.time_mask_share to 0, or take another backbone"
+            )
+        frames, side = self.backbone.patch
         visible = tube_mask(b, h, w, side, lesson.mask_share, rng).to(self.device)
         if lesson.time_mask_share and t > 1:
             shown = visible_frames(b, t, frames, lesson.time_mask_share, rng).to(self.device)

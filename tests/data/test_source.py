@@ -16,11 +16,12 @@ from vitascope import media
 from vitascope.config import from_json, to_json
 from vitascope.data.buckets import Limits
 from vitascope.data.cache import ClipSource, open_cache
+from vitascope.data.pictures import PictureSource
 from vitascope.data.source import FootageConfig
 from vitascope.recipes.footage import on_footage
 from vitascope.system import load_model
 from vitascope.train.loop import fit
-from vitascope.train.stages import PictureSource, Run
+from vitascope.train.stages import Run
 from vitascope.types import UserError
 
 

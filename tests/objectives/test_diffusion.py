@@ -20,6 +20,8 @@ B, T = 3, 4
 class Network(nn.Module):
     """Answers `reply(z, level)`, and remembers what it was shown."""
 
+    channels, text_width, patch, hides_tokens = 2, 3, (1, 1), True
+
     def __init__(self, reply=lambda z, level: torch.zeros_like(z)) -> None:
         super().__init__()
         self.blocks, self.reply, self.shown = nn.ModuleList(), reply, []

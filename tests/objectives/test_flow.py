@@ -21,6 +21,8 @@ FLOW = FlowConfig().build()
 class Network(nn.Module):
     """Answers `reply(z, level)`, and remembers what it was shown."""
 
+    channels, text_width, patch, hides_tokens = C, 3, (1, 1), True
+
     def __init__(self, reply=lambda z, level: torch.zeros_like(z)) -> None:
         super().__init__()
         self.blocks, self.reply, self.shown = nn.ModuleList(), reply, []

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
-from tiny import StripesConfig, tiny_run
+from tiny import Stripes, StripesConfig, tiny_run
 from vitascope.config import Config, override
+from vitascope.noise import Estimate
+from vitascope.objectives.flow import FlowConfig, FlowMatching
+from vitascope.text.tiny import TinyTextConfig
+from vitascope.tokenizers.frame_vae import FrameVae, FrameVaeConfig
 from vitascope.train.check import around, refuse_what_does_not_fit
 from vitascope.train.initialise import initialised
 from vitascope.train.loop import fit
-from vitascope.types import UserError
+from vitascope.types import Clip, UserError
 
 
 @pytest.mark.parametrize(
@@ -87,6 +93,84 @@ def test_settings_that_no_file_gives_back_are_refused_before_the_folder_is_made(
     with pytest.raises(UserError, match=r"cannot be read back .* at the top of a module") as caught:
         fit(tiny_run().model_copy(update={"data": data}), tmp_path / "run")
     assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+class OtherClipsConfig(StripesConfig):
+    """Stripes that are not what clips must be."""
+
+    scale: float = 1.0
+    words: tuple[str, ...] | str = ("stripes",)
+
+    def build(self) -> OtherClips:
+        return OtherClips(self)
+
+
+class OtherClips(Stripes):
+    def clip(self, index: int) -> Clip:
+        clip = super().clip(index)
+        return replace(clip, pixels=self.config.scale * clip.pixels)
+
+    def captions(self, index: int) -> tuple[str, ...]:
+        return self.config.words
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (TinyTextConfig(), r"data: a TinyText is no ClipSource .* lacks identity, clip, captions"),
+        (
+            OtherClipsConfig(scale=255.0),
+            r"numbers from 0 to 1, and those of the data's clip 0 are 4x3x16x16 of .* to 2\d\d",
+        ),
+        (OtherClipsConfig(words="a red circle"), "one or more texts, and those of clip 0 are 'a red circle'"),
+        (OtherClipsConfig(words=()), r"one or more texts, and those of clip 0 are \(\)"),
+    ],
+)
+def test_data_that_are_no_clips_are_refused_before_the_folder_is_made(tmp_path: Path, data: Config, said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        fit(tiny_run().model_copy(update={"data": data}), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+class EnlargingConfig(FrameVaeConfig):
+    """Decodes to twice the size: its lessons fit, and its videos do not."""
+
+    def build(self) -> Enlarging:
+        return Enlarging(self)
+
+
+class Enlarging(FrameVae):
+    def decode(self, latents: Tensor) -> Tensor:
+        return super().decode(latents).repeat_interleave(2, -1)
+
+
+class DumbConfig(FlowConfig):
+    """Learns and cannot be asked."""
+
+    def build(self) -> Dumb:
+        return Dumb(self)
+
+
+class Dumb(FlowMatching):
+    def estimate(self, *told: object) -> Estimate:
+        raise ValueError("this one only learns")
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"tokenizer": EnlargingConfig(channels=4, widths=(8, 8))}, r"makes \(1, 4, 3, 16, 32\) of the latents of"),
+        ({"objective": DumbConfig()}, "do not fit together: this one only learns"),
+    ],
+)
+def test_a_model_that_learns_and_cannot_sample_is_refused_before_it_learns(
+    tmp_path: Path, part: dict[str, Config], said: str
+) -> None:
+    run = tiny_run()
+    with pytest.raises(UserError, match=f"stage videos: .*{said}"):
+        fit(run.model_copy(update={"model": run.model.model_copy(update=part)}), tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
 

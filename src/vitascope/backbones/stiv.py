@@ -176,6 +176,8 @@ class Convolutions(nn.Module):
 class Stiv(nn.Module):
     """The backbone: cubes of latents in, cubes of velocity out."""
 
+    hides_tokens = True  # without tail blocks it refuses to
+
     def __init__(self, config: StivConfig) -> None:
         super().__init__()
         if config.width % (4 * config.heads):
@@ -184,6 +186,7 @@ class Stiv(nn.Module):
                 f"{config.width} and {config.heads} heads: set backbone.width to a multiple of {4 * config.heads}"
             )
         self.config, width = config, config.width
+        self.channels, self.text_width, self.patch = config.channels, config.text_width, config.patch
         cube = config.patch[0] * config.patch[1] ** 2 * config.channels
         self.enter = nn.Linear(cube, width)
         self.level = NumberEmbedder(width, scale=1000.0)

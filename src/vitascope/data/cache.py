@@ -31,16 +31,22 @@ LAYOUT = "latents and micro-conditions"
 
 @runtime_checkable
 class ClipSource(Protocol):
-    """An endless, numbered supply of clips; `captions` are several ways to say the same clip."""
+    """An endless, numbered supply of clips, alike in size and length: those of `model.defaults`.
+
+    A number gives the same clip at every call. One that has `pictures` and `details` too (`data.pictures`) teaches an
+    autoencoder by those, another one by frames of its clips.
+    """
 
     @property
     def identity(self) -> str:
-        """Changes whenever any clip would."""
+        """Changes whenever any clip would: encoded clips are kept under it."""
         ...
 
     def clip(self, index: int) -> Clip: ...
 
-    def captions(self, index: int) -> tuple[str, ...]: ...
+    def captions(self, index: int) -> tuple[str, ...]:
+        """One or more ways to say the clip, `("",)` of one without words; a `CaptionStage` compares two."""
+        ...
 
 
 @runtime_checkable

@@ -15,6 +15,7 @@ from vitascope.config import Amount, Config, Count
 from vitascope.data.buckets import Limits, Placement, place
 from vitascope.data.footage import Footage, digest_of
 from vitascope.data.opening import open_footage
+from vitascope.data.pictures import PIECES_OF_EACH, pieces
 from vitascope.data.transforms import Cut, Shape, decode_cuts, draw_cut, may_be_mirrored
 from vitascope.types import Clip, UserError, generator_for
 
@@ -102,14 +103,8 @@ class FootageSource:
     def details(self, step: int, count: int) -> Float[Tensor, "n 3 h w"]:
         """Pieces of such pictures, half as high and wide, two from each."""
         rng = generator_for(0, "details", step)
-        width, height = (side // 2 for side in self.config.size)
-        pieces = []
-        for _ in range(-(-count // 2)):
-            picture = self._picture(step, rng)
-            for down, across in torch.rand(2, 2, generator=rng).tolist():
-                top, left = int(down * (picture.shape[1] - height + 1)), int(across * (picture.shape[2] - width + 1))
-                pieces.append(picture[:, top : top + height, left : left + width])
-        return torch.stack(pieces[:count])
+        pictures = (self._picture(step, rng) for _ in range(-(-count // PIECES_OF_EACH)))
+        return torch.stack([piece for picture in pictures for piece in pieces(picture, rng)][:count])
 
     def _picture(self, step: int, rng: torch.Generator) -> Float[Tensor, "3 h w"]:
         size, length = self.config.size, self.config.num_frames

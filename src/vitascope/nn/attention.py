@@ -36,7 +36,7 @@ def dot_product(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head attention. `axis` states which axis of the video it mixes, for others to read; `core` may be replaced.
+    """Multi-head attention. `axis` says what it mixes, in errors; `core` may be replaced.
 
     Queries come from `x`; keys and values from `context`, which is `x` itself for self attention. With `qk_norm`
     queries and keys are divided by their RMS and multiplied by a learned scale (STIV, section 2.1; Dehghani et al.).

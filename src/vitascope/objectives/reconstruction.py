@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -13,14 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from vitascope.config import AmountOrZero, Config
+from vitascope.protocols import Autoencoder
 from vitascope.types import Loss, UserError
-
-
-@runtime_checkable
-class Autoencoder(Protocol):
-    def posterior(self, pictures: Tensor) -> tuple[Tensor, Tensor]: ...
-
-    def reconstruct(self, raw: Tensor) -> Tensor: ...
 
 
 class ReconstructionConfig(Config):

@@ -10,14 +10,13 @@ import torch
 from torch import nn
 
 from vitascope.conditions import framing_of, micro_conditions
-from vitascope.data.cache import ClipSource
 from vitascope.device import usual_device
 from vitascope.plan.devices import Device
-from vitascope.system import VideoModel, build
+from vitascope.system import VideoModel
 from vitascope.train.initialise import initialised
 from vitascope.train.loop import autocast
 from vitascope.train.optim import MovingAverage, learned
-from vitascope.train.stages import Course, Run, Stage, VideoCourse, VideoStage
+from vitascope.train.stages import Course, Run, Stage, VideoCourse, VideoStage, source_of
 from vitascope.types import Batch, UserError, generator_for
 
 Clock = Callable[[], float]
@@ -81,7 +80,7 @@ def _course(run: Run, stage: Stage, model: VideoModel) -> Course:
     """The lessons of a stage; of clips with noise for latents, so that none has to be encoded."""
     if not isinstance(stage, VideoStage):
         return stage.begin(run, model, Path(), lambda items, _: iter(items))
-    source: ClipSource = build(run.data)
+    source = source_of(run)
     clip = source.clip(0)
     latents = model.tokenizer.encode(clip.pixels[None].to(model.device))
     clean = torch.randn(

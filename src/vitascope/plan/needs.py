@@ -23,7 +23,7 @@ from vitascope.tokenizers.hub import HubVae
 from vitascope.train.check import refuse_what_does_not_divide, told_of
 from vitascope.train.initialise import freeze
 from vitascope.train.optim import MovingAverage, learned
-from vitascope.train.stages import CaptionStage, Run, Stage, TokenizerStage, VideoStage, refuse_other_clips
+from vitascope.train.stages import CaptionStage, Run, Stage, TokenizerStage, VideoStage, refuse_other_clips, source_of
 from vitascope.types import Batch, Framing, Loss, UserError, generator_for
 
 Shape = tuple[int, ...]
@@ -112,7 +112,7 @@ def stage_needs(run: Run, stage: Stage, device: Device, num_gpus: int) -> StageN
     run = run.at(stage)
     precision = device.precision(run.precision)
     share = stage.model_copy(update={"batch": stage.batch // num_gpus})
-    source = build(run.data)
+    source = source_of(run)
     clip, caption = source.clip(0), source.captions(0)[0]
     shape = tuple(clip.pixels.shape)
     with told_of(stage), walking(device.is_gpu) as walk:
@@ -192,7 +192,7 @@ def _lesson(
     # Captions that several pictures share are read once; blanks make the others differ, and nothing else of them.
     captions = tuple(caption + " " * (place // (stage.pictures if stage.images else 1)) for place in range(b))
     batch = Batch(clean, captions, micro_conditions([Framing((shape[-1], shape[-2]))] * b, t))
-    frames, side = model.backbone.config.patch
+    frames, side = model.backbone.patch
     cubes, tokens = -(-t // frames), (h // side) * (w // side)
     shares = {cubes: stage.lesson.time_mask_share, tokens: stage.lesson.mask_share}
     walk.visible = {number: max(round((1 - share) * number), 1) for number, share in shares.items()}

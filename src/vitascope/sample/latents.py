@@ -49,7 +49,7 @@ def sample_latents(
     cond = conditions_of(model, legal, made)
     noise = torch.stack([_noise(one, cond.frames.shape[1:]) for one in legal]).to(model.device)
     estimate, path = guided(model, first.rules, first.guidance), model.objective.path
-    window, cube = model.config.defaults.num_frames, model.backbone.config.patch[0]
+    window, cube = model.config.defaults.num_frames, model.backbone.patch[0]
     whole = windowed(estimate, window, window // 2 // cube * cube)  # of even windows each begins where a cube does
     walk, keep = levels(first.steps, first.rules.level_shift), KNOWN_SLOTS[first.rules.known_slots]
     rng = [_rng(one, "solver") for one in legal]

@@ -150,7 +150,7 @@ def legal_size(size: tuple[int, int], grain: tuple[int, int], changes: list[str]
 
 def grain_of(model: VideoModel) -> tuple[int, int]:
     """Width and height of the blocks of pixels that the model works in."""
-    cells = model.backbone.config.patch[1]
+    cells = model.backbone.patch[1]
     return cells * model.tokenizer.stride[2], cells * model.tokenizer.stride[1]
 
 
@@ -177,7 +177,7 @@ def wished_length(request: Request, fps: float, own: int) -> tuple[float, str]:
 
 
 def _legal_length(model: VideoModel, request: Request, fps: float, changes: list[str]) -> int:
-    window, cube = model.config.defaults.num_frames, model.backbone.config.patch[0]
+    window, cube = model.config.defaults.num_frames, model.backbone.patch[0]
     wished, said = wished_length(request, fps, window)
     asked = max(round(wished), 1)
     if window == 1 < asked:

@@ -27,7 +27,7 @@ def refuse_what_does_not_fit(model: VideoModel, one: Legal, num_frames: int, num
 
 def what_would_fit(model: VideoModel, one: Legal, num_frames: int, num: int, free: int) -> str:
     """The largest size of the same proportions that fits, else how many frames do, in words."""
-    grain = model.backbone.config.patch[1] * model.tokenizer.stride[1]
+    grain = model.backbone.patch[1] * model.tokenizer.stride[1]
     sizes = [
         tuple(max(side * twentieths // 20 // grain, 1) * grain for side in one.size) for twentieths in range(20, 0, -1)
     ]
@@ -46,20 +46,22 @@ def most_frames(model: VideoModel, size: tuple[int, int], length: int, num_frame
     """The most frames, up to `length`, of one video that `free` bytes hold; as many as the model makes at a time."""
     lengths = range(1, length + 1)
     most = bisect(lengths, free, key=lambda some: sampling_bytes(model, size, some, min(some, num_frames), 1))
-    cube = model.backbone.config.patch[0]
+    cube = model.backbone.patch[0]
     return most // cube * cube or min(most, 1)
 
 
 def sampling_bytes(model: VideoModel, size: tuple[int, int], length: int, num_frames: int, num: int) -> int:
     """About the most memory that `num` videos of `length` frames, `num_frames` at once, take beside the model.
 
-    That is the widest activations of a block or the last layers of the decoder, and the finished pixels.
+    That is the widest activations of a block or the last layers of the decoder, and the finished pixels. Of a block the
+    widest layer is known: in a transformer four times the stream, with a head for each 64 of that.
     """
-    config = model.backbone.config
-    cell = config.patch[1] * model.tokenizer.stride[1]
+    frames, side = model.backbone.patch
+    cell = side * model.tokenizer.stride[1]
     per_frame = max(size[0] // cell, 1) * max(size[1] // cell, 1)
-    tokens = 2 * num * -(-num_frames // config.patch[0]) * per_frame  # two passes for guidance
-    activations = tokens * (16 * config.width + 2 * min(per_frame, 128) * config.heads)
+    tokens = 2 * num * -(-num_frames // frames) * per_frame  # two passes for guidance
+    width = max((max(weight.shape) for weight in model.backbone.blocks.parameters() if weight.ndim), default=0) / 4
+    activations = round(tokens * (16 * width + 2 * min(per_frame, 128) * width / 64))
     pixels = size[0] * size[1]
     decoder = min(length, FRAMES_DECODED_AT_ONCE) * pixels * 40
     return 4 * (max(activations, decoder) + 2 * num * length * pixels * 3)

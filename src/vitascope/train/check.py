@@ -10,14 +10,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vitascope.conditions import framing_of, micro_conditions
 from vitascope.config import from_json, nearest, to_json
+from vitascope.data.cache import ClipSource
 from vitascope.errors import first_line, is_out_of_memory
-from vitascope.samplers.solvers import SOLVERS
-from vitascope.system import VideoModel, build
+from vitascope.samplers.guidance import GUIDANCE
+from vitascope.samplers.solvers import SOLVERS, integrate, levels
+from vitascope.system import VideoModel
 from vitascope.train.initialise import Origin, inherit, initialised, weights_of
 from vitascope.train.optim import learned
-from vitascope.train.stages import Run, Stage, VideoStage, is_folder
-from vitascope.types import Clip, UserError
+from vitascope.train.stages import Run, Stage, VideoStage, is_folder, source_of
+from vitascope.types import Clip, UserError, generator_for
 
 
 def refuse_what_cannot_be_read_back(run: Run) -> None:
@@ -47,11 +50,14 @@ def refuse_what_does_not_fit(run: Run, device: str) -> None:
             raise UserError(f"model.defaults.solver: there is no solver '{solver}'; {nearest(solver, list(SOLVERS))}")
         model = initialised(here.model, run.seed).to(device)
         with told_of(stage):
-            refuse_what_does_not_divide(build(here.data).clip(0), stage, model)
+            clip = first_clip(source_of(here))
+            refuse_what_does_not_divide(clip, stage, model)
             if origins := run.origins(stage):
                 inherit(model, [(origin, _outline(run, origin)) for origin in origins], stage.fresh)
             if not learned(stage.rehearse(here, model)):
                 raise UserError(f"`frozen` ({', '.join(stage.frozen)}) leaves no weight to learn; name fewer of them")
+            if isinstance(stage, VideoStage):
+                refuse_what_cannot_sample(model, clip, 1 if stage.images else clip.num_frames)
 
 
 @contextmanager
@@ -61,7 +67,7 @@ def told_of(stage: Stage) -> Iterator[None]:
         yield
     except UserError as error:
         raise UserError(f"stage {stage.name}: {error}") from error
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, FloatingPointError) as error:
         if is_out_of_memory(error):
             raise
         raise UserError(f"stage {stage.name}: these settings do not fit together: {first_line(error)}") from error
@@ -86,10 +92,43 @@ def _outline(run: Run, origin: Origin) -> Mapping[str, Tensor]:
     return initialised(run.at(stage).model, run.seed).state_dict()
 
 
+def first_clip(source: ClipSource) -> Clip:
+    """Clip 0, which must be one: bytes, or a text in place of texts, would be learned from without a word."""
+    clip, captions = source.clip(0), source.captions(0)
+    pixels = clip.pixels
+    low, high = pixels.min().item(), pixels.max().item()
+    if pixels.ndim != 4 or pixels.shape[1] != 3 or not pixels.is_floating_point() or low < -1e-3 or high > 1 + 1e-3:
+        raise UserError(
+            "the pixels of a clip must be frames x 3 x height x width of numbers from 0 to 1, and those of the data's "
+            f"clip 0 are {'x'.join(map(str, pixels.shape))} of {pixels.dtype} from {low:g} to {high:g}"
+        )
+    if not isinstance(captions, (tuple, list)) or not captions or any(not isinstance(one, str) for one in captions):
+        raise UserError(f"the captions of a clip must be one or more texts, and those of clip 0 are {captions!r}")
+    return clip
+
+
+def refuse_what_cannot_sample(model: VideoModel, clip: Clip, num_frames: int) -> None:
+    """Let the model make a video in one step, as it will be asked to when it has learned."""
+    usual, shown = model.config.defaults, clip.pixels[None, :num_frames].to(model.device)
+    clean = model.tokenizer.encode(shown)
+    known = torch.zeros(clean.shape[:2], dtype=torch.bool)
+    known[:, 0] = num_frames > 1
+    cond = model.conditions([clip.caption], known, clean, micro_conditions([framing_of(clip)], num_frames))
+    estimate = GUIDANCE[usual.guidance_kind](model.estimate, usual.guidance, usual.image_guidance)
+    rng = generator_for(0, "rehearsal")
+    noise = torch.randn(clean.shape, generator=rng).to(clean)
+    made = integrate(SOLVERS[usual.solver], model.objective.path, estimate, noise, levels(1), cond, rng=[rng])
+    if (pixels := model.tokenizer.decode(made)).shape != shown.shape:
+        raise UserError(
+            f"the tokenizer makes {tuple(pixels.shape)} of the latents of {tuple(shown.shape)}; it must give back a "
+            "picture of the same size for every frame"
+        )
+
+
 def refuse_what_does_not_divide(clip: Clip, stage: Stage, model: VideoModel) -> None:
     """Sides, lengths and keyframe strides that the model's blocks do not divide, with the nearest that they do."""
     defaults = model.config.defaults
-    (cube, patch), (_, rows, columns) = model.backbone.config.patch, model.tokenizer.stride
+    (cube, patch), (_, rows, columns) = model.backbone.patch, model.tokenizer.stride
     block = patch * columns, patch * rows
     if any(side % step for side, step in zip(clip.size, block, strict=True)):
         widths, heights = (around(side, step) for side, step in zip(clip.size, block, strict=True))

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import pydantic
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from vitascope.conditions import framing_of, micro_conditions
 from vitascope.config import Amount, AmountOrZero, Config, Count, CountOrZero, Share
 from vitascope.data.cache import ClipSource, open_cache
+from vitascope.data.pictures import pictures_of
 from vitascope.objectives.contrast import ContrastConfig
 from vitascope.objectives.reconstruction import ReconstructionConfig
+from vitascope.protocols import Autoencoder, checked
 from vitascope.system import Defaults, Lesson, ModelConfig, VideoModel, build
 from vitascope.train.initialise import Origin, freeze, seeded
 from vitascope.train.optim import AdamWConfig, OptimizerConfig
@@ -27,19 +28,14 @@ BATCHES_MEASURED = 32
 """Batches of 64 new pictures by which the latents of a trained autoencoder are made of unit scale."""
 
 
-@runtime_checkable
-class PictureSource(ClipSource, Protocol):
-    """Clips; and for training an autoencoder single pictures and details of them, new ones at each step."""
-
-    def pictures(self, step: int, count: int) -> Float[Tensor, "n 3 h w"]: ...
-
-    def details(self, step: int, count: int) -> Float[Tensor, "n 3 h w"]: ...
+Name = Annotated[str, pydantic.Field(pattern=r"^[\w-]+$")]
+"""Of runs and stages: they name folders."""
 
 
 class Stage(Config):
     """What all stages have: how long, how fast, how averaged."""
 
-    name: Annotated[str, pydantic.Field(pattern=r"^[\w-]+$")]
+    name: Name
     steps: Count
     batch: Count
     share: Amount = 1.0  # of the time budget of the run, relative to the other stages
@@ -66,7 +62,7 @@ class Stage(Config):
 
 
 class TokenizerStage(Stage):
-    """Train the autoencoder on single pictures."""
+    """Train the autoencoder (a `protocols.Autoencoder`) on single pictures."""
 
     reconstruction: ReconstructionConfig = ReconstructionConfig()
 
@@ -108,12 +104,12 @@ class VideoStage(Stage):
     part_cubes: bool = False  # clips whose last cube is not full may be learned from: its last frame is repeated
 
     def begin(self, run: Run, model: VideoModel, cache_root: Path, track: Track) -> VideoCourse:
-        cache = open_cache(cache_root, build(run.data), model.tokenizer, self.num_clips, track)
+        cache = open_cache(cache_root, source_of(run), model.tokenizer, self.num_clips, track)
         pictures = self.pictures if self.images else 0
         return VideoCourse(self, run, model, lambda step: cache.batch(step, self.batch, run.seed, pictures=pictures))
 
     def rehearse(self, run: Run, model: VideoModel) -> nn.Module:
-        source: ClipSource = build(run.data)
+        source = source_of(run)
         clip = source.clip(0)
         refuse_other_clips(clip, run.model.defaults, self.images)
         latents = model.tokenizer.encode(clip.pixels[None].to(model.device))
@@ -127,7 +123,7 @@ class VideoStage(Stage):
 class Run(Config):
     """A whole training: enough to repeat it."""
 
-    name: str
+    name: Name
     model: ModelConfig
     data: Config
     stages: Annotated[tuple[Stage, ...], pydantic.Field(min_length=1)]
@@ -193,8 +189,8 @@ class TokenizerCourse:
 
     def __init__(self, stage: TokenizerStage, run: Run, model: VideoModel) -> None:
         self.stage, self.run = stage, run
-        self.source: PictureSource = build(run.data)
-        self.tokenizer = model.tokenizer
+        self.source = pictures_of(source_of(run))
+        self.tokenizer = checked(model.tokenizer, Autoencoder, "model.tokenizer")
         with seeded(run.seed, stage.name):
             self.reconstruction = stage.reconstruction.build().to(model.device)
         freeze(model, stage.frozen)
@@ -220,7 +216,7 @@ class CaptionCourse:
 
     def __init__(self, stage: CaptionStage, run: Run, model: VideoModel) -> None:
         self.stage, self.run, self.text = stage, run, model.text
-        self.source: ClipSource = build(run.data)
+        self.source = source_of(run)
         self.contrast = stage.contrast.build()
         freeze(model, stage.frozen)
         self.module: nn.Module = nn.ModuleDict({"text": model.text})
@@ -263,6 +259,12 @@ class VideoCourse:
 
     def finish(self, track: Track) -> None:
         """Nothing: the averaged weights are the result."""
+
+
+def source_of(run: Run) -> ClipSource:
+    """The clips of a run, as a stage sees it."""
+    source: ClipSource = checked(build(run.data), ClipSource, "data")
+    return source
 
 
 def refuse_other_clips(clip: Clip, defaults: Defaults, images: bool) -> None:

@@ -35,7 +35,7 @@ class StreamStage(VideoStage):
 
     def buckets(self, model: VideoModel) -> BucketsConfig:
         """Sides that the model can take, and the tokens of `batch` clips."""
-        wanted, patch = self.loader.buckets, model.backbone.config.patch
+        wanted, patch = self.loader.buckets, model.backbone.patch
         multiple, frames = patch[1] * model.tokenizer.stride[1], patch[0] * model.tokenizer.stride[0]
         places, times = wanted.area // multiple**2, -(-max(wanted.lengths) // frames)
         told = {"multiple": multiple, "frames_multiple": frames, "batch_tokens": max(self.batch * places * times, 1)}
