@@ -8,6 +8,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # several test processes share th
 import jaxtyping
 import pytest
 
+from forgetting import forget_files
+
 assert "vitascope" not in sys.modules, "the package came before the hook that checks its annotations"
 jaxtyping.install_import_hook("vitascope", "beartype.beartype")
 
@@ -18,3 +20,10 @@ def one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def files_of_its_own(tmp_path_factory: pytest.TempPathFactory):
+    """A file that a test wrote and imported is no other test's."""
+    yield
+    forget_files(tmp_path_factory.getbasetemp())

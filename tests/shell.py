@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from forgetting import forget_files
 from vitascope import cli
 
 
@@ -29,6 +30,7 @@ class Shell:
     def __call__(self, *words: str | Path) -> Said:
         self.patch.setattr(sys, "argv", ["vitascope", *map(str, words)])
         self.capture.readouterr()
+        forget_files(Path.cwd())
         with pytest.raises(SystemExit) as end:
             cli.main()
         out, err = self.capture.readouterr()

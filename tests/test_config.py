@@ -12,6 +12,11 @@ from vitascope.tasks import TaskMix
 from vitascope.types import UserError
 
 
+class Inner(Config):
+    sizes: tuple[int, ...] = (1, 2)
+    limit: int | None = 7
+
+
 class Part(Config):
     name: str = "one"
     width: int = 4
@@ -19,6 +24,7 @@ class Part(Config):
     on: bool = False
     limit: int | None = 7
     sizes: tuple[int, ...] = (1, 2)
+    inner: tuple[Inner, ...] = ()
 
 
 class Whole(Config):
@@ -46,6 +52,12 @@ def test_a_setting_is_changed_by_its_path_and_nothing_else_is(path, text, value)
     after = override(before, path, text)
     assert before == Whole()
     assert differences(before, after) == {canonical(path): value}
+
+
+def test_groups_in_a_row_are_set_with_all_that_is_in_them():
+    after = override(Whole(), "stages.second.inner", '[{"sizes": [5], "limit": null}, {}]')
+    assert after.stages[1].inner == (Inner(sizes=(5,), limit=None), Inner())
+    assert after.stages[0] == Whole().stages[0]
 
 
 def test_a_group_becomes_another_one_by_the_name_of_its_class():
@@ -92,6 +104,9 @@ def differences(before: Config, after: Config) -> dict:
         ("part.width", "2.5", "cannot be '2.5'"),
         ("part.width", "true", "cannot be 'true'"),
         ("part.on", "1", "cannot be '1'"),
+        ("part.sizes", "[1, 2.5]", r"cannot be '\[1, 2.5\]': 1: Input should be a valid integer"),
+        ("part.inner", '[{"sizes": ["x"]}]', r"cannot be .*: 0\.sizes\.0: Input should be a valid integer"),
+        ("part.inner", '[{"size": [1]}]', r"cannot be .*: 0\.size: Extra inputs are not permitted"),
     ],
 )
 def test_what_cannot_be_set_is_refused_with_the_right_name(path, text, message):
@@ -120,7 +135,9 @@ def test_written_settings_name_their_class():
 
 def test_classes_of_others_are_read_if_they_are_loaded_and_never_cause_an_import():
     assert from_json(to_json(Whole())) == Whole()
-    with pytest.raises(UserError, match=r"'this:Config' lives outside vitascope and is not loaded.*\./FILE\.py:run"):
+    with pytest.raises(
+        UserError, match=r"'this:Config' lives outside vitascope and is not loaded.*vitascope --code \./this\.py "
+    ):
         from_json({"class": "this:Config"})
     assert "this" not in sys.modules
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import difflib
 import importlib
 import json
+import os
+import shlex
 import sys
 from typing import Annotated, Any, TypeGuard, TypeVar
 
 import pydantic
 
 from vitascope.types import UserError
+
+HOME = "vitascope"
 
 Tree = TypeVar("Tree", bound="Config")
 
@@ -80,15 +84,11 @@ def _parse(text: str) -> Any:
         value = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError:
         return text
-    return _tuples(value)
+    return from_json(value)
 
 
 def _no_number(text: str) -> Any:
     raise UserError(f"a setting must be a finite number, got {text}")
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def _validated(kind: type[Tree], fields: dict[str, Any], path: str, text: str) -> Tree:
@@ -97,7 +97,8 @@ def _validated(kind: type[Tree], fields: dict[str, Any], path: str, text: str) -
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         hint = ", written as [.., ..]" if first["type"] == "tuple_type" else ""
-        raise UserError(f"'{path}' cannot be {text!r}: {first['msg']}{hint}") from None
+        where = "".join(f"{part}: " for part in [".".join(map(str, first["loc"][1:]))] if part)
+        raise UserError(f"'{path}' cannot be {text!r}: {where}{first['msg']}{hint}") from None
 
 
 def to_json(node: Any) -> Any:
@@ -115,20 +116,46 @@ def from_json(data: Any) -> Any:
     """The inverse of `to_json`. A class that is neither of this package nor already loaded raises UserError."""
     if isinstance(data, list):
         return tuple(from_json(item) for item in data)
-    if not (isinstance(data, dict) and "class" in data):
+    if not isinstance(data, dict):
         return data
-    kind = _class_named(str(data["class"]))
     fields = {key: from_json(value) for key, value in data.items() if key != "class"}
+    if "class" not in data:
+        return fields
+    kind = _class_named(str(data["class"]))
     try:
         return kind.model_validate(fields)
     except pydantic.ValidationError as error:
         raise UserError(first_mistake(error)) from None
 
 
+def modules_outside(data: Any) -> list[str]:
+    """The modules outside this package whose classes `data` names, which is of the form that `to_json` gives."""
+    if isinstance(data, dict):
+        module = str(data.get("class", HOME)).partition(":")[0]
+        own = [] if module.partition(".")[0] == HOME else [module]
+        return own + modules_outside(list(data.values()))
+    return [module for item in data for module in modules_outside(item)] if isinstance(data, list) else []
+
+
+def code_options(config: Config) -> str:
+    """What to type before the name of a command that is to read these settings: files with classes not of vitascope."""
+    files = dict.fromkeys(file_of(module) for module in modules_outside(to_json(config)))
+    return "".join(f" --code {shlex.quote(file)}" for file in files)
+
+
+def file_of(module: str) -> str:
+    """The file to import for a module, loaded or not. Of a package or a running script the name does not tell it."""
+    if "." in module or module == "__main__":
+        return "./FILE.py"
+    path = getattr(sys.modules.get(module), "__file__", None) or f"{module}.py"
+    here = os.path.relpath(path)
+    return path if here.startswith(os.pardir) else f"./{here}"
+
+
 def _class_named(name: str) -> type[Config]:
     """The class that a file names. A file never causes the import of anything but this package: that would run code."""
     module, _, kind_name = name.partition(":")
-    if module.partition(".")[0] != "vitascope":
+    if module.partition(".")[0] != HOME:
         # Looked up without `getattr`, which in some packages imports what is asked for.
         loaded = sys.modules.get(module)
         kind = vars(loaded).get(kind_name) if loaded else None
@@ -136,8 +163,8 @@ def _class_named(name: str) -> type[Config]:
             return kind
         raise UserError(
             f"the class '{name}' lives outside vitascope and is not loaded; of those that a file names only classes of "
-            "vitascope are trusted. To train, give the recipe file that defines it (./FILE.py:run); to use the model, "
-            "go through Python: vitascope.recipes.resolve('./FILE.py:run'), then vitascope.load"
+            "vitascope are trusted. Name the file that defines or imports it before the command: vitascope --code "
+            f"{file_of(module)} ...; in Python, import it before vitascope.load"
         )
     try:
         kind = getattr(importlib.import_module(module), kind_name)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
+from forgetting import forget_files
 from shell import Shell, is_one_line
 from vitascope import load
-from vitascope.recipes import resolve
 
 TINY = """
 from tiny import tiny_run
@@ -26,7 +26,7 @@ OWN = """
 import signal
 from tiny import Stripes, StripesConfig, tiny_run
 from vitascope.objectives.flow import FlowConfig
-from vitascope.train.stages import TokenizerStage
+from vitascope.train.stages import TokenizerStage, VideoStage
 
 class MyData(StripesConfig):
     def build(self):
@@ -46,6 +46,16 @@ def run():
     model = run.model.model_copy(update={"objective": MyObjective()})
     return run.model_copy(update={"model": model, "data": MyData()})
 
+def brief():
+    return run().model_copy(
+        update={"stages": (VideoStage(name="videos", steps=2, batch=1, num_clips=2),)}
+    )
+
+def exhausted():
+    return tiny_run(TokenizerStage(name="first", steps=5, batch=2)).model_copy(
+        update={"model": run().model, "data": MyData(hungry_from=3)}
+    )
+
 def impatient():
     raise KeyboardInterrupt  # what a signal does here, unless the process was started to ignore it
 
@@ -56,9 +66,7 @@ def hungry():
 """
 
 
-def test_ctrl_c_is_one_line_and_a_run_with_classes_of_its_own_goes_on(
-    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_is_one_line_and_a_run_with_classes_of_its_own_goes_on(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(OWN)
     said = shell("train", "mine.py", "--out", "run")
     assert said.code == 130
@@ -69,12 +77,49 @@ def test_ctrl_c_is_one_line_and_a_run_with_classes_of_its_own_goes_on(
     said = shell("train", "mine.py", "--out", "run", "--resume")
     assert said.code == 0, said
     assert "second: done before" in said.err
-    # Another process, in which nobody has loaded that file:
-    monkeypatch.delitem(sys.modules, "recipe_of_mine")
-    for words in (["generate", "x", "--model", "run/model"], ["train", "run/run.json", "--out", "run", "--resume"]):
-        is_one_line(shell(*words), "'recipe_of_mine:My", "lives outside vitascope", "./FILE.py:run")
-    resolve("mine.py")
+    assert said.err.endswith("; vitascope --code ./mine.py generate PROMPT --model run/model\n")
+
+
+def test_a_model_with_classes_of_its_own_is_used_by_every_command_that_is_given_their_file(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts/mine.py").write_text(OWN)
+    assert shell("train", "parts/mine.py:brief", "--out", "run").code == 0
+    commands = (
+        ["generate", "x", "--model", "run/model", "--out", "x.mp4"],
+        ["evaluate", "toyland", "--model", "run/model", "--num", "1", "--steps", "1"],
+        ["export", "run", "--out", "given"],
+        ["train", "run/run.json", "--out", "run", "--resume"],
+        ["train", "run/run.json", "--from", "run", "--print"],
+        ["plan", "run/run.json", "--gpu", "cpu"],
+    )
+    for words in commands:
+        is_one_line(shell(*words), "'mine:My", "lives outside vitascope", "vitascope --code ./mine.py ...")
+        said = shell("--code", "parts/mine.py", *words)
+        assert said.code == 0, said
+    assert "vitascope --code mine.py generate" in (tmp_path / "given/README.md").read_text()
+    said = shell("--code", "parts/mine.py", "export", "run", "--out", "again")
+    assert "; vitascope --code ./parts/mine.py generate PROMPT --model again" in said.err
+    forget_files(tmp_path)
+    monkeypatch.syspath_prepend("parts")  # a script beside it
+    importlib.import_module("mine")
     assert load("run/model").generate("x").num_frames == 4
+
+
+def test_code_that_cannot_be_imported_is_one_line(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "wrong.py").write_text("x = 1\ny = x / 0\n")
+    (tmp_path / "json.py").write_text("")
+    is_one_line(shell("--code", "absent.py", "doctor"), "there is no file 'absent.py'")
+    is_one_line(shell("--code", "wrong.py", "doctor"), "'wrong.py', line 2: ZeroDivisionError")
+    is_one_line(shell("--code", "json.py", "doctor"), "the module 'json' is '", "rename the file")
+
+
+def test_what_is_said_of_a_run_in_trouble_names_the_files_of_its_classes(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    way_on = "vitascope --code ./mine.py train run/run.json --out run --resume"
+    assert way_on in shell.refused("train", "mine.py:exhausted", "--out", "run")
+    assert way_on in shell.refused("train", "mine.py:exhausted", "--out", "run", "--set", "seed=3", "--resume")
 
 
 def test_ctrl_c_at_any_other_moment_is_one_word(shell: Shell, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def test_a_mistake_in_a_recipe_is_one_line_that_says_where(tmp_path: Path, text:
 
 
 def test_a_function_in_a_file_is_a_recipe(tmp_path: Path) -> None:
-    file = tmp_path / "json.py"  # a name that must not hide a module
+    file = tmp_path / "recipe.py"
     file.write_text(
         "from __future__ import annotations\n"
         "from vitascope.config import Config\n"
@@ -100,11 +101,46 @@ def test_a_function_in_a_file_is_a_recipe(tmp_path: Path) -> None:
         "def other():\n    return 3\n"
     )
     assert resolve(str(file)).seed == resolve(f"{file}:run").seed == 7
-    assert json.dumps({}) == "{}"
     with pytest.raises(UserError, match=r"gives a int; a recipe is a function that returns a Run"):
         resolve(f"{file}:other")
     with pytest.raises(UserError, match="no function 'runn'; did you mean 'run'"):
         resolve(f"{file}:runn")
+
+
+RECIPE = """
+from vitascope.config import Config
+from vitascope.recipes import resolve
+from beside import SEED
+class Data(Config):
+    path: str = __file__
+def run():
+    return resolve("laptop:stiv").model_copy(update={"seed": SEED, "data": Data()})
+"""
+
+
+def test_a_recipe_imports_what_lies_beside_it_and_is_the_module_that_others_import(tmp_path: Path) -> None:
+    (tmp_path / "beside_a_recipe.py").write_text("SEED = 7")
+    (tmp_path / "my_recipe.py").write_text(RECIPE.replace("beside", "beside_a_recipe"))
+    run = resolve(str(tmp_path / "my_recipe.py"))
+    assert run.seed == 7
+    assert to_json(run)["data"]["class"] == "my_recipe:Data"
+    assert type(run.data) is importlib.import_module("my_recipe").Data
+    assert resolve(str(tmp_path / "my_recipe.py")) == run
+
+
+def test_two_files_of_one_name_are_never_taken_for_each_other(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "my_recipe.py").write_text(RECIPE.replace("from beside import SEED", "SEED = 7"))
+    resolve(str(tmp_path / "one/my_recipe.py"))
+    with pytest.raises(UserError, match=r"the module 'my_recipe' is '.*one/my_recipe\.py' already; rename"):
+        resolve(str(tmp_path / "other/my_recipe.py"))
+    (tmp_path / "json.py").write_text(RECIPE)
+    with pytest.raises(UserError, match=r"the module 'json' is '.*' already; rename"):
+        resolve(str(tmp_path / "json.py"))
+    (tmp_path / "my.recipe.py").write_text(RECIPE)
+    with pytest.raises(UserError, match="cannot be imported"):
+        resolve(str(tmp_path / "my.recipe.py"))
 
 
 @pytest.mark.parametrize(

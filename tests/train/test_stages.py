@@ -66,6 +66,9 @@ def test_a_lesson_is_a_function_of_its_step(stage: Stage, cache: Path) -> None:
         ("model.defaults.guidance_interval", "[0, 2]"),
         ("model.defaults.guidance_interval", "[0.8, 0.2]"),
         ("minutes", "0"),
+        ("name", ".."),
+        ("name", "a/b"),
+        ("name", ""),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(path: str, text: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
@@ -54,8 +55,22 @@ VersionOption = Annotated[
 ]
 
 
+CodeOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--code",
+        help="A file of your own to import first, with the classes that a model or a run names. Repeatable.",
+    ),
+]
+
+
 @app.callback()
-def root(version: VersionOption = False) -> None: ...
+def root(code: CodeOption = None, version: VersionOption = False) -> None:
+    if code:
+        from vitascope.recipes.code import imported
+
+        for path in code:
+            imported(path)
 
 
 def main() -> None:

@@ -41,8 +41,9 @@ def export(
     force: ForceOption = False,
 ) -> None:
     """Write a model as safetensors, settings and a model card, to be given away."""
+    from vitascope.config import code_options
     from vitascope.sample.export import export as write
 
     card = write(model or None, out, scores=scores or (), licence=licence, force=force)
-    command = f"vitascope generate PROMPT --model {shlex.quote(str(out))}"
+    command = f"vitascope{code_options(card.config)} generate PROMPT --model {shlex.quote(str(out))}"
     say(f"{out}: weights {card.sha256[:12]}, settings and README.md; {command}")

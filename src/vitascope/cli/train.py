@@ -42,7 +42,7 @@ def train(
 
     from rich import print_json
 
-    from vitascope.config import to_json
+    from vitascope.config import code_options, to_json
 
     run = changed(recipe, changes, data)
     if minutes is not None:
@@ -60,8 +60,9 @@ def train(
 
     folder = out or Path("runs") / run.name
     watch = watcher(run.preview_prompts, judged=isinstance(run.data, ToylandConfig))
-    fit(run, folder, resume=resume, only=stage, watch=watch, device=device)
-    say(f"{folder / 'model'}: the trained model; vitascope generate PROMPT --model {folder / 'model'}")
+    model = fit(run, folder, resume=resume, only=stage, watch=watch, device=device)
+    command = f"vitascope{code_options(model.config)} generate PROMPT --model {folder / 'model'}"
+    say(f"{folder / 'model'}: the trained model; {command}")
 
 
 def plan(

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
-import pydantic
-
-from vitascope.config import first_mistake, from_json, nearest
-from vitascope.errors import first_line
+from vitascope.config import from_json, nearest
+from vitascope.recipes.code import imported, mistake
 from vitascope.train.stages import Run
 from vitascope.types import UserError
 
@@ -47,30 +42,13 @@ def _read(path: Path) -> Any:
 
 
 def _from_file(path: Path, function: str) -> Any:
-    if not path.is_file():
-        raise UserError(f"there is no file '{path}'; a recipe of your own is named ./file.py:function")
-    spec = importlib.util.spec_from_file_location(f"recipe_of_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # settings classes in the file look their own names up there, also when read back
+    module = imported(path)
+    if not callable(getattr(module, function, None)):
+        names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        raise UserError(f"'{path}' has no function '{function}'; {nearest(function, names)}")
     try:
-        spec.loader.exec_module(module)
-        if not callable(getattr(module, function, None)):
-            names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-            raise UserError(f"'{path}' has no function '{function}'; {nearest(function, names)}")
         return getattr(module, function)()
     except UserError:
         raise
     except Exception as error:
-        raise _mistake(error, path) from error
-
-
-def _mistake(error: Exception, path: Path) -> UserError:
-    """A mistake in a recipe, in one line, with the last line of that file that led to it."""
-    if isinstance(error, SyntaxError):
-        return UserError(f"'{error.filename}', line {error.lineno}: {error.msg}")
-    frames = traceback.extract_tb(error.__traceback__)
-    numbers = [frame.lineno for frame in frames if Path(frame.filename) == path.absolute()]
-    where = f"'{path}', line {numbers[-1]}" if numbers else f"'{path}'"
-    what = first_mistake(error) if isinstance(error, pydantic.ValidationError) else first_line(error)
-    return UserError(f"{where}: {type(error).__name__}: {what}")
+        raise mistake(error, path) from error

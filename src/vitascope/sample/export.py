@@ -9,6 +9,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from vitascope import media
+from vitascope.config import file_of, modules_outside, to_json
 from vitascope.evaluate.measured import Measured, Report
 from vitascope.evaluate.report.reading import read_reports
 from vitascope.sample.loading import bundled
@@ -64,10 +65,13 @@ def model_card(card: Card, name: str, num_parameters: int, scores: Sequence[Scor
     header = ["---", *([f"license: {json.dumps(licence.lower())}"] if licence else []), "pipeline_tag: text-to-video"]
     lines = [*header, "tags: [vitascope, text-to-video, image-to-video]", "---", "", f"# {name}", ""]
     own = card.config.defaults
+    files = list(dict.fromkeys(Path(file_of(module)).name for module in modules_outside(to_json(card.config))))
+    code = "".join(f" --code {file}" for file in files)
     lines += [
         f"A model of vitascope: {own.num_frames} frames of {own.size[0]}x{own.size[1]} at {own.fps:g} fps, "
         f"{num_parameters:,} parameters (autoencoder and text encoder included).", "",
-        "```", 'vitascope generate "what it shows" --model FOLDER', "```", "",
+        "```", f'vitascope{code} generate "what it shows" --model FOLDER', "```", "",
+        *([f"Parts of it are code that does not lie here: {', '.join(files)}.", ""] if code else []),
         "## Training data", "", *_training(card), "",
         "## Scores", "", *_scores(scores), "",
         "## Licence", "", licence or "Not stated.", "",

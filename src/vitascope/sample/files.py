@@ -73,8 +73,8 @@ def check_destinations(paths: Iterable[Path], *, force: bool, preview: bool = Fa
             )
 
 
-def _decoding(latents: Path, path: Path) -> str:
-    return f"vitascope decode {shlex.quote(str(latents))} --out {shlex.quote(str(path))}"
+def _decoding(latents: Path, path: Path, code: str = "") -> str:
+    return f"vitascope{code} decode {shlex.quote(str(latents))} --out {shlex.quote(str(path))}"
 
 
 def known_frames(
@@ -183,7 +183,7 @@ def make(model: Model, request: Request, path: Path, *, say: Say, force: bool, p
         media.write(clip, path, force=force)
     except BaseException:
         if latents.exists():
-            say(f"the sampled video is not lost: {_decoding(latents, path)}{model.options}")
+            say(f"the sampled video is not lost: {_decoding(latents, path, model.code)}{model.options}")
         raise
     latents.unlink(missing_ok=True)
     how = clip.settings.get("hub", {}).get("decoded", "")

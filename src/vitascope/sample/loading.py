@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import vitascope
+from vitascope.config import code_options
 from vitascope.device import usual_device
 from vitascope.sample.model import HUB, Model, OwnModel
 from vitascope.system import load_model, model_folder, read_card
@@ -43,7 +44,7 @@ def load(
     if (path / "model_index.json").is_file() and not (path / "model.json").is_file():
         raise UserError(f"'{path}' is a checkpoint in diffusers' layout: give it as {HUB}{path}")
     model = OwnModel(load_model(path, usual_device(device)), read_card(path))
-    model.options = _typed(model=folder)
+    model.options, model.code = _typed(model=folder), code_options(model.card.config)
     return model
 
 

@@ -30,6 +30,7 @@ class Model(ABC):
     has_previews = True  # `preview` can show a video while it is sampled
     reworked_frames = 0  # of a given video that is worked over, if no length is asked for; ours go on from its end
     options = ""  # what to type to have it again, as `load` was asked; nothing for the bundled one
+    code = ""  # and before the command, where it has classes of the user's own
 
     @property
     @abstractmethod

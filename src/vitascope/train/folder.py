@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 
 from vitascope import media
 from vitascope.atomic import PARTS, NoLocks, locked, sweep
-from vitascope.config import to_json
+from vitascope.config import code_options, to_json
 from vitascope.train.stages import Run, Stage
 from vitascope.types import UserError
 
@@ -70,7 +70,8 @@ def refuse_folder(folder: Path, run: Run, resume: bool) -> None:
         more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
         raise UserError(
             f"'{folder}' was begun with other settings: {'; '.join(changes[:3])}{more}. Go on with the old ones, "
-            f"choose another folder, or change them in '{path}' and give that file as the recipe"
+            f"choose another folder, or change them in '{path}' and give that file as the recipe: vitascope"
+            f"{code_options(run)} train {path} --out {folder} --resume"
         )
 
 

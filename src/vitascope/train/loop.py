@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitascope.config import nearest, to_json
+from vitascope.config import code_options, nearest, to_json
 from vitascope.device import usual_device
 from vitascope.errors import NonFinite, first_line, is_out_of_memory
 from vitascope.protocols import FrozenTextEncoder
@@ -172,7 +172,7 @@ def _learn(session: Session, stage: Stage, course: Course, budget: float, begun:
         return earlier + time.monotonic() - begun
 
     def save() -> None:
-        refuse_broken_weights(module, stage.name, step, session.folder)
+        refuse_broken_weights(module, stage.name, step, session)
         now = Progress(stage.name, step, spent())
         checkpoint.save(place, now, module, average, optimizer, to_json(run))
 
@@ -185,7 +185,7 @@ def _learn(session: Session, stage: Stage, course: Course, budget: float, begun:
             rate = stage.learning_rate * warmup_then_decay(step, done, stage.warmup_steps, stage.decay_share)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            with _enough_memory(stage, step, session.folder):
+            with _enough_memory(stage, step, session):
                 with cast():
                     loss = course.loss(step)
                 loss.total.backward()
@@ -194,7 +194,7 @@ def _learn(session: Session, stage: Stage, course: Course, budget: float, begun:
                     with cast(), _eager(run):
                         name = culprit(module, course.loss, step)
                     what = f"the loss is {loss.total.item():g} and the gradient's norm {norm.item():g}"
-                    raise broken(what, name, stage.name, step, session.folder)
+                    raise broken(what, name, stage.name, step, session)
                 nn.utils.clip_grads_with_norm_(parameters, stage.clip_norm, norm)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
@@ -216,7 +216,7 @@ def _learn(session: Session, stage: Stage, course: Course, budget: float, begun:
     if step == 0:
         raise UserError(
             f"{stage.name}: its share of {run.minutes:g} minutes was over before its first step; give the run more "
-            f"minutes in {way_on(session.folder)}"
+            f"minutes in {way_on(session)}"
         )
     save()
     log.say(f"{stage.name}: {step - first} steps in {(spent() - earlier) / 60:.1f} min")
@@ -247,14 +247,14 @@ def _eager(run: Run) -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def _enough_memory(stage: Stage, step: int, folder: Path) -> Iterator[None]:
+def _enough_memory(stage: Stage, step: int, session: Session) -> Iterator[None]:
     """Memory that runs out in a step, as one line that says how to go on with less."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        less = f"Set the batch of {stage.name} to {stage.batch // 2} in {way_on(folder)}"
+        less = f"Set the batch of {stage.name} to {stage.batch // 2} in {way_on(session)}"
         raise UserError(
             f"{stage.name}, step {step}: the memory ran out with a batch of {stage.batch}; the last checkpoint is "
             f"kept. {less if stage.batch > 1 else 'Begin another run with a smaller model or smaller clips'}"
@@ -303,20 +303,22 @@ def _first_broken(tensors: Mapping[str, Tensor]) -> str | None:
     return next((name for name, value in tensors.items() if not value.isfinite().all()), None)
 
 
-def refuse_broken_weights(module: nn.Module, stage: str, step: int, folder: Path) -> None:
+def refuse_broken_weights(module: nn.Module, stage: str, step: int, session: Session) -> None:
     """Before a checkpoint: the weights of a step too large may be broken although its loss was not."""
     if name := _first_broken(dict(module.named_parameters())):
-        raise broken("a weight is not finite", name, stage, step, folder)
+        raise broken("a weight is not finite", name, stage, step, session)
 
 
-def broken(what: str, name: str, stage: str, step: int, folder: Path) -> NonFinite:
+def broken(what: str, name: str, stage: str, step: int, session: Session) -> NonFinite:
     """The error of a number that is not finite, and the way out."""
     return NonFinite(
         f"{stage}, step {step}: {what}, first seen in '{name}'; the last good checkpoint is kept. Lower the "
-        f"learning_rate of {stage} in {way_on(folder)}"
+        f"learning_rate of {stage} in {way_on(session)}"
     )
 
 
-def way_on(folder: Path) -> str:
+def way_on(session: Session) -> str:
     """The end of a sentence about a setting to be changed in the middle of a run."""
-    return f"'{folder / RUN}', then: vitascope train {folder / RUN} --out {folder} --resume"
+    folder = session.folder
+    command = f"vitascope{code_options(session.run)} train"
+    return f"'{folder / RUN}', then: {command} {folder / RUN} --out {folder} --resume"
