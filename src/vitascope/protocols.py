@@ -82,7 +82,7 @@ class FrozenTextEncoder(TextEncoder, Protocol):
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """A backbone: from a noisy video and its level to a prediction of the same shape.
+    """A backbone: from a noisy video and its level, 0 for clean and 1 for noise, to a prediction of the same shape.
 
     `visible` names the latent cells that a backbone which can hide tokens shall see, alike in all frames
     or of each; None asks for no hiding. One that does not heed it says so in `hides_tokens`: lessons that hide tokens
@@ -108,7 +108,8 @@ class Denoiser(Protocol):
 class Objective(Protocol):
     """What a backbone is trained to predict, and how that prediction is read as both ends of the path.
 
-    `visible` is passed on to the backbone.
+    Known frames are for it to place (`cond.place`) and to leave out of the error (`cond.mean_of_made`); `visible` is
+    passed on to the backbone.
     """
 
     @property
