@@ -162,9 +162,9 @@ def _class_named(name: str) -> type[Config]:
         if _is_settings(kind):
             return kind
         raise UserError(
-            f"the class '{name}' lives outside vitascope and is not loaded; of those that a file names only classes of "
-            "vitascope are trusted. Name the file that defines or imports it before the command: vitascope --code "
-            f"{file_of(module)} ...; in Python, import it before vitascope.load"
+            f"the class '{name}' lives outside vitascope and is not {'there' if loaded else 'loaded'}; of those that a "
+            "file names only classes of vitascope are trusted. Name the file that defines or imports it before the "
+            f"command: vitascope --code {file_of(module)} ...; in Python, import it before vitascope.load"
         )
     try:
         kind = getattr(importlib.import_module(module), kind_name)

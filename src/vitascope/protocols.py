@@ -136,7 +136,7 @@ def checked(part: Any, kind: type, where: str) -> Any:
     if lacks := [name for name in public if not hasattr(part, name)]:
         raise UserError(
             f"{where}: a {type(part).__name__} is no {kind.__name__} ({kind.__module__}): it lacks {', '.join(lacks)}; "
-            "name settings of another class"
+            "give it those, or name settings of another class"
         )
     return part
 

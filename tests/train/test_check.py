@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tiny import Stripes, StripesConfig, tiny_run
 from vitascope.config import Config, override
@@ -156,6 +156,36 @@ class DumbConfig(FlowConfig):
 class Dumb(FlowMatching):
     def estimate(self, *told: object) -> Estimate:
         raise ValueError("this one only learns")
+
+
+class FinishedConfig(FrameVaeConfig):
+    """An autoencoder that is used and not trained."""
+
+    def build(self) -> Finished:
+        return Finished(self)
+
+
+class Finished(nn.Module):
+    def __init__(self, config: FrameVaeConfig) -> None:
+        super().__init__()
+        self.vae, self.channels, self.stride = FrameVae(config), config.channels, (1, 8, 8)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        return self.vae.encode(pixels)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return self.vae.decode(latents)
+
+
+def test_a_tokenizer_that_cannot_be_trained_is_not_and_serves_a_stage_of_videos(tmp_path: Path) -> None:
+    run = tiny_run()
+    model = run.model.model_copy(update={"tokenizer": FinishedConfig(channels=4, widths=(8, 8))})
+    run = run.model_copy(update={"model": model})
+    with pytest.raises(
+        UserError, match=r"stage autoencoder: model\.tokenizer: a Finished is no Autoencoder .* posterior"
+    ):
+        refuse_what_does_not_fit(run, "cpu")
+    refuse_what_does_not_fit(run.model_copy(update={"stages": run.stages[1:]}), "cpu")
 
 
 @pytest.mark.parametrize(
