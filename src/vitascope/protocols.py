@@ -133,7 +133,8 @@ def checked(part: Any, kind: type, where: str) -> Any:
     """`part`, which must have all that the protocol `kind` names; `where` it stands in the settings."""
     told = [name for base in kind.__mro__ for name in (*getattr(base, "__annotations__", ()), *vars(base))]
     public = (name for name in dict.fromkeys(told) if name == "__call__" or not name.startswith("_"))
-    if lacks := [name for name in public if not hasattr(part, name)]:
+    # Asked of its class first: a property may take long, or refuse to be asked.
+    if lacks := [name for name in public if not (hasattr(type(part), name) or hasattr(part, name))]:
         raise UserError(
             f"{where}: a {type(part).__name__} is no {kind.__name__} ({kind.__module__}): it lacks {', '.join(lacks)}; "
             "give it those, or name settings of another class"

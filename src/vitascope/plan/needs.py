@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from vitascope.conditions import MICRO, Conditions, TextFeatures, micro_conditions
 from vitascope.config import Config
+from vitascope.data.cache import ClipSource
 from vitascope.noise import Estimate
 from vitascope.plan.devices import Device
 from vitascope.plan.parts import outline, tokenizer
 from vitascope.plan.walking import Walk, size_of, walking
+from vitascope.protocols import checked
 from vitascope.sample.generate import FRAMES_DECODED_AT_ONCE
 from vitascope.samplers import guidance as guide
 from vitascope.samplers.solvers import SOLVERS, integrate, levels
@@ -23,7 +25,7 @@ from vitascope.tokenizers.hub import HubVae
 from vitascope.train.check import refuse_what_does_not_divide, told_of
 from vitascope.train.initialise import freeze
 from vitascope.train.optim import MovingAverage, learned
-from vitascope.train.stages import CaptionStage, Run, Stage, TokenizerStage, VideoStage, refuse_other_clips, source_of
+from vitascope.train.stages import CaptionStage, Run, Stage, TokenizerStage, VideoStage, refuse_other_clips
 from vitascope.types import Batch, Framing, Loss, UserError, generator_for
 
 Shape = tuple[int, ...]
@@ -112,7 +114,7 @@ def stage_needs(run: Run, stage: Stage, device: Device, num_gpus: int) -> StageN
     run = run.at(stage)
     precision = device.precision(run.precision)
     share = stage.model_copy(update={"batch": stage.batch // num_gpus})
-    source = source_of(run)
+    source = checked(build(run.data), ClipSource, "data")
     clip, caption = source.clip(0), source.captions(0)[0]
     shape = tuple(clip.pixels.shape)
     with told_of(stage), walking(device.is_gpu) as walk:
