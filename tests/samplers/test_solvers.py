@@ -16,7 +16,7 @@ from vitascope.samplers.solvers import SOLVERS, evolving, integrate, levels, ren
 from vitascope.types import UserError, generator_for
 
 PATHS = [Straight(), Cosine()]
-ORDINARY = ["euler", "heun", "dpmpp", "unipc"]
+ORDINARY = [name for name in SOLVERS if name != "sde"]  # those that draw nothing
 
 
 def conditions(like: torch.Tensor, known: tuple[int, ...] = ()) -> Conditions:

@@ -216,7 +216,7 @@ class Sampled(Config):
             steps=self.steps,
             solver=self.solver,
             guidance=self.guidance,
-            **{name: getattr(self.rules, name) for name in Rules.model_fields},
+            rules=self.rules.model_dump(),
         )
 
 

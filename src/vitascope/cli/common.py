@@ -33,6 +33,9 @@ RulesOption = Annotated[
         help="A rule of sampling: guidance_kind=separate, renorm=false, guidance_interval=[0.2,0.8]. Repeatable.",
     ),
 ]
+SOLVER_NAMES = ("euler", "heun", "dpmpp", "unipc", "sde")
+"""Those of `samplers.solvers.SOLVERS`, which `--help` cannot ask: it comes without torch."""
+SolverOption = Annotated[str | None, typer.Option(help=f"{', '.join(SOLVER_NAMES[:-1])} or {SOLVER_NAMES[-1]}.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 
 

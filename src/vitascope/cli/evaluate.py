@@ -18,6 +18,7 @@ from vitascope.cli.common import (
     OffloadOption,
     RevisionOption,
     RulesOption,
+    SolverOption,
     parse_rules,
     say,
     tracker,
@@ -57,7 +58,7 @@ def toyland(
     ] = "text",
     steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale.")] = None,
-    solver: Annotated[str | None, typer.Option(help="euler, heun, dpmpp, unipc or sde.")] = None,
+    solver: SolverOption = None,
     rules: RulesOption = None,
     batch: Annotated[int, typer.Option(help="Clips sampled together.")] = 16,
     suites: Annotated[

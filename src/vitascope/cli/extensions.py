@@ -9,12 +9,20 @@ from typing import Annotated, Any
 
 import typer
 
-from vitascope.cli.common import ForceOption, ModelOption, RulesOption, one_of_plots, parse_rules, say, tracker
+from vitascope.cli.common import (
+    ForceOption,
+    ModelOption,
+    RulesOption,
+    SolverOption,
+    one_of_plots,
+    parse_rules,
+    say,
+    tracker,
+)
 from vitascope.errors import UserError
 
 StepsOption = Annotated[int | None, typer.Option(help="Sampling steps.")]
 GuidanceOption = Annotated[float | None, typer.Option(help="Guidance scale.")]
-SolverOption = Annotated[str | None, typer.Option(help="euler, heun, dpmpp, unipc or sde.")]
 BatchOption = Annotated[int, typer.Option(help="Clips sampled together.")]
 SheetOption = Annotated[Path | None, typer.Option(help="Draw the first of them here: png.")]
 OutOption = Annotated[Path | None, typer.Option(help="Write the report here as JSON.")]
