@@ -77,6 +77,14 @@ def test_ctrl_c_is_one_line_and_a_run_with_classes_of_its_own_goes_on(
     assert load("run/model").generate("x").num_frames == 4
 
 
+def test_a_plan_is_not_cut_off_in_a_pipe(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    said = shell("plan", "mine.py:run", "--gpu", "h100")
+    assert said.code == 0, said
+    assert "…" not in said.out
+    assert max(map(len, said.out.splitlines())) > 80  # else there was nothing to cut off
+
+
 def test_ctrl_c_at_any_other_moment_is_one_word(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(OWN)
     said = shell("train", "mine.py:impatient")

@@ -96,6 +96,11 @@ def test_numbers_of_numpy_ask_for_the_same_video(model: Model) -> None:
     assert torch.equal(one.pixels, other.pixels)
 
 
+def test_numbers_of_any_kind_are_kept_as_numbers(model: Model) -> None:
+    told = settings_of(legalise(model.system, Request("x", {True: picture(1)}, seed=True)))
+    assert list(request_of(json.loads(json.dumps(told))).frames) == [1]
+
+
 @pytest.mark.parametrize(
     ("wish", "said"),
     [

@@ -21,6 +21,7 @@ from vitascope.cli.common import (
     SolverOption,
     parse_rules,
     say,
+    screen,
     tracker,
 )
 
@@ -74,7 +75,6 @@ def toyland(
 
     With --out, the report and the clips beside it (NAME_clips) are written as they come; a stopped one goes on.
     """
-    from rich.console import Console
 
     from vitascope import media
     from vitascope.errors import UserError
@@ -111,7 +111,7 @@ def toyland(
     else:
         told |= {"num": 256 if num is None else num, "before": _went_on(one_kind.Report.from_json, stopped, out)}
         report = one_kind.evaluate(judged.generate, kind=kind or "one", **told, written=write, keep=keep)
-    report.print(Console())
+    report.print(screen())
     if out is not None:
         say(f"{out}: the report; see it: vitascope evaluate report {out} --out page")
 

@@ -17,6 +17,7 @@ from vitascope.cli.common import (
     one_of_plots,
     parse_rules,
     say,
+    screen,
     tracker,
 )
 from vitascope.errors import UserError
@@ -171,11 +172,10 @@ def draw(sheet: Path | None, picture: Callable[[], Any], force: bool) -> None:
 
 def finish(report: Any, out: Path | None) -> None:
     """Print a report, and write it if that was asked for."""
-    from rich.console import Console
 
     from vitascope import media
 
-    report.print(Console())
+    report.print(screen())
     if out is not None:
         media.replace_file(out, report.to_json().encode())
         say(f"{out}: the report")

@@ -81,8 +81,8 @@ def of_plain_types(request: Request) -> Request:
     plain: dict[str, Any] = {name: _text(name, getattr(request, name)) for name in ("prompt", "negative")}
     if request.solver is not None:
         plain["solver"] = _text("solver", request.solver)
-    plain["seed"] = _number(operator.index, "seed", request.seed)
-    for kind, names in ((operator.index, ("num_frames", "steps")), (float, ("seconds", "fps", "guidance"))):
+    plain["seed"] = _number(_whole, "seed", request.seed)
+    for kind, names in ((_whole, ("num_frames", "steps")), (float, ("seconds", "fps", "guidance"))):
         given = {name: getattr(request, name) for name in names}
         plain |= {name: _number(kind, name, value) for name, value in given.items() if value is not None}
     if request.size is not None:
@@ -90,11 +90,11 @@ def of_plain_types(request: Request) -> Request:
             width, height = request.size
         except (TypeError, ValueError):
             raise UserError(f"size must be a width and a height, such as (64, 64), got {request.size!r}") from None
-        plain["size"] = _number(operator.index, "size", width), _number(operator.index, "size", height)
+        plain["size"] = _number(_whole, "size", width), _number(_whole, "size", height)
     for name, such_as in (("frames", "{0: picture}"), ("rules", '{"level_shift": 3.0}')):
         if not isinstance(given := getattr(request, name), Mapping):
             raise UserError(f"{name} must be a mapping, such as {such_as}, got a {type(given).__name__}")
-    numbers = [_number(operator.index, "the number of a frame", number) for number in request.frames]
+    numbers = [_number(_whole, "the number of a frame", number) for number in request.frames]
     plain["frames"] = dict(zip(numbers, request.frames.values(), strict=True))
     return replace(request, **plain)
 
@@ -103,6 +103,10 @@ def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise UserError(f"{name} must be a text, got {value!r}")
     return value
+
+
+def _whole(value: Any) -> int:
+    return int(operator.index(value))  # of True, 1: files keep no truth for a number
 
 
 def _number(kind: Callable[[Any], Any], name: str, value: Any) -> Any:
