@@ -139,7 +139,7 @@ def test_pictures_in_memory_make_the_video_of_the_same_picture_from_a_file(model
     array = eighths.permute(1, 2, 0).numpy()
     wanted = model.generate("x", image=picture(1), frames={-1: picture(1)}, steps=1)
     for given in (eighths, array, Image.fromarray(array)):
-        made = model.generate("x", image=given, frames={-1: given}, steps=1)
+        made = model.generate("x", image=given, last=given, steps=1)
         assert torch.equal(made.pixels, wanted.pixels)
         assert made.settings == wanted.settings
 
@@ -147,8 +147,12 @@ def test_pictures_in_memory_make_the_video_of_the_same_picture_from_a_file(model
 def test_one_frame_takes_one_picture(model: Model) -> None:
     with pytest.raises(UserError, match="frames 0 and -4 of 4 are the same"):
         legalise(model.system, Request("x", {0: picture(1), -4: picture(2)}))
-    with pytest.raises(UserError, match="both image and frames say what frame 0 shows"):
+    with pytest.raises(UserError, match=r"frame 0 is given alone \(image or last\) and among frames"):
         model.generate("x", image=picture(1), frames={0: picture(2)})
+    with pytest.raises(UserError, match="frame -1 is given alone"):
+        model.generate("x", last=picture(1), frames={-1: picture(2)})
+    with pytest.raises(UserError, match="frames 0 and -1 of 1 are the same"):
+        model.generate("x", image=picture(1), last=picture(2), num_frames=1)
     with pytest.raises(UserError, match="frames 0 and -4 of 4 are the same"):
         model.generate("x", image=picture(1), frames={-4: picture(2)})
 

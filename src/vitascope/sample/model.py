@@ -77,6 +77,7 @@ class Model(ABC):
         prompt: str = "",
         *,
         image: Picture | None = None,
+        last: Picture | None = None,
         frames: Mapping[int, Picture] | None = None,
         num_frames: int | None = None,
         seconds: float | None = None,
@@ -90,7 +91,7 @@ class Model(ABC):
         negative: str = "",
         progress: Progress | None = None,
     ) -> Clip:
-        """A clip of `prompt`. `image` is the first frame; `frames` gives any, by number, from the end if below zero.
+        """A clip of `prompt`. `image` is the first frame, `last` the last; `frames` gives any by its number.
 
         A picture is a tensor `3 h w`, a NumPy array `h w 3` (numbers from 0 to 1, or uint8) or an image of PIL, of any
         size. `rules` are fields of `vitascope.system.Rules` by name, such as `{"guidance_kind": "separate"}`; all that
@@ -102,10 +103,10 @@ class Model(ABC):
             size=size, seed=seed, steps=steps, guidance=guidance, solver=solver,
             rules={} if rules is None else rules, negative=negative,
         ))  # fmt: skip
-        if image is not None:
-            if 0 in request.frames:
-                raise UserError("both image and frames say what frame 0 shows; give one of them")
-            request = replace(request, frames={0: image, **request.frames})
+        ends = {number: picture for number, picture in ((0, image), (-1, last)) if picture is not None}
+        if twice := ends.keys() & request.frames.keys():
+            raise UserError(f"frame {min(twice)} is given alone (image or last) and among frames; give it once")
+        request = replace(request, frames={**ends, **request.frames})
         for change in self.changes(request):
             warnings.warn(change, stacklevel=2)
         return self.fulfil(request, progress=progress)
