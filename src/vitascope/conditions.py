@@ -29,7 +29,7 @@ class Conditions:
     """What is known before generation starts. Absent frames are zero and not known; absent text is the empty string."""
 
     known: Bool[Tensor, "b t"]  # True for latent frames the user gave
-    frames: Float[Tensor, "b t c h w"]  # clean latents of those frames, zero elsewhere
+    frames: Float[Tensor, "b t c h w"]  # clean latents of those frames, zero elsewhere; all zero for "blank" guidance
     text: TextFeatures
     empty_text: TextFeatures  # of the empty string: what forgetting the text leaves
     micro: Float[Tensor, "b m"]  # in the order of MICRO

@@ -7,11 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
+from PIL import Image
 from torch import Tensor
 
 from vitascope.errors import UserError as UserError
+
+Picture = (
+    Float[Tensor, "3 _h _w"] | UInt8[Tensor, "3 _h _w"]
+    | Float[np.ndarray, "_h _w 3"] | UInt8[np.ndarray, "_h _w 3"] | Image.Image
+)  # fmt: skip
+"""What people have as a picture: numbers from 0 to 1 or bytes, in the order of torch or NumPy, or an image of PIL."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +68,14 @@ class Clip:
 class Request:
     """One wish for one video. What is None is the model's to choose.
 
-    `frames` maps frame numbers to known pictures (`3 h w` in [0, 1], any size); negative numbers count from the end,
-    so `{0: picture}` is image-to-video and `{0: first, -1: last}` interpolation. `num_frames` wins over `seconds`.
+    `frames` maps frame numbers to known pictures of any size; negative numbers count from the end, so `{0: picture}` is
+    image-to-video and `{0: first, -1: last}` interpolation. `num_frames` wins over `seconds`. `rules` are fields of
+    `system.Rules` by name, such as `{"guidance_kind": "separate"}`; as a rule the model's own are right, and a clip's
+    file brings those that it was made by.
     """
 
     prompt: str
-    frames: Mapping[int, Float[Tensor, "3 h w"]] = field(default_factory=dict)
+    frames: Mapping[int, Picture] = field(default_factory=dict)
     num_frames: int | None = None
     seconds: float | None = None
     fps: float | None = None
@@ -74,14 +84,7 @@ class Request:
     steps: int | None = None
     guidance: float | None = None
     solver: str | None = None
-    # Fields of `system.Rules`: as a rule the model's own; a clip's file brings those that it was made by.
-    guidance_kind: str | None = None
-    image_guidance: float | None = None
-    renorm: bool | None = None
-    guidance_interval: tuple[float, float] | None = None
-    known_slots: str | None = None
-    level_shift: float | None = None
-    keyframe_stride: int | None = None
+    rules: Mapping[str, Any] = field(default_factory=dict)
     negative: str = ""  # what the video should not show, for checkpoints of others that take such words
 
 

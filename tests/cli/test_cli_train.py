@@ -122,6 +122,14 @@ def test_what_is_said_of_a_run_in_trouble_names_the_files_of_its_classes(shell: 
     assert way_on in shell.refused("train", "mine.py:exhausted", "--out", "run", "--set", "seed=3", "--resume")
 
 
+def test_a_plan_is_not_cut_off_in_a_pipe(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    said = shell("plan", "mine.py:run", "--gpu", "h100")
+    assert said.code == 0, said
+    assert "…" not in said.out
+    assert max(map(len, said.out.splitlines())) > 80  # else there was nothing to cut off
+
+
 def test_ctrl_c_at_any_other_moment_is_one_word(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(OWN)
     said = shell("train", "mine.py:impatient")

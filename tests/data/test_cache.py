@@ -92,7 +92,7 @@ def test_a_killed_fill_goes_on_and_ends_with_the_same_latents(root, latents, tmp
         open_cache(tmp_path, Source(dies_at=CLIPS_PER_SHARD + 7), tokenizer(), 300)
     source = Source()
     open_cache(tmp_path, source, tokenizer(), 300)
-    assert source.drawn == CLIPS_PER_SHARD
+    assert source.drawn == 300 - CLIPS_PER_SHARD
     assert shards(tmp_path) == shards(root)
 
 
@@ -100,8 +100,20 @@ def test_a_cache_grows_by_what_is_missing(root, latents, tmp_path):
     open_cache(tmp_path, Source(), tokenizer(), 10)
     source = Source()
     grown = open_cache(tmp_path, source, tokenizer(), 300)
-    assert source.drawn == CLIPS_PER_SHARD
+    assert source.drawn == 300 - 10
     assert torch.equal(grown.latents, latents.latents)
+    assert shards(tmp_path) == shards(root)
+
+
+def test_only_what_is_asked_for_is_drawn_and_what_is_there_for_more_serves_less(root, latents, tmp_path):
+    source = Source()
+    few = open_cache(tmp_path, source, tokenizer(), 10)
+    assert source.drawn == 10
+    again = open_cache(root, source, tokenizer(), 10)
+    assert source.drawn == 10 and shards(root)["00000.safetensors"][0] != shards(tmp_path)["00000.safetensors"][0]
+    assert torch.equal(few.latents, again.latents) and few.captions == again.captions
+    with pytest.raises(UserError, match="holds 10 clips and 11 were to be there"):
+        LatentCache(tmp_path / cache_key(Source(), tokenizer()), 11)
 
 
 def test_progress_is_told_of_shards_still_to_make(root, latents, tmp_path):
@@ -114,6 +126,17 @@ def test_progress_is_told_of_shards_still_to_make(root, latents, tmp_path):
     open_cache(tmp_path, Source(), tokenizer(), 300, track)
     open_cache(tmp_path, Source(), tokenizer(), 300, track)
     assert seen == [[0, 1], []]
+
+
+def test_two_runs_may_fill_one_cache_and_each_clip_is_drawn_once(latents, tmp_path):
+    mine, other = Source(), Source()
+
+    def overtaken(items, what):
+        open_cache(tmp_path, other, tokenizer(), 300)
+        return iter(items)
+
+    assert torch.equal(open_cache(tmp_path, mine, tokenizer(), 300, overtaken).latents, latents.latents)
+    assert (mine.drawn, other.drawn) == (0, 300)
 
 
 def test_a_damaged_shard_and_an_empty_wish_are_refused_in_words(root, latents, tmp_path):

@@ -81,7 +81,6 @@ def test_the_run_of_a_longer_film_is_a_value(
 def test_footage_to_a_model_and_its_sheet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("vitascope.data.cache.CLIPS_PER_SHARD", 2)
     monkeypatch.setattr("vitascope.train.stages.BATCHES_MEASURED", 1)
     mine, run = tmp_path / "mine", tmp_path / "run"
     for number, (width, height) in enumerate(((128, 72), (96, 72), (54, 96))):

@@ -81,6 +81,8 @@ def test_a_stopped_report_goes_on_without_being_forced_and_becomes_a_page(
         ("videos one --set frame=4", "did you mean 'frames'"),
         ("videos one --set frames=0", "greater than or equal to 1"),
         ("videos one --network i3d", "NAME=PATH"),
+        ("videos one --network i3d=absent.pt", "'i3d' serves none of the metrics asked for (flicker)"),
+        ("videos one --metric flicker --network toyland=absent --network i3=x", "did you mean 'i3d'"),
         ("videos one --real real --metric fid --network inception=", "fetch"),
         ("videos one --out stopped.json", "of another command"),
         ("videos one --set frames=9", "nothing could be measured"),

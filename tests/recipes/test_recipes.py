@@ -57,7 +57,6 @@ def test_a_recipe_describes_a_model_and_fits_its_own_data(name: str) -> None:
 def test_a_laptop_recipe_itself_learns_is_saved_and_samples(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vitascope.data.cache.CLIPS_PER_SHARD", 2)
     monkeypatch.setattr("vitascope.train.stages.BATCHES_MEASURED", 1)
     run = resolve(name)
     for stage in run.stages:

@@ -83,10 +83,7 @@ def test_a_round_has_seven_views() -> None:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_stage_goes_on_with_the_bundled_model_and_does_its_task(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vitascope.data.cache.CLIPS_PER_SHARD", 2)
+def test_a_stage_goes_on_with_the_bundled_model_and_does_its_task(name: str, tmp_path: Path) -> None:
     run = started(resolve(f"laptop:{name}"), "bundled", name)
     for setting, value in {"steps": 2, "batch": 1, "num_clips": 2}.items():
         run = override(run, f"stages.{name}.{setting}", str(value))

@@ -21,8 +21,12 @@ from vitascope.system import VideoModel
 from vitascope.types import Clip, Request, UserError, generator_for
 
 
-@pytest.mark.parametrize("overlap", [1, 2, 3])
-def test_the_overlap_is_handed_on_bit_for_bit(model: Model, monkeypatch: pytest.MonkeyPatch, overlap: int) -> None:
+@pytest.mark.parametrize(("window", "overlap"), [(4, 1), (8, 2), (14, 3)])
+def test_the_overlap_is_handed_on_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: int, overlap: int
+) -> None:
+    model = load(save_tiny(tmp_path, num_frames=window), "cpu").system
+    length = 3 * window
     windows: list[Tensor] = []
 
     def seen(*args: object, **options: object) -> Tensor:
@@ -30,13 +34,13 @@ def test_the_overlap_is_handed_on_bit_for_bit(model: Model, monkeypatch: pytest.
         return windows[-1]
 
     monkeypatch.setattr(chain, "sample_latents", seen)
-    made = rollout(model.system, [legalise(model.system, Request("x", num_frames=10))], overlap=overlap)
-    assert made.shape == (1, 10, 4, 2, 2)
-    assert len(windows) == 1 + -(-6 // (4 - overlap))
+    made = rollout(model, [legalise(model, Request("x", num_frames=length))])
+    assert made.shape == (1, length, 4, 2, 2)
+    assert len(windows) == 1 + -(-2 * window // (window - overlap))
     for before, after in pairwise(windows):
         assert torch.equal(before[:, -overlap:], after[:, :overlap])
         assert not torch.allclose(before[:, 0], after[:, -1])
-    assert torch.equal(made[:, :4], windows[0])
+    assert torch.equal(made[:, :window], windows[0])
 
 
 @pytest.mark.parametrize("num_frames", [2, 4, 6, 20])
@@ -67,13 +71,6 @@ def test_a_picture_that_the_rollout_would_only_reach_later_is_refused(model: Mod
         model.generate("x", frames={0: picture, -1: picture}, num_frames=6)
 
 
-def test_an_overlap_of_nothing_or_everything_is_a_mistake(model: Model) -> None:
-    one = legalise(model.system, Request("x", num_frames=6))
-    for overlap in (0, 4):
-        with pytest.raises(ValueError, match="from 1 to 3"):
-            rollout(model.system, [one], overlap=overlap)
-
-
 def test_no_window_of_a_seed_has_the_noise_of_another_window_or_seed(model: Model) -> None:
     shape, noises = torch.Size((4, 4, 2, 2)), []
     for seed in range(3):
@@ -102,7 +99,8 @@ def test_keyframes_stay_as_they_were_made_and_the_rest_lies_between(
         return made[-1][1]
 
     monkeypatch.setattr(chain, "sample_latents", seen)
-    legal = [legalise(model.system, Request("x", num_frames=num_frames, seed=s, keyframe_stride=3)) for s in (1, 2)]
+    asked = [Request("x", num_frames=num_frames, seed=seed, rules={"keyframe_stride": 3}) for seed in (1, 2)]
+    legal = [legalise(model.system, request) for request in asked]
     whole = long_or_short(model.system, legal)
     assert whole.shape == (2, num_frames, 4, 2, 2)
     between = [(given, latents) for given, latents in made if given is not None and given.numbers == (0, 3)]
@@ -122,13 +120,15 @@ def test_keyframes_are_told_of_by_the_stride(model: Model, monkeypatch: pytest.M
         return sample_latents(system, legal, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(chain, "sample_latents", seen)
-    model.fulfil(Request("x", num_frames=10, keyframe_stride=3))
+    model.fulfil(Request("x", num_frames=10, rules={"keyframe_stride": 3}))
     assert told == pytest.approx([3.0, 1.0])
 
 
 def test_a_keyframed_video_begins_with_its_picture_and_does_not_depend_on_its_batch(model: Model) -> None:
     picture = torch.rand(3, 16, 16, generator=generator_for(0, "picture"))
-    wanted = [Request("x", frames={0: picture}, num_frames=10, seed=seed, keyframe_stride=3) for seed in (1, 2)]
+    wanted = [
+        Request("x", frames={0: picture}, num_frames=10, seed=seed, rules={"keyframe_stride": 3}) for seed in (1, 2)
+    ]
     one, other = model.batch(wanted)
     torch.testing.assert_close(model.fulfil(wanted[1]).pixels, other.pixels, atol=1e-4, rtol=0)
     torch.testing.assert_close(one.pixels[0], other.pixels[0], atol=1e-5, rtol=0)
@@ -138,19 +138,21 @@ def test_a_keyframed_video_begins_with_its_picture_and_does_not_depend_on_its_ba
 def test_of_more_pictures_than_the_first_and_of_short_videos_there_are_no_keyframes(model: Model) -> None:
     picture = torch.zeros(3, 16, 16)
     for request in (Request("x", num_frames=4), Request("x", frames={0: picture, 1: picture}, num_frames=8)):
-        plain, keyed = (model.fulfil(replace(request, keyframe_stride=stride)).pixels for stride in (0, 3))
+        plain, keyed = (model.fulfil(replace(request, rules={"keyframe_stride": stride})).pixels for stride in (0, 3))
         assert torch.equal(plain, keyed)
 
 
 @pytest.mark.parametrize("stride", [1, 4, 15])
 def test_a_stride_that_no_window_spans_is_refused(model: Model, stride: int) -> None:
     with pytest.raises(UserError, match="from 2 to 3"):
-        model.fulfil(Request("x", num_frames=8, keyframe_stride=stride))
+        model.fulfil(Request("x", num_frames=8, rules={"keyframe_stride": stride}))
 
 
 def test_progress_counts_keyframes_and_gaps(model: Model) -> None:
     seen: list[tuple[int, int]] = []
-    request = Request("x", num_frames=18, steps=2, keyframe_stride=3)  # 7 keyframes in 2 windows, 6 gaps in 2 groups
+    request = Request(
+        "x", num_frames=18, steps=2, rules={"keyframe_stride": 3}
+    )  # 7 keyframes in 2 windows, 6 gaps in 2 groups
     model.fulfil(request, progress=lambda done, steps, z: seen.append((done, steps)))
     assert seen == [(done, 8) for done in range(1, 9)]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from tiny import save_tiny
@@ -19,10 +20,11 @@ from vitascope.sample import generate as sampling
 from vitascope.sample import memory
 from vitascope.sample.generate import decode, generate
 from vitascope.sample.latents import read_latents
-from vitascope.sample.legal import departures, known_pictures, legalise, request_of, settings_of
+from vitascope.sample.legal import departures, legalise, pictures_of, request_of, settings_of
 from vitascope.sample.loading import load
 from vitascope.sample.memory import free_bytes, sampling_bytes
 from vitascope.sample.model import Model
+from vitascope.samplers.solvers import SOLVERS
 from vitascope.system import Rules, VideoModel
 from vitascope.types import Clip, Request, UserError
 
@@ -38,7 +40,7 @@ def through(model: VideoModel, shown: Float[Tensor, "3 h w"]) -> Float[Tensor, "
         return model.tokenizer.decode(model.tokenizer.encode(shown[None, None]))[0, 0]
 
 
-@pytest.mark.parametrize("solver", ["euler", "heun", "dpmpp", "unipc", "sde"])
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_same_seed_same_video_whatever_shares_its_batch(model: Model, solver: str) -> None:
     request = Request("a red circle", seed=3, solver=solver)
     others = [
@@ -94,6 +96,11 @@ def test_numbers_of_numpy_ask_for_the_same_video(model: Model) -> None:
     assert torch.equal(one.pixels, other.pixels)
 
 
+def test_numbers_of_any_kind_are_kept_as_numbers(model: Model) -> None:
+    told = settings_of(legalise(model.system, Request("x", {True: picture(1)}, seed=True)))
+    assert list(request_of(json.loads(json.dumps(told))).frames) == [1]
+
+
 @pytest.mark.parametrize(
     ("wish", "said"),
     [
@@ -105,6 +112,16 @@ def test_numbers_of_numpy_ask_for_the_same_video(model: Model) -> None:
         ({"size": 16}, "size must be a width and a height"),
         ({"size": "16x16"}, "size must be a width and a height"),
         ({"size": (16.0, 16)}, "size must be a whole number"),
+        ({"guidance": "3"}, "guidance must be a number, got '3'"),
+        ({"fps": b"8"}, "fps must be a number, got b'8'"),
+        ({"solver": 3}, "solver must be a text, got 3"),
+        ({"solver": ["heun"]}, r"solver must be a text, got \['heun'\]"),
+        ({"frames": [picture(1)]}, r"frames must be a mapping, such as \{0: picture\}, got a list"),
+        ({"frames": {"0": picture(1)}}, "the number of a frame must be a whole number, got '0'"),
+        ({"frames": {0.5: picture(1)}}, "the number of a frame must be a whole number, got 0.5"),
+        ({"rules": ["renorm"]}, "rules must be a mapping, such as .*, got a list"),
+        ({"rules": {"renorn": False}}, "there is no rule 'renorn' of sampling; did you mean 'renorm'?"),
+        ({"rules": {"level_shift": "3"}}, "level_shift: Input should be a valid number"),
     ],
 )
 def test_wishes_of_other_types_are_refused_by_name(model: Model, wish: dict[str, Any], said: str) -> None:
@@ -112,13 +129,32 @@ def test_wishes_of_other_types_are_refused_by_name(model: Model, wish: dict[str,
         legalise(model.system, of_any_types(Request("x"), wish))
 
 
-def test_what_is_no_picture_is_refused_with_the_way_to_one(model: Model) -> None:
-    for given, said in (
-        ("picture.png", "got a str; vitascope.media.read_image"),
-        (picture(1).byte(), "uint8"),
-    ):
-        with pytest.raises(UserError, match=said):
-            known_pictures(of_any_types(Request("x"), {"frames": {0: given}}), 4, (16, 16))
+def test_what_is_no_picture_is_refused_with_the_way_to_one() -> None:
+    with pytest.raises(UserError, match=r"frame 0 must be .* got a str; vitascope.media.read_image"):
+        pictures_of(of_any_types(Request("x"), {"frames": {0: "picture.png"}}))
+
+
+def test_pictures_in_memory_make_the_video_of_the_same_picture_from_a_file(model: Model) -> None:
+    eighths = (picture(1) * 255).round().byte()
+    array = eighths.permute(1, 2, 0).numpy()
+    wanted = model.generate("x", image=picture(1), frames={-1: picture(1)}, steps=1)
+    for given in (eighths, array, Image.fromarray(array)):
+        made = model.generate("x", image=given, last=given, steps=1)
+        assert torch.equal(made.pixels, wanted.pixels)
+        assert made.settings == wanted.settings
+
+
+def test_one_frame_takes_one_picture(model: Model) -> None:
+    with pytest.raises(UserError, match="frames 0 and -4 of 4 are the same"):
+        legalise(model.system, Request("x", {0: picture(1), -4: picture(2)}))
+    with pytest.raises(UserError, match=r"frame 0 is given alone \(image or last\) and among frames"):
+        model.generate("x", image=picture(1), frames={0: picture(2)})
+    with pytest.raises(UserError, match="frame -1 is given alone"):
+        model.generate("x", last=picture(1), frames={-1: picture(2)})
+    with pytest.raises(UserError, match="frames 0 and -1 of 1 are the same"):
+        model.generate("x", image=picture(1), last=picture(2), num_frames=1)
+    with pytest.raises(UserError, match="frames 0 and -4 of 4 are the same"):
+        model.generate("x", image=picture(1), frames={-4: picture(2)})
 
 
 def of_any_types(request: Request, wish: dict[str, Any]) -> Request:
@@ -189,8 +225,8 @@ def test_what_the_model_cannot_make_is_snapped_and_said(
         ({"fps": 0.0}, "fps"),
         ({"fps": 0.009}, "fps must be from 0.01 to 1000"),  # as `media.encode` would say after the sampling
         ({"fps": 1001.0}, "fps must be from 0.01 to 1000"),
-        ({"guidance_kind": "both"}, "guidance_kind: Input should be 'joint', 'text', 'separate' or 'blank'"),
-        ({"known_slots": "evolving", "guidance_interval": (0.1, 1.0)}, "needs guidance at all levels"),
+        ({"rules": {"guidance_kind": "both"}}, "guidance_kind: Input should be 'joint', 'text', 'separate' or 'blank'"),
+        ({"rules": {"known_slots": "evolving", "guidance_interval": (0.1, 1.0)}}, "needs guidance at all levels"),
         ({"fps": float("nan")}, "fps"),
         ({"guidance": -1.0}, "guidance"),
         ({"guidance": float("nan")}, "guidance"),
@@ -198,8 +234,8 @@ def test_what_the_model_cannot_make_is_snapped_and_said(
         ({"prompt": "word " * 400}, r"\d+ tokens .* reads 64; shorten it to about \d+ characters"),
         ({"frames": {4: torch.zeros(3, 16, 16)}}, r"frame 4 was given but the video has 4 frames \(0 to 3\)"),
         ({"frames": {-5: torch.zeros(3, 16, 16)}}, "frame -5"),
-        ({"frames": {0: torch.full((3, 8, 8), 255.0)}}, "from 0 to 1, got numbers from 255 to 255"),
-        ({"frames": {0: torch.full((3, 8, 8), float("nan"))}}, "from 0 to 1"),
+        ({"frames": {0: torch.full((3, 8, 8), 255.0)}}, "from 0 to 1 .*, got numbers from 255 to 255"),
+        ({"frames": {0: torch.full((3, 8, 8), float("nan"))}}, "got numbers from nan to nan"),
         ({"frames": {k: torch.zeros(3, 16, 16) for k in range(4)}}, "nothing is left to make"),
     ],
 )
@@ -218,6 +254,10 @@ def test_pictures_of_any_size_are_cut_to_the_video(model: Model) -> None:
 def test_a_batch_that_does_not_fit_together_is_a_mistake_of_the_caller(model: Model) -> None:
     with pytest.raises(ValueError, match="must agree"):
         generate(model.system, [Request("x"), Request("x", num_frames=2)])
+
+
+def test_no_requests_are_no_clips(model: Model) -> None:
+    assert model.batch([]) == []
 
 
 def test_settings_make_the_same_video_again(model: Model) -> None:
@@ -249,6 +289,9 @@ def test_rules_of_sampling_are_a_models_own_and_travel_with_the_clip(
     other = load(save_tiny(tmp_path / "other", **rules), "cpu")
     made, plain = other.fulfil(request), model.fulfil(request)
     assert not torch.equal(made.pixels, plain.pixels)
+    asked = model.generate("a red circle", image=picture(1), seed=5, rules=rules)
+    assert torch.equal(asked.pixels, made.pixels)
+    assert {**asked.settings, "model": made.settings["model"]} == made.settings
     kept = json.loads(json.dumps(made.settings))
     again = model.fulfil(request_of(kept))
     assert torch.equal(again.pixels, made.pixels)

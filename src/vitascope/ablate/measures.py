@@ -139,7 +139,7 @@ class GuidedLength(Config):
         for level in self.levels:
             levels = torch.full(shown.clean.shape[:2], level, device=shown.clean.device)
             z = mix(path, Estimate(shown.clean, noise), levels)
-            blend = guided(model, Rules(renorm=False), self.scale)
+            blend = guided(model.estimate, path, Rules(renorm=False), self.scale)
             ends = blend(z, levels, shown.cond)
             told = velocity(path, ends, levels)
             plain = velocity(path, ends.plain, levels)
@@ -216,7 +216,7 @@ class Sampled(Config):
             steps=self.steps,
             solver=self.solver,
             guidance=self.guidance,
-            **{name: getattr(self.rules, name) for name in Rules.model_fields},
+            rules=self.rules.model_dump(),
         )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitascope.cli.common import ForceOption, say
+from vitascope.cli.common import ForceOption, say, screen
 from vitascope.errors import UserError
 
 
@@ -54,7 +54,6 @@ def arena_results(
     force: ForceOption = False,
 ) -> None:
     """Say whom people prefer, how far they agree, and which metrics agree with them."""
-    from rich.console import Console
 
     from vitascope import media
     from vitascope.evaluate.arena.results import summed_up, votes_as
@@ -75,7 +74,7 @@ def arena_results(
         media.replace_file(export, votes_as(told, export.suffix.lower()))
         say(f"{export}: {len(told)} votes")
     results = summed_up(told, [read_one(path) for path in reports or ()], times=resamples, seed=seed)
-    results.print(Console())
+    results.print(screen())
     if out is not None:
         media.replace_file(out, results.to_json().encode())
         say(f"{out}: the results")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vitascope.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 ModelOption = Annotated[
     str | None,
@@ -33,11 +36,26 @@ RulesOption = Annotated[
         help="A rule of sampling: guidance_kind=separate, renorm=false, guidance_interval=[0.2,0.8]. Repeatable.",
     ),
 ]
+SOLVER_NAMES = ("euler", "heun", "dpmpp", "unipc", "sde")
+"""Those of `samplers.solvers.SOLVERS`, which `--help` cannot ask: it comes without torch."""
+SolverOption = Annotated[str | None, typer.Option(help=f"{', '.join(SOLVER_NAMES[:-1])} or {SOLVER_NAMES[-1]}.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 
 
 BARS = ExitStack()
 """Bars that may be on the screen, to be taken off however a command ends: they hide the cursor."""
+
+
+EDGELESS = 400
+"""Columns in a pipe or a file, where nothing may be cut off: more than any table of ours has."""
+
+
+def screen() -> Console:
+    """Where results are printed: as wide as the terminal, or without an edge if it is none."""
+    from rich.console import Console
+
+    shown = Console()
+    return shown if shown.is_terminal else Console(width=EDGELESS)
 
 
 def say(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vitascope.cli.common import ForceOption, one_of, say, tracker
+from vitascope.cli.common import ForceOption, one_of, say, screen, tracker
 from vitascope.errors import UserError, install
 
 
@@ -65,7 +65,6 @@ def _check_extra() -> None:
 
 
 def _tell(funnel: dict) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -83,7 +82,7 @@ def _tell(funnel: dict) -> None:
     table = Table("", "pieces", "frames", "seconds", box=None)
     for reason, count in funnel["pieces"].items():
         table.add_row(escape(reason), str(count["pieces"]), str(count["frames"]), f"{count['seconds']:.1f}")
-    Console().print(table)
+    screen().print(table)
     if captions := funnel.get("captions"):
         for when in ("as they came", "kept"):
             told = captions[when]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitascope.cli.common import ForceOption, ModelOption, parse_size, say
+from vitascope.cli.common import ForceOption, ModelOption, parse_size, say, screen
 
 app = typer.Typer(help="Look at footage to train on.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -22,7 +22,6 @@ def show(
 ) -> None:
     """Say what is in footage, in which sizes and lengths it would be learned from, and what is left out and why."""
     import pydantic
-    from rich.console import Console
 
     from vitascope.config import first_mistake
     from vitascope.data.buckets import BucketsConfig
@@ -41,7 +40,7 @@ def show(
         config = BucketsConfig(area=width * height, lengths=frames, fps=fps, batch_tokens=batch_tokens)
     except pydantic.ValidationError as error:
         raise UserError(f"such clips cannot be: {first_mistake(error)}") from None
-    print_report(open_footage(data), config, Console())
+    print_report(open_footage(data), config, screen())
 
 
 @app.command("compare")

@@ -18,8 +18,10 @@ from vitascope.cli.common import (
     OffloadOption,
     RevisionOption,
     RulesOption,
+    SolverOption,
     parse_rules,
     say,
+    screen,
     tracker,
 )
 
@@ -57,7 +59,7 @@ def toyland(
     ] = "text",
     steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale.")] = None,
-    solver: Annotated[str | None, typer.Option(help="euler, heun, dpmpp, unipc or sde.")] = None,
+    solver: SolverOption = None,
     rules: RulesOption = None,
     batch: Annotated[int, typer.Option(help="Clips sampled together.")] = 16,
     suites: Annotated[
@@ -73,7 +75,6 @@ def toyland(
 
     With --out, the report and the clips beside it (NAME_clips) are written as they come; a stopped one goes on.
     """
-    from rich.console import Console
 
     from vitascope import media
     from vitascope.errors import UserError
@@ -110,7 +111,7 @@ def toyland(
     else:
         told |= {"num": 256 if num is None else num, "before": _went_on(one_kind.Report.from_json, stopped, out)}
         report = one_kind.evaluate(judged.generate, kind=kind or "one", **told, written=write, keep=keep)
-    report.print(Console())
+    report.print(screen())
     if out is not None:
         say(f"{out}: the report; see it: vitascope evaluate report {out} --out page")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vitascope.cli.common import DeviceOption, ForceOption, say, tracker
+from vitascope.cli.common import DeviceOption, ForceOption, SolverOption, say, tracker
 
 
 def upsample(
@@ -21,7 +21,7 @@ def upsample(
     seed: Annotated[int, typer.Option(help="Same seed, same frames.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="1: none.")] = None,
-    solver: Annotated[str | None, typer.Option(help="euler, heun, dpmpp, unipc or sde.")] = None,
+    solver: SolverOption = None,
     device: DeviceOption = None,
     force: ForceOption = False,
 ) -> None:

@@ -9,12 +9,21 @@ from typing import Annotated, Any
 
 import typer
 
-from vitascope.cli.common import ForceOption, ModelOption, RulesOption, one_of_plots, parse_rules, say, tracker
+from vitascope.cli.common import (
+    ForceOption,
+    ModelOption,
+    RulesOption,
+    SolverOption,
+    one_of_plots,
+    parse_rules,
+    say,
+    screen,
+    tracker,
+)
 from vitascope.errors import UserError
 
 StepsOption = Annotated[int | None, typer.Option(help="Sampling steps.")]
 GuidanceOption = Annotated[float | None, typer.Option(help="Guidance scale.")]
-SolverOption = Annotated[str | None, typer.Option(help="euler, heun, dpmpp, unipc or sde.")]
 BatchOption = Annotated[int, typer.Option(help="Clips sampled together.")]
 SheetOption = Annotated[Path | None, typer.Option(help="Draw the first of them here: png.")]
 OutOption = Annotated[Path | None, typer.Option(help="Write the report here as JSON.")]
@@ -163,11 +172,10 @@ def draw(sheet: Path | None, picture: Callable[[], Any], force: bool) -> None:
 
 def finish(report: Any, out: Path | None) -> None:
     """Print a report, and write it if that was asked for."""
-    from rich.console import Console
 
     from vitascope import media
 
-    report.print(Console())
+    report.print(screen())
     if out is not None:
         media.replace_file(out, report.to_json().encode())
         say(f"{out}: the report")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitascope.cli.common import ForceOption, say, tracker
+from vitascope.cli.common import ForceOption, say, screen, tracker
 from vitascope.errors import UserError
 
 if TYPE_CHECKING:
@@ -230,7 +230,6 @@ def judge_of(judge: str | None, url: str | None, key: str) -> Judge:
 
 
 def tell(found: Judged, out: Path | None) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from vitascope import media
@@ -240,7 +239,7 @@ def tell(found: Judged, out: Path | None) -> None:
     for name, one in report.dimensions.items():
         interval = "" if one.interval is None else f"{one.interval[0]:.3f} .. {one.interval[1]:.3f}"
         table.add_row(name.replace("_", " "), f"{one.value:.3f}", interval, str(one.n), "; ".join(one.departures))
-    Console().print(table)
+    screen().print(table)
     for line in found.skipped:
         say(f"skipped: {line}")
     if unanswered := report.protocol["unanswered"]:

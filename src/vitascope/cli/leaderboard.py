@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitascope.cli.common import ForceOption, one_of_plots, say
+from vitascope.cli.common import ForceOption, one_of_plots, say, screen
 
 
 def leaderboard(
@@ -22,8 +22,6 @@ def leaderboard(
     force: ForceOption = False,
 ) -> None:
     """VBench of the 25 models in the STIV paper, and of yours."""
-    from rich.console import Console
-
     from vitascope import media
     from vitascope.errors import UserError
     from vitascope.evaluate.vbench.leaderboard import board, print_board, row_of
@@ -36,11 +34,7 @@ def leaderboard(
         one_of_plots(plot)
         media.check_free(plot, force=force)
     rows = board([row_of(read_report(path, name), missing_as_zero=missing_as_zero) for path in add or ()])
-    console = Console()
-    print_board(rows, console if console.is_terminal else Console(width=TABLE_WIDTH))
+    print_board(rows, screen())
     if plot is not None:
         media.replace_file(plot, picture(rows, plot))
         say(f"{plot}: the leaderboard")
-
-
-TABLE_WIDTH = 150  # where there is no terminal to tell how much fits

@@ -16,6 +16,7 @@ from vitascope.cli.common import (
     OffloadOption,
     RevisionOption,
     RulesOption,
+    SolverOption,
     folder_for_many,
     one_of,
     parse_rules,
@@ -55,7 +56,7 @@ def generate(
     negative: Annotated[str | None, typer.Option(help="Of a hub model: what the video should not show.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="1: none; higher follows the words more closely.")] = None,
-    solver: Annotated[str | None, typer.Option(help="euler, heun, dpmpp, unipc or sde.")] = None,
+    solver: SolverOption = None,
     rules: RulesOption = None,
     num: Annotated[int, typer.Option(help="How many videos, with seeds counted up.")] = 1,
     prompts: Annotated[Path | None, typer.Option(help="A file with a prompt on each line.")] = None,
@@ -97,11 +98,13 @@ def generate(
     given: dict[str, Any] = {
         "prompt": prompt or None, "num_frames": num_frames, "seconds": seconds, "fps": fps,
         "size": parse_size(size), "seed": seed, "steps": steps, "guidance": guidance, "solver": solver,
-        "negative": negative, **(ruled := parse_rules(rules)),
+        "negative": negative,
     }  # fmt: skip
     if seconds is not None:
         request = replace(request, num_frames=None)
+    ruled = parse_rules(rules)
     request = replace(request, **{name: value for name, value in given.items() if value is not None})
+    request = replace(request, rules={**request.rules, **ruled})
     if prompts is None:
         wanted = files.numbered(request, out or Path("out.mp4"), num)
     else:
@@ -113,9 +116,8 @@ def generate(
         raise UserError(f"'{like}' was made by a hub model: add {options_of(settings['hub'])}")
     loaded = load(model, device, revision=revision, dtype=dtype, offload=offload, loras=lora or ())
     if like:
-        anew: dict[str, Any] = dict.fromkeys(ruled)  # what was ruled here is no longer the file's
-        of_file = replace(request, **anew)
-        for difference in files.differences(loaded, settings, of_file, like):
+        of_file = {name: rule for name, rule in request.rules.items() if name not in ruled}
+        for difference in files.differences(loaded, settings, replace(request, rules=of_file), like):
             say(f"note: {difference}")
     known = files.known_frames(loaded, request, image, video, frames, last, say)
     begun = [(replace(one, frames={**one.frames, **known}), path) for one, path in wanted]

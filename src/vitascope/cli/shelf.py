@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vitascope.cli.common import ForceOption, say
+from vitascope.cli.common import ForceOption, say, screen
 from vitascope.errors import UserError
 
 
@@ -21,16 +21,12 @@ def models(
     ] = False,
 ) -> None:
     """List the models on this disk, and known open checkpoints with the command to run each."""
-    from rich.console import Console
-
     from vitascope.sample.hub.shelf import print_models
 
     for root in roots or ():
         if not root.is_dir():
             raise UserError(f"'{root}' must be a folder to look for models in, and there is none of that name")
-    console = Console()
-    width = console.width if console.is_terminal else 400  # a pipe or a file has no edge
-    print_models(roots or [Path()], Console(width=width), sources=sources)
+    print_models(roots or [Path()], screen(), sources=sources)
 
 
 def export(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitascope.cli.common import ChangesOption, DeviceOption, say, tracker
+from vitascope.cli.common import ChangesOption, DeviceOption, say, screen, tracker
 from vitascope.errors import UserError
 
 if TYPE_CHECKING:
@@ -77,7 +77,6 @@ def plan(
     ] = False,
 ) -> None:
     """Say what a run will need: parameters, FLOPs, memory, time and cost."""
-    from rich.console import Console
 
     from vitascope.plan.calibrating import timed_here
     from vitascope.plan.devices import device
@@ -86,7 +85,7 @@ def plan(
 
     run, on = changed(recipe, changes, data), device(gpu)
     timed = timed_here(run, on, gpus) if calibrate else {}
-    print_plan(make_plan(run, on, gpus, price, timed, tracker("planning")), Console())
+    print_plan(make_plan(run, on, gpus, price, timed, tracker("planning")), screen())
 
 
 def changed(recipe: str, changes: list[str] | None, data: Path | None = None) -> Run:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitascope.cli.common import DeviceOption, ForceOption, say, tracker
+from vitascope.cli.common import DeviceOption, ForceOption, say, screen, tracker
 from vitascope.errors import UserError
 
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ def vbench(
 ) -> None:
     """The dimensions of VBench and its relatives: here, or with --official by the official package."""
     import torch
-    from rich.console import Console
 
     from vitascope import media
     from vitascope.device import usual_device
@@ -78,7 +77,7 @@ def vbench(
     from vitascope.evaluate.vbench.ways import Given
 
     if list_all:
-        print_ways(Console())
+        print_ways(screen())
         return
     if videos is None or prompts is None:
         raise UserError("give the folder of the videos and --prompts, or --list to see what can be measured")
@@ -115,7 +114,7 @@ def vbench(
         report = merged([report, *others])
     told = {"prompts": {"file": prompts.name, "sha256": sha256_of(prompts)}, "rewritten": rewritten}
     report = report.model_copy(update={"protocol": {**report.protocol, **told}})
-    print_report(report, Console())
+    print_report(report, screen())
     if out is not None:
         media.replace_file(out, report.model_dump_json(indent=1).encode())
 

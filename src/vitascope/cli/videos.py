@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitascope.cli.common import DeviceOption, ForceOption, say, tracker
+from vitascope.cli.common import DeviceOption, ForceOption, say, screen, tracker
 from vitascope.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ def videos(
 ) -> None:
     """Measure a folder of videos, each number with its protocol and its error bar."""
     import torch
-    from rich.console import Console
 
     from vitascope import media
     from vitascope.config import override
@@ -62,7 +61,7 @@ def videos(
     from vitascope.evaluate.videos import find_videos, read_captions
 
     if list_all:
-        print_catalogue(Console())
+        print_catalogue(screen())
         return
     if made is None:
         raise UserError("evaluate videos needs the folder of the videos to measure; --list names what can be measured")
@@ -104,7 +103,7 @@ def videos(
         progress=tracker("reading videos"),
         written=written,
     )
-    report.print(Console())
+    report.print(screen())
     if report.missing and not report.measured:
         raise UserError("nothing could be measured; the reasons are above")
     if out is not None:
@@ -136,7 +135,6 @@ def merge(
     force: ForceOption = False,
 ) -> None:
     """Join the reports of parts of a set: the value of one run over all. Refuses parts that were measured otherwise."""
-    from rich.console import Console
 
     from vitascope import media
     from vitascope.evaluate import forms
@@ -160,7 +158,7 @@ def merge(
         kept = caches or [path.parent / FEATURES for path in parts]
         read = [(path, read_report(path), Store.there(cache)) for path, cache in zip(parts, kept, strict=True)]
         whole = merge_measured([Part(*one) for one in read], Store(out.parent / FEATURES))
-    whole.print(Console())
+    whole.print(screen())
     media.replace_file(out, whole.to_json().encode())
     say(f"{out}: the report of {len(parts)} parts")
 
@@ -171,14 +169,13 @@ def compare(
     metrics: Annotated[list[str] | None, typer.Option("--metric", help="Only these.")] = None,
 ) -> None:
     """Say whether two reports differ by more than chance; refuse if they were not measured alike."""
-    from rich.console import Console
 
     from vitascope.evaluate.compare import compare as differences_of
     from vitascope.evaluate.compare import print_differences
     from vitascope.evaluate.report.reading import read_one
 
     one, other = read_one(first), read_one(second)
-    print_differences(differences_of(one, other, metrics or ()), (str(first), str(second)), Console())
+    print_differences(differences_of(one, other, metrics or ()), (str(first), str(second)), screen())
 
 
 def _named(text: str) -> tuple[str, Path]:

@@ -1,7 +1,8 @@
 """Latents of a source of clips, encoded once and kept under a name made of all that they depend on.
 
 A cache cannot go stale: its folder is named after the source's identity and the tokenizer's weights. It grows by
-shards; a shard is written whole or not at all, so a killed run goes on where it stopped.
+shards, of which the last may be shorter and is written anew when more is asked for; a shard is written whole or not at
+all, so a killed run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -64,6 +66,11 @@ class LatentCache:
         self.latents: Float[Tensor, "n t c h w"] = torch.cat([latents for latents, _, _ in shards])[:num_clips]
         self.micro: Float[Tensor, "n m"] = torch.cat([micro for _, micro, _ in shards])[:num_clips]
         self.captions = [said for _, _, captions in shards for said in captions][:num_clips]
+        if len(self.captions) < num_clips:
+            raise UserError(
+                f"'{folder}' holds {len(self.captions)} clips and {num_clips} were to be there: another run was "
+                "writing there too; begin again when it has ended"
+            )
 
     def batch(self, step: int, size: int, seed: int, *, pictures: int = 0) -> Batch:
         """The batch of one step: clips in an order shuffled anew each epoch, a caption drawn for each.
@@ -111,9 +118,10 @@ def open_cache(
     if num_clips < 1:
         raise UserError(f"training needs clips, got num_clips {num_clips}; set it to 1 or more")
     folder = root / cache_key(source, tokenizer)
-    missing = [number for number in range(num_shards(num_clips)) if not _shard(folder, number).is_file()]
+    wanted = [min(CLIPS_PER_SHARD, num_clips - first) for first in range(0, num_clips, CLIPS_PER_SHARD)]
+    missing = [number for number, clips in enumerate(wanted) if _num_held(folder, number) < clips]
     for number in track(missing, "encoding clips"):
-        _write_shard(folder, number, source, tokenizer)
+        _fill_shard(folder, number, wanted[number], source, tokenizer)
     return LatentCache(folder, num_clips)
 
 
@@ -134,26 +142,49 @@ def _shard(folder: Path, number: int) -> Path:
 
 
 @torch.no_grad()
-def _write_shard(folder: Path, number: int, source: ClipSource, tokenizer: Encoder) -> None:
+def _fill_shard(folder: Path, number: int, num_clips: int, source: ClipSource, tokenizer: Encoder) -> None:
+    """Write a shard of so many clips, encoding those that it does not hold."""
     device = next((value.device for value in tokenizer.state_dict().values()), torch.device("cpu"))
-    indices = range(number * CLIPS_PER_SHARD, (number + 1) * CLIPS_PER_SHARD)
+    held = _num_held(folder, number)
+    before = [_read_shard(folder, number)] if held else []
+    indices = range(number * CLIPS_PER_SHARD + held, number * CLIPS_PER_SHARD + num_clips)
+    if not indices:
+        return  # another run has filled it meanwhile
     clips = [source.clip(index) for index in indices]
     latents = torch.cat([tokenizer.encode(clip.pixels[None].to(device)).half().cpu() for clip in clips])
     micro = micro_conditions([framing_of(clip) for clip in clips], latents.shape[1])
-    captions = json.dumps([source.captions(index) for index in indices])
+    tensors = {
+        "latents": torch.cat([*(kept for kept, _, _ in before), latents]),
+        "micro": torch.cat([*(kept for _, kept, _ in before), micro]),
+    }
+    said = [*(told for _, _, captions in before for told in captions), *map(source.captions, indices)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(_shard(folder, number)) as fresh:
-            save_file({"latents": latents, "micro": micro}, fresh, {"captions": captions})
+            save_file(tensors, fresh, {"captions": json.dumps(said)})
     except (OSError, SafetensorError) as error:
         raise UserError(f"could not write latents to '{folder}' ({why_unwritten(error)})") from None
 
 
+def _num_held(folder: Path, number: int) -> int:
+    """How many clips a shard holds; none if it is not there."""
+    if not _shard(folder, number).is_file():
+        return 0
+    with _opened(folder, number) as file:
+        return file.get_slice("latents").get_shape()[0]
+
+
 def _read_shard(folder: Path, number: int) -> tuple[Tensor, Tensor, list[list[str]]]:
+    with _opened(folder, number) as file:
+        captions = json.loads(file.metadata()["captions"])
+        return file.get_tensor("latents"), file.get_tensor("micro"), captions
+
+
+@contextmanager
+def _opened(folder: Path, number: int) -> Iterator[Any]:
     path = _shard(folder, number)
     try:
         with safe_open(path, "pt") as file:
-            captions = json.loads(file.metadata()["captions"])
-            return file.get_tensor("latents"), file.get_tensor("micro"), captions
+            yield file
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"'{path}' is damaged ({error}); delete it, and it is made again") from None

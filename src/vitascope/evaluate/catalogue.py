@@ -65,8 +65,11 @@ class Networks:
             if name not in SOURCES:
                 raise UserError(f"there is no network '{name}'; {nearest(name, list(SOURCES))}")
         self.paths, self.protocol, self.device = paths, protocol, device
+        self.unused = set(paths)  # so far, by no metric
 
-    def _about(self, name: str) -> dict[str, str]:
+    def about(self, name: str) -> dict[str, str]:
+        """What a report says of a network's file, which is then known to be there and to be used."""
+        self.unused.discard(name)
         return checked(name, self.paths.get(name))
 
     def _clips(
@@ -81,7 +84,7 @@ class Networks:
 
     @cached_property
     def i3d(self) -> Reader:
-        about, how = self._about("i3d"), self.protocol.prepare
+        about, how = self.about("i3d"), self.protocol.prepare
         network, inside = load_weights(self.paths["i3d"], I3d).to(self.device), how.resize == "none"
         if isinstance(network, I3d):
             if inside:
@@ -94,22 +97,23 @@ class Networks:
 
     @cached_property
     def vjepa(self) -> Reader:
-        about = self._about("vjepa")
+        about = self.about("vjepa")
         return self._clips(load_vjepa(self.paths["vjepa"]).to(self.device), about, IMAGENET)
 
     @cached_property
     def toyland(self) -> Reader:
+        self.unused.discard("toyland")
         network, about = load_toyland(self.paths.get("toyland"))
         return self._clips(network.to(self.device), about, HOW_TOYLAND)
 
     @cached_property
     def c3d(self) -> Reader:
-        about = self._about("c3d")
+        about = self.about("c3d")
         return self._clips(ScriptedVideo(load_weights(self.paths["c3d"]).to(self.device)), about, BYTES)
 
     @cached_property
     def videomae(self) -> Reader:
-        about = self._about("videomae")
+        about = self.about("videomae")
         return self._clips(VideoMaeNetwork(self.paths["videomae"], self.device).clips, about, Prepare(range=UNIT))
 
     @cached_property
@@ -125,12 +129,12 @@ class Networks:
 
     @cached_property
     def clip(self) -> ClipNetwork:
-        self._about("clip")
+        self.about("clip")
         return ClipNetwork(self.paths["clip"], self.device)
 
     @cached_property
     def clip_frames(self) -> Reader:
-        about = self._about("clip")
+        about = self.about("clip")
         how = Prepare(
             resize="cut", size=self.clip.size, filter="bicubic", antialias=True, range=UNIT,
             mean=CLIP_MEAN, std=CLIP_STD,
@@ -139,13 +143,13 @@ class Networks:
 
     @cached_property
     def dino_frames(self) -> Reader:
-        about = self._about("dino")
+        about = self.about("dino")
         how = IMAGENET.model_copy(update={"resize": "cut", "filter": "bicubic", "antialias": True})
         return FrameReader(DinoNetwork(self.paths["dino"], self.device).pictures, about, how, device=self.device)
 
     @cached_property
     def lpips(self) -> PairReader:
-        backbone, linear = self._about("alexnet"), self._about("lpips")
+        backbone, linear = self.about("alexnet"), self.about("lpips")
         states = load_state(self.paths["alexnet"]), load_state(self.paths["lpips"])
         try:
             network = Lpips(*states).to(self.device)
@@ -162,7 +166,13 @@ def metrics_named(names: Sequence[str], networks: Networks) -> list[Metric]:
     for name in names:
         if name not in METRICS:
             raise UserError(f"there is no metric '{name}'; {nearest(name, list(METRICS))}")
-    return [METRICS[name](name, networks) for name in dict.fromkeys(names)]
+    built = [METRICS[name](name, networks) for name in dict.fromkeys(names)]
+    if networks.unused:
+        raise UserError(
+            f"the network '{min(networks.unused)}' serves none of the metrics asked for ({', '.join(names)}); ask for "
+            f"one by --metric (known: {', '.join(METRICS)}), or leave the network out"
+        )
+    return built
 
 
 def frechet(read: Callable[[Networks], Reader]) -> Callable[[str, Networks], Metric]:
@@ -179,7 +189,7 @@ def gaussian(protocol: Protocol) -> Frechet:
 
 def fid(how: Prepare) -> Callable[[str, Networks], Metric]:
     def build(name: str, networks: Networks) -> Metric:
-        about = checked("inception", networks.paths.get("inception"))
+        about = networks.about("inception")
         reader = FrameReader(networks.inception, about, how, True, networks.protocol.seed, device=networks.device)
         # n - 1 in every implementation: the divisor of the protocol is that of its video network.
         return SetMetric(name, reader, Frechet("n-1", networks.protocol.seed))

@@ -118,7 +118,7 @@ class MadeVideo:
 
     @cached_property
     def digest(self) -> str:
-        frames = {key: value.numpy().tobytes() for key, value in self.request.frames.items()}
+        frames = {key: media.as_picture(value).numpy().tobytes() for key, value in self.request.frames.items()}
         wish = [self.maker, *(f"{key}={value}" for key, value in vars(self.request).items() if key != "frames"), frames]
         return hashlib.blake2b(repr(wish).encode(), digest_size=20).hexdigest()
 

@@ -1,6 +1,7 @@
 """Read and write clips and pictures. The settings of a clip travel inside its file."""
 
 from vitascope.media.pictures import (
+    as_picture,
     contact_sheet,
     filmstrip,
     grid,
@@ -23,6 +24,7 @@ from vitascope.media.writing import (
 __all__ = [
     "LEAST_FPS",
     "MOST_FPS",
+    "as_picture",
     "check_destination",
     "check_free",
     "contact_sheet",

@@ -17,6 +17,9 @@ from torch.nn import functional
 
 from vitascope.types import Clip, UserError
 
+SLACK = 1e-3
+"""How far beyond [0, 1] numbers may lie that were rounded on their way."""
+
 
 def to_bytes(pixels: Float[Tensor, "t 3 h w"]) -> UInt8[np.ndarray, "t h w 3"]:
     """Pixels as 8-bit numbers, in the order that files keep them."""
@@ -37,11 +40,40 @@ def from_image(picture: Image.Image) -> UInt8[Tensor, "3 h w"]:
     return rearrange(torch.from_numpy(np.array(upright.convert("RGB"))), "h w c -> c h w")
 
 
+def as_picture(given: object, name: str = "the picture") -> Float[Tensor, "3 h w"]:
+    """Any `Picture` as numbers from 0 to 1 in the order of torch; what is none is refused under its `name`."""
+    if isinstance(given, Image.Image):
+        try:
+            return from_image(given).float() / 255
+        except ValueError as error:
+            raise UserError(f"{name} has pixels that cannot be read: {error}") from error
+    came, pixels = f"a {type(given).__name__}", given
+    if isinstance(given, Tensor | np.ndarray):
+        came = f"{tuple(given.shape)} of {given.dtype}"
+    if isinstance(given, np.ndarray) and given.ndim == 3 and given.dtype.name in ("uint8", "float32", "float64"):
+        pixels = rearrange(torch.tensor(given), "h w c -> c h w")
+    if isinstance(pixels, Tensor) and pixels.ndim == 3 and len(pixels) == 3 and pixels.numel():
+        if pixels.dtype == torch.uint8:
+            return pixels.float() / 255
+        if pixels.is_floating_point() and not (came := beyond(pixels)):
+            return pixels.detach().float()
+    raise UserError(
+        f"{name} must be an image of PIL, or numbers from 0 to 1 (or uint8) as a tensor of 3 x height x width or a "
+        f"NumPy array of height x width x 3, got {came}; vitascope.media.read_image(FILE) gives one"
+    )
+
+
+def beyond(pixels: Float[Tensor, "*_"]) -> str:
+    """In words what the numbers of pixels are that lie not all from 0 to 1; nothing if they do."""
+    low, high = (end.item() for end in pixels.detach().aminmax())  # of NaN both are NaN
+    return "" if low >= -SLACK and high <= 1 + SLACK else f"numbers from {low:g} to {high:g}"
+
+
 def resize(pixels: Float[Tensor, "*t 3 h w"], size: tuple[int, int]) -> Float[Tensor, "*t 3 height width"]:
     """Cut the middle out at the proportions of `size` (width, height), then scale it without aliasing."""
     width, height = size
     if min(width, height) < 1:
-        raise UserError(f"a size must be at least 1x1 pixels, got {width}x{height}; give --size WIDTHxHEIGHT")
+        raise UserError(f"a size must be at least 1x1 pixels, got {width}x{height}; give another size")
     old_height, old_width = pixels.shape[-2:]
     scale = min(old_width / width, old_height / height)
     cut_width, cut_height = max(1, round(width * scale)), max(1, round(height * scale))

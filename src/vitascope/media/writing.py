@@ -17,9 +17,10 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from einops import rearrange
 from jaxtyping import UInt8
 from PIL import Image, PngImagePlugin
+from torch import Tensor
 
 from vitascope.atomic import replacing
-from vitascope.media.pictures import grid, to_bytes
+from vitascope.media.pictures import beyond, grid, to_bytes
 from vitascope.types import Clip, UserError
 
 LEAST_FPS, MOST_FPS = 0.01, 1000  # beyond these some format loses its time
@@ -48,7 +49,10 @@ def check_free(path: str | Path, *, force: bool = False) -> None:
     if path.is_dir():
         raise UserError(f"'{path}' is a folder; name a file in it")
     if path.exists() and not force:
-        raise UserError(f"'{path}' exists already and is kept; pass --force to replace it, or choose another name")
+        raise UserError(
+            f"'{path}' exists already and is kept; pass --force (in Python force=True) to replace it, "
+            "or choose another name"
+        )
     if not path.parent.is_dir():
         raise UserError(f"the folder '{path.parent}' does not exist; create it, or choose another one")
     if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -60,7 +64,7 @@ def make_folder(path: str | Path) -> None:
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"the folder '{path}' cannot be made ({error.strerror}); choose another --out") from None
+        raise UserError(f"the folder '{path}' cannot be made ({error.strerror}); choose another place") from None
 
 
 def replace_file(path: str | Path, content: bytes) -> None:
@@ -77,18 +81,30 @@ def replace_file(path: str | Path, content: bytes) -> None:
 
 def encode(clip: Clip, ending: str) -> bytes:
     """The file that `write` would write, for an ending such as ".mp4"."""
-    if clip.num_frames == 0 or not LEAST_FPS <= clip.fps <= MOST_FPS:
-        raise UserError(
-            f"a file needs frames at {LEAST_FPS:g} to {MOST_FPS:g} fps, got {clip.num_frames} frames at {clip.fps} fps"
-        )
-    if not bool(clip.pixels.isfinite().all()):
-        raise ValueError("pixels must be finite, got NaN or infinity; what made them has diverged")
+    _check_pixels(clip.pixels)
+    if not LEAST_FPS <= clip.fps <= MOST_FPS:
+        raise UserError(f"a file needs from {LEAST_FPS:g} to {MOST_FPS:g} fps, got {clip.fps}")
     note = {"vitascope": 1, "caption": clip.caption, "fps": clip.fps, "num_frames": clip.num_frames, "size": clip.size}
     note["settings"] = clip.settings
     try:
         return ENCODERS[ending.lower()](clip, json.dumps(note, default=dict))  # default: read-only mappings
     except (av.FFmpegError, OSError, RuntimeError) as error:  # RuntimeError: Pillow's WebP
         raise UserError(f"{clip.size[0]}x{clip.size[1]} pixels do not fit into {ending}: {error}; try png") from error
+
+
+def _check_pixels(pixels: object) -> None:
+    """Refuse what would become a video of something else, such as bytes, which are all white as shares of 1."""
+    if not isinstance(pixels, Tensor):
+        came = f"a {type(pixels).__name__}"
+    elif pixels.ndim != 4 or pixels.shape[1] != 3 or not pixels.numel() or not pixels.is_floating_point():
+        came = f"{tuple(pixels.shape)} of {pixels.dtype}"
+    else:
+        came = beyond(pixels)
+    if came:
+        raise UserError(
+            "the pixels of a clip must be a tensor of frames x 3 x height x width floating-point numbers from 0 to 1, "
+            f"got {came}; turn them into that (bytes: pixels / 255)"
+        )
 
 
 def _mp4(clip: Clip, note: str) -> bytes:

@@ -10,6 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 EPSILON = 1e-6
+LONGEST_PERIOD = 10_000.0  # of sines that tell numbers or places, in radians (Vaswani et al. 2017)
+FREQUENCIES = 256  # of a number that is embedded (DiT)
 
 
 class ResidualBlock(nn.Module):
@@ -35,24 +37,24 @@ def modulate(x: Float[Tensor, "... d"], shift: Tensor, scale: Tensor) -> Float[T
 class FeedForward(nn.Sequential):
     """Two linear layers with a GELU between them, four times as wide inside (STIV is silent; PixArt's choice)."""
 
-    def __init__(self, width: int, ratio: int = 4) -> None:
-        super().__init__(nn.Linear(width, ratio * width), nn.GELU(approximate="tanh"), nn.Linear(ratio * width, width))
+    def __init__(self, width: int) -> None:
+        super().__init__(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
 
 
-def sinusoids(value: Float[Tensor, "..."], width: int, max_period: float = 10_000.0) -> Float[Tensor, "... d"]:
-    """cos and sin of `value` at `width / 2` frequencies from 1 to 1 / max_period (DiT's timestep embedding)."""
+def sinusoids(value: Float[Tensor, "..."], width: int) -> Float[Tensor, "... d"]:
+    """cos and sin of `value` at `width / 2` frequencies from 1 to 1 / LONGEST_PERIOD (DiT's timestep embedding)."""
     exponent = torch.arange(width // 2, device=value.device, dtype=torch.float32) / (width // 2)
-    angle = value.float()[..., None] * torch.exp(-math.log(max_period) * exponent)
+    angle = value.float()[..., None] * torch.exp(-math.log(LONGEST_PERIOD) * exponent)
     return torch.cat([angle.cos(), angle.sin()], -1)
 
 
 class NumberEmbedder(nn.Module):
     """A number as sinusoids through two linear layers (DiT). `scale` brings it to the range of the sinusoids."""
 
-    def __init__(self, width: int, *, scale: float = 1.0, frequencies: int = 256) -> None:
+    def __init__(self, width: int, *, scale: float) -> None:
         super().__init__()
-        self.scale, self.frequencies = scale, frequencies
-        self.layers = nn.Sequential(nn.Linear(frequencies, width), nn.SiLU(), nn.Linear(width, width))
+        self.scale = scale
+        self.layers = nn.Sequential(nn.Linear(FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, value: Float[Tensor, "..."]) -> Float[Tensor, "... d"]:
-        return self.layers(sinusoids(self.scale * value, self.frequencies).to(next(self.parameters()).dtype))
+        return self.layers(sinusoids(self.scale * value, FREQUENCIES).to(next(self.parameters()).dtype))

@@ -6,24 +6,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vitascope.nn.layers import sinusoids
+from vitascope.nn.layers import LONGEST_PERIOD, sinusoids
 
 Turns = Float[Tensor, "... _ _ 2"]
 """Cosine and sine by token and pair of head dimensions (`... n k 2`, of whichever tokens they are)."""
 
 
-def rotary_1d(positions: Float[Tensor, "n"], dim: int, theta: float = 10_000.0) -> Float[Tensor, "n k 2"]:
+def rotary_1d(positions: Float[Tensor, "n"], dim: int) -> Float[Tensor, "n k 2"]:
     """RoPE (Su et al. 2021, equation 34) for heads of `dim` dimensions."""
-    frequencies = theta ** (-torch.arange(0, dim, 2, device=positions.device, dtype=torch.float32) / dim)
+    frequencies = LONGEST_PERIOD ** (-torch.arange(0, dim, 2, device=positions.device, dtype=torch.float32) / dim)
     angle = positions.float()[:, None] * frequencies
     return torch.stack([angle.cos(), angle.sin()], -1)
 
 
-def rotary_2d(
-    rows: Float[Tensor, "n"], columns: Float[Tensor, "n"], dim: int, theta: float = 10_000.0
-) -> Float[Tensor, "n k 2"]:
+def rotary_2d(rows: Float[Tensor, "n"], columns: Float[Tensor, "n"], dim: int) -> Float[Tensor, "n k 2"]:
     """Half of the head turns with the row, half with the column (Unified-IO 2, which STIV cites)."""
-    return torch.cat([rotary_1d(rows, dim // 2, theta), rotary_1d(columns, dim // 2, theta)], -2)
+    return torch.cat([rotary_1d(rows, dim // 2), rotary_1d(columns, dim // 2)], -2)
 
 
 def rotate(x: Float[Tensor, "... n d"], turns: Float[Tensor, "... n k 2"]) -> Float[Tensor, "... n d"]:

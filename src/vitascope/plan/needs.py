@@ -17,7 +17,7 @@ from vitascope.plan.parts import outline, tokenizer
 from vitascope.plan.walking import Walk, size_of, walking
 from vitascope.protocols import checked
 from vitascope.sample.generate import FRAMES_DECODED_AT_ONCE
-from vitascope.samplers import guidance as guide
+from vitascope.sample.latents import guided
 from vitascope.samplers.solvers import SOLVERS, integrate, levels
 from vitascope.system import Defaults, VideoModel, build
 from vitascope.text.pretrained import PretrainedText
@@ -232,8 +232,7 @@ def sampling_needs(run: Run, device: Device) -> SamplingNeeds:
         model.estimate(z, torch.ones(1, t), cond)
         one_pass = walk.flops - begun - around
         # All passes of a level at once: for the peak.
-        blend = guide.GUIDANCE[defaults.guidance_kind](model.estimate, defaults.guidance, defaults.image_guidance)
-        blend(z, torch.ones(1, t), cond)
+        guided(model.estimate, model.objective.path, defaults, defaults.guidance)(z, torch.ones(1, t), cond)
         return SamplingNeeds(t, defaults.size, passes, around + passes * one_pass, walk.most)
 
 
@@ -247,13 +246,11 @@ def num_passes(run: Run) -> int:
         asked += len(z)
         return Estimate(z, z)
 
-    weaker = guide.GUIDANCE[defaults.guidance_kind](estimate, defaults.guidance, defaults.image_guidance)
-    low, high = defaults.guidance_interval
-    seen = weaker if (low, high) == (0.0, 1.0) else guide.within(weaker, estimate, low, high)
     nothing = torch.zeros(1, 1, 1, 1, 1)
     text = TextFeatures(torch.zeros(1, 1, 1), torch.ones(1, 1, dtype=torch.bool), torch.zeros(1, 1))
     cond = Conditions(torch.zeros(1, 1, dtype=torch.bool), nothing, text, text, torch.zeros(1, len(MICRO)))
     walk, path = levels(defaults.steps, defaults.level_shift), build(run.model.objective).path
+    seen = guided(estimate, path, defaults, defaults.guidance)
     integrate(SOLVERS[defaults.solver], path, seen, nothing, walk, cond, rng=[generator_for(0, "plan")])
     return asked
 

@@ -21,13 +21,13 @@ class Judged:
         solver: str | None = None,
         rules: Mapping[str, Any] | None = None,
     ) -> None:
-        wanted = {"steps": steps, "guidance": guidance, "solver": solver, **(rules or {})}
-        chosen = {name: value for name, value in wanted.items() if value is not None}
-        self.model, self.chosen = model, chosen
-        self.settings = {**model.sampling, **chosen}
+        wanted = {"steps": steps, "guidance": guidance, "solver": solver}
+        self.model, self.rules = model, dict(rules or {})
+        self.chosen: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
+        self.settings = {**model.sampling, **self.chosen, **self.rules}
 
     def generate(self, requests: Sequence[Request]) -> list[Clip]:
-        asked = [replace(one, **self.chosen) for one in requests]
+        asked = [replace(one, **self.chosen, rules={**one.rules, **self.rules}) for one in requests]
         return [_cut(clip, one.num_frames) for clip, one in zip(self.model.batch(asked), asked, strict=True)]
 
     def keeping(self, most: int) -> tuple[Callable[[Sequence[Request]], list[Clip]], list[Clip]]:

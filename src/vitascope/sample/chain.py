@@ -43,9 +43,9 @@ def runs_through(one: Legal, window: int) -> bool:
 
 
 def rollout(
-    model: VideoModel, legal: Sequence[Legal], *, overlap: int | None = None, progress: Progress | None = None
+    model: VideoModel, legal: Sequence[Legal], *, progress: Progress | None = None
 ) -> Float[Tensor, "b t c h w"]:
-    """Latents of videos of any length: windows of the native length that share `overlap` frames.
+    """Latents of videos of any length: windows of the native length that share a quarter of their frames.
 
     The shared frames are handed on as latents and never decoded and encoded again, which is what makes colours drift.
     Each window has its own noise. Known pictures may lie in the first window only.
@@ -53,16 +53,14 @@ def rollout(
     length, window = legal[0].num_frames, model.config.defaults.num_frames
     if length <= window:
         return sample_latents(model, legal, progress=progress)
-    shared = max(window // 4, 1) if overlap is None else overlap
-    if not 1 <= shared < window:
-        raise ValueError(f"the overlap must be from 1 to {window - 1} frames, got {shared}")
+    shared = shared_frames(window)
     late = [number for one in legal for number in one.known if number >= window]
     if late:
         raise UserError(
             f"frame {late[0]} was given, but a video of more than {window} frames grows from its beginning; "
             f"give pictures among the first {window} frames, or ask for at most {window} frames"
         )
-    windows = num_windows(length, window, shared)
+    windows = num_windows(length, window)
     made = sample_latents(
         model, [_window(one, 0, window, one.known) for one in legal], progress=part_of(progress, 0, windows)
     )
@@ -86,7 +84,7 @@ def keyframed(
     stride = legal[0].rules.keyframe_stride
     num_gaps = -(-(length - 1) // stride)
     num_keys = max(num_gaps + 1, window)  # as many as its lessons had, at least
-    key_windows, groups = num_windows(num_keys, window, max(window // 4, 1)), -(-num_gaps // GAPS_AT_ONCE)
+    key_windows, groups = num_windows(num_keys, window), -(-num_gaps // GAPS_AT_ONCE)
     wide = [replace(one, num_frames=num_keys, fps=one.fps / stride) for one in legal]
     keys = rollout(model, wide, progress=share_of(progress, 0, key_windows, key_windows + groups))
     made: list[Tensor] = []
@@ -108,11 +106,16 @@ def borders(length: int, window: int, keyframe_stride: int) -> list[int]:
         return []
     if keyframe_stride:
         return list(range(keyframe_stride, length - 1, keyframe_stride))
-    return list(range(window, length, window - max(window // 4, 1)))
+    return list(range(window, length, window - shared_frames(window)))
 
 
-def num_windows(length: int, window: int, shared: int) -> int:
-    return 1 + max(-(-(length - window) // (window - shared)), 0)
+def shared_frames(window: int) -> int:
+    """How many frames a window has of the one before."""
+    return max(window // 4, 1)
+
+
+def num_windows(length: int, window: int) -> int:
+    return 1 + max(-(-(length - window) // (window - shared_frames(window))), 0)
 
 
 def part_of(progress: Progress | None, number: int, parts: int) -> Progress | None:

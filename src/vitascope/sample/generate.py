@@ -39,6 +39,8 @@ def generate(
     latents of the first request before they are decoded, so that sampling is never lost. `made_by` names the model in
     the clips' settings.
     """
+    if not requests:
+        return []
     legal = [legalise(model, request) for request in requests]
     if len({(one.size, one.num_frames, one.steps, one.guidance, one.solver, one.rules) for one in legal}) > 1:
         raise ValueError("requests of one batch must agree in size, length, steps, guidance, solver and rules")

@@ -17,6 +17,8 @@ from torch import Tensor
 from vitascope import media
 from vitascope.conditions import Conditions, micro_conditions
 from vitascope.errors import NonFinite
+from vitascope.noise import Path as NoisePath
+from vitascope.protocols import Estimator
 from vitascope.sample.legal import Legal, checked
 from vitascope.samplers import guidance as guide
 from vitascope.samplers.solvers import KNOWN_SLOTS, SOLVERS, integrate, levels
@@ -48,7 +50,8 @@ def sample_latents(
     first = legal[0]
     cond = conditions_of(model, legal, made)
     noise = torch.stack([_noise(one, cond.frames.shape[1:]) for one in legal]).to(model.device)
-    estimate, path = guided(model, first.rules, first.guidance), model.objective.path
+    path = model.objective.path
+    estimate = guided(model.estimate, path, first.rules, first.guidance)
     window, cube = model.config.defaults.num_frames, model.backbone.patch[0]
     whole = windowed(estimate, window, window // 2 // cube * cube)  # of even windows each begins where a cube does
     walk, keep = levels(first.steps, first.rules.level_shift), KNOWN_SLOTS[first.rules.known_slots]
@@ -88,13 +91,13 @@ def conditions_of(model: VideoModel, legal: Sequence[Legal], made: Made | None =
     return model.conditions([one.request.prompt for one in legal], known, frames, micro)
 
 
-def guided(model: VideoModel, rules: Rules, scale: float) -> guide.GuidedEstimator:
-    """The model's estimate under guidance: of the kind, the length and the interval of levels that the rules say."""
-    estimate = guide.GUIDANCE[rules.guidance_kind](model.estimate, scale, rules.image_guidance)
+def guided(estimate: Estimator, path: NoisePath, rules: Rules, scale: float) -> guide.GuidedEstimator:
+    """A model's estimate under guidance: of the kind, the length and the interval of levels that the rules say."""
+    blend = guide.GUIDANCE[rules.guidance_kind](estimate, scale, rules.image_guidance)
     if rules.renorm:
-        estimate = guide.renormalised(estimate, model.objective.path)
+        blend = guide.renormalised(blend, path)
     low, high = rules.guidance_interval
-    return estimate if (low, high) == (0.0, 1.0) else guide.within(estimate, model.estimate, low, high)
+    return blend if (low, high) == (0.0, 1.0) else guide.within(blend, estimate, low, high)
 
 
 def write_latents(path: Path, latents: Float[Tensor, "*b t c h w"], settings: Mapping[str, Any]) -> None:

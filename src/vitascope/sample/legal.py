@@ -44,7 +44,9 @@ def legalise(model: VideoModel, request: Request) -> Legal:
     changes: list[str] = []
     request = of_plain_types(request)
     if request.negative:
-        raise UserError("a model of vitascope takes no words for what not to show; leave --negative out")
+        raise UserError(
+            "a model of vitascope takes no words for what not to show; leave --negative (in Python negative) out"
+        )
     count = model.text.count(request.prompt)
     reads_as_empty = not request.prompt.strip() or count == model.text.count("")  # a full stop alone, for one
     if reads_as_empty and not request.frames:
@@ -68,7 +70,7 @@ def legalise(model: VideoModel, request: Request) -> Legal:
             f"keyframe_stride must leave frames to fill and fit a window of {defaults.num_frames} frames: from 2 to "
             f"{defaults.num_frames - 1}, or 0 for no keyframes; got {rules.keyframe_stride}"
         )
-    known = known_pictures(request, num_frames, size)
+    known = known_pictures(pictures_of(request), num_frames, size)
     if len(known) == num_frames:
         raise UserError(f"all {num_frames} frames were given: nothing is left to make; ask for more frames")
     return Legal(request, size, num_frames, fps, steps, scale, solver, rules, known, tuple(changes))
@@ -77,8 +79,10 @@ def legalise(model: VideoModel, request: Request) -> Legal:
 def of_plain_types(request: Request) -> Request:
     """The request with Python's own numbers: seeds of NumPy would draw other noise. What is none is refused by name."""
     plain: dict[str, Any] = {name: _text(name, getattr(request, name)) for name in ("prompt", "negative")}
-    plain["seed"] = _number(operator.index, "seed", request.seed)
-    for kind, names in ((operator.index, ("num_frames", "steps")), (float, ("seconds", "fps", "guidance"))):
+    if request.solver is not None:
+        plain["solver"] = _text("solver", request.solver)
+    plain["seed"] = _number(_whole, "seed", request.seed)
+    for kind, names in ((_whole, ("num_frames", "steps")), (float, ("seconds", "fps", "guidance"))):
         given = {name: getattr(request, name) for name in names}
         plain |= {name: _number(kind, name, value) for name, value in given.items() if value is not None}
     if request.size is not None:
@@ -86,7 +90,12 @@ def of_plain_types(request: Request) -> Request:
             width, height = request.size
         except (TypeError, ValueError):
             raise UserError(f"size must be a width and a height, such as (64, 64), got {request.size!r}") from None
-        plain["size"] = _number(operator.index, "size", width), _number(operator.index, "size", height)
+        plain["size"] = _number(_whole, "size", width), _number(_whole, "size", height)
+    for name, such_as in (("frames", "{0: picture}"), ("rules", '{"level_shift": 3.0}')):
+        if not isinstance(given := getattr(request, name), Mapping):
+            raise UserError(f"{name} must be a mapping, such as {such_as}, got a {type(given).__name__}")
+    numbers = [_number(_whole, "the number of a frame", number) for number in request.frames]
+    plain["frames"] = dict(zip(numbers, request.frames.values(), strict=True))
     return replace(request, **plain)
 
 
@@ -96,19 +105,26 @@ def _text(name: str, value: object) -> str:
     return value
 
 
+def _whole(value: Any) -> int:
+    return int(operator.index(value))  # of True, 1: files keep no truth for a number
+
+
 def _number(kind: Callable[[Any], Any], name: str, value: Any) -> Any:
     try:
-        return kind(value)
+        if not isinstance(value, str | bytes):  # of which `float` reads numbers
+            return kind(value)
     except (TypeError, ValueError, OverflowError):
-        raise UserError(f"{name} must be a {'' if kind is float else 'whole '}number, got {value!r}") from None
+        pass
+    raise UserError(f"{name} must be a {'' if kind is float else 'whole '}number, got {value!r}")
 
 
 def _legal_rules(defaults: Defaults, request: Request) -> Rules:
-    wished = {name: getattr(request, name) for name in Rules.model_fields}
+    own = {name: getattr(defaults, name) for name in Rules.model_fields}
+    for name in request.rules:
+        if name not in own:
+            raise UserError(f"there is no rule '{name}' of sampling; {nearest(str(name), list(own))}")
     try:
-        return Rules.model_validate(
-            {name: getattr(defaults, name) if wish is None else wish for name, wish in wished.items()}
-        )
+        return Rules.model_validate({**own, **request.rules})
     except ValidationError as error:
         raise UserError(_first_of(error)) from error
 
@@ -154,12 +170,25 @@ def grain_of(model: VideoModel) -> tuple[int, int]:
     return cells * model.tokenizer.stride[2], cells * model.tokenizer.stride[1]
 
 
-def known_pictures(request: Request, num_frames: int, size: tuple[int, int]) -> dict[int, Float[Tensor, "3 h w"]]:
-    """The given pictures by frame number from zero, cut to `size`, in the 8-bit steps that a file keeps."""
-    return {
-        _place(number, num_frames): _in_8_bits(media.resize(_checked(picture, number), size))
-        for number, picture in request.frames.items()
-    }
+def pictures_of(request: Request) -> dict[int, Float[Tensor, "3 _h _w"]]:
+    """The given pictures as numbers from 0 to 1, by the numbers they were given by."""
+    return {number: media.as_picture(picture, f"frame {number}") for number, picture in request.frames.items()}
+
+
+def known_pictures(
+    given: Mapping[int, Float[Tensor, "3 _h _w"]], num_frames: int, size: tuple[int, int]
+) -> dict[int, Float[Tensor, "3 h w"]]:
+    """Given pictures by frame number from zero, cut to `size`, in the 8-bit steps that a file keeps."""
+    known: dict[int, Tensor] = {}
+    for number, picture in given.items():
+        place = _place(number, num_frames)
+        if place in known:
+            raise UserError(
+                f"frames {place} and {place - num_frames} of {num_frames} are the same and a picture was given for "
+                "each; give one of them"
+            )
+        known[place] = _in_8_bits(media.resize(picture, size))
+    return known
 
 
 def wished_length(request: Request, fps: float, own: int) -> tuple[float, str]:
@@ -190,19 +219,6 @@ def _legal_length(model: VideoModel, request: Request, fps: float, changes: list
             f"{said} became {frames} ({legal / fps:g} s): the model makes {step} at a time, {fps:g} a second"
         )
     return legal
-
-
-def _checked(picture: object, number: int) -> Tensor:
-    if not isinstance(picture, Tensor):
-        came = f"a {type(picture).__name__}; vitascope.media.read_image(FILE) gives one"
-    elif picture.ndim == 3 and len(picture) == 3 and picture.is_floating_point() and picture.numel():
-        low, high = picture.min().item(), picture.max().item()
-        if low >= -1e-3 and high <= 1 + 1e-3:
-            return picture.float()
-        came = f"numbers from {low:g} to {high:g}"
-    else:
-        came = f"{tuple(picture.shape)} of {picture.dtype}"
-    raise UserError(f"frame {number} must be a picture: a tensor of 3 x height x width numbers from 0 to 1, got {came}")
 
 
 def _in_8_bits(picture: Tensor) -> Tensor:
@@ -299,7 +315,8 @@ def request_of(settings: Mapping[str, Any], *, with_video: bool = False) -> Requ
     except (ValueError, OSError, SyntaxError) as error:
         raise UserError(f"the file's settings hold a frame that is no picture: {error}") from error
     told = kept.model_dump(exclude_unset=True, exclude={"model", "frames", "hub"})  # unset: rules younger than the file
-    return Request(frames=frames, **told)
+    rules = {name: told.pop(name) for name in Rules.model_fields if name in told}
+    return Request(frames=frames, rules=rules, **told)
 
 
 def departures(defaults: Defaults, request: Request) -> list[str]:

@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from vitascope.errors import is_out_of_memory
 from vitascope.sample.generate import clip_of, decode, generate
 from vitascope.sample.latents import Progress, read_latents
-from vitascope.sample.legal import departures, grain_of, legal_fps, legal_size, legalise
+from vitascope.sample.legal import departures, grain_of, legal_fps, legal_size, legalise, of_plain_types
 from vitascope.system import Card, VideoModel
-from vitascope.types import Clip, Request, UserError
+from vitascope.types import Clip, Picture, Request, UserError
 
 HUB = "hub:"
 
@@ -78,8 +77,9 @@ class Model(ABC):
         self,
         prompt: str = "",
         *,
-        image: Float[Tensor, "3 _h _w"] | None = None,
-        frames: Mapping[int, Float[Tensor, "3 _h _w"]] | None = None,
+        image: Picture | None = None,
+        last: Picture | None = None,
+        frames: Mapping[int, Picture] | None = None,
         num_frames: int | None = None,
         seconds: float | None = None,
         fps: float | None = None,
@@ -88,16 +88,26 @@ class Model(ABC):
         steps: int | None = None,
         guidance: float | None = None,
         solver: str | None = None,
+        rules: Mapping[str, Any] | None = None,
         negative: str = "",
         progress: Progress | None = None,
     ) -> Clip:
-        """A clip of `prompt`. `image` (`3 h w` in [0, 1]) is the first frame; `frames` gives any, by number.
+        """A clip of `prompt`. `image` is the first frame, `last` the last; `frames` gives any by its number.
 
-        What has to be changed to make the request legal, such as its size, is a warning.
+        A picture is a tensor `3 h w`, a NumPy array `h w 3` (numbers from 0 to 1, or uint8) or an image of PIL, of any
+        size. `rules` are fields of `vitascope.system.Rules` by name, such as `{"guidance_kind": "separate"}`; all that
+        is not given is the model's choice. What cannot be made is a UserError; what has to be changed to make the
+        request legal, such as its size, is a warning.
         """
-        known = {**({} if image is None else {0: image}), **(frames or {})}
-        request = Request(prompt, known, num_frames, seconds, fps, size, seed, steps, guidance, solver)
-        request = replace(request, negative=negative)
+        request = of_plain_types(Request(
+            prompt=prompt, frames={} if frames is None else frames, num_frames=num_frames, seconds=seconds, fps=fps,
+            size=size, seed=seed, steps=steps, guidance=guidance, solver=solver,
+            rules={} if rules is None else rules, negative=negative,
+        ))  # fmt: skip
+        ends = {number: picture for number, picture in ((0, image), (-1, last)) if picture is not None}
+        if twice := ends.keys() & request.frames.keys():
+            raise UserError(f"frame {min(twice)} is given alone (image or last) and among frames; give it once")
+        request = replace(request, frames={**ends, **request.frames})
         for change in self.changes(request):
             warnings.warn(change, stacklevel=2)
         return self.fulfil(request, progress=progress)

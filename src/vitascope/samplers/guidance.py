@@ -40,7 +40,7 @@ def joint_guidance(estimate: Estimator, scale: float) -> GuidedEstimator:
     return _blend(estimate, [(1 - scale, _told_nothing), (scale, _told_all)])
 
 
-def separate_guidance(estimate: Estimator, scale: float, image_scale: float = 1.5) -> GuidedEstimator:
+def separate_guidance(estimate: Estimator, scale: float, image_scale: float) -> GuidedEstimator:
     """STIV's SIT-CFG (section 3.3), in three passes: `image_scale` from nothing to frames, `scale` from there to text.
 
     F(0, 0) + image_scale (F(image, 0) - F(0, 0)) + scale (F(image, text) - F(image, 0)), its terms gathered by pass.
@@ -108,7 +108,8 @@ def _unguided(plain: Estimate) -> Guided:
 
 
 def _blend(estimate: Estimator, passes: list[tuple[float, Callable[[Conditions], Conditions]]]) -> GuidedEstimator:
-    """A weighted sum of estimates, least told first, weights summing to one; a weight of 0 costs no pass."""
+    """A weighted sum of estimates, least told first, weights summing to one. A weaker one of weight 0 is left out;
+    the full pass, the plain estimate, is always made."""
     *weaker, full = passes
     passes = [one for one in weaker if one[0] != 0] + [full]
 

@@ -185,34 +185,25 @@ def unipc(
 
 
 def sde(
-    path: Path,
-    estimate: Estimator,
-    z: Video,
-    here: Level,
-    there: Level,
-    cond: Conditions,
-    memory: Memory,
-    rng: Rng,
-    *,
-    strength: float = 1.0,
+    path: Path, estimate: Estimator, z: Video, here: Level, there: Level, cond: Conditions, memory: Memory, rng: Rng
 ) -> tuple[Video, Memory]:
-    """SiT's reverse SDE (Ma et al. 2024, equation 4) by their Heun step; `strength` 0 is `heun`.
+    """SiT's reverse SDE (Ma et al. 2024, equation 4) by their Heun step.
 
-    dz = velocity dlevel - w score dlevel + sqrt(2 w) dB, level falling, with w = strength sigma: then w score is
-    -strength noise and nothing is divided by a vanishing sigma. Noise is added first, then a deterministic Heun step is
-    taken. The step to level 0 adds none and returns the posterior mean, as SiT's "Tweedie" last step.
+    dz = velocity dlevel - w score dlevel + sqrt(2 w) dB, level falling, with w = sigma: then w score is -noise and
+    nothing is divided by a vanishing sigma. Noise is added first, then a deterministic Heun step is taken. The step to
+    level 0 adds none and returns the posterior mean, as SiT's "Tweedie" last step.
     """
     arrived = _is_clean(path, there)
     if arrived.all():
         return mix(path, estimate(z, here, cond), there), ()
     gap = per_frame(here - there)
-    kick = per_frame(torch.sqrt(2 * strength * path.sigma(here) * (here - there)).masked_fill(arrived, 0))
+    kick = per_frame(torch.sqrt(2 * path.sigma(here) * (here - there)).masked_fill(arrived, 0))
     shaken = z + kick * _draw(z, rng)
     first = estimate(shaken, here, cond)
     straight_ahead = mix(path, first, there)
-    ahead = straight_ahead - gap * strength * first.noise
+    ahead = straight_ahead - gap * first.noise
     second = estimate(ahead, there, cond)
-    back = mix(path, second, here) + gap * strength * second.noise
+    back = mix(path, second, here) + gap * second.noise
     return torch.where(per_frame(arrived), straight_ahead, ahead + (shaken - back) / 2), ()
 
 

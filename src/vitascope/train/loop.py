@@ -57,8 +57,8 @@ def fit(
 ) -> VideoModel:
     """Train `run` in `folder`, or one stage of it, and return the model with averaged weights, also in `folder/model`.
 
-    The minutes of a run are for all that its stages need; what is left is shared by their `share`. On the GPU where
-    there is one unless `device` says otherwise.
+    The minutes of a run are for all that its stages need; what is left is shared by their `share`. Trained on the GPU
+    where there is one unless `device` says otherwise; the model that is returned is on the CPU.
     """
     refuse_what_cannot_be_read_back(run)
     refuse_folder(folder, run, resume)

@@ -192,7 +192,7 @@ def test_what_a_family_cannot_make_is_snapped_by_its_own_rules_and_said(
         ("svd", {"prompt": "a fox"}, "reads no words"),
         ("wan", {"prompt": " "}, "prompt is empty"),
         ("wan", {"solver": "heun"}, "brings its own solver"),
-        ("wan", {"renorm": True}, "brings its own renorm"),
+        ("wan", {"rules": {"renorm": True}}, "brings its own renorm"),
         ("wan", {"steps": 0}, "steps must be from 1"),
         ("wan", {"guidance": float("nan")}, "guidance"),
         ("wan", {"fps": 0.0}, "fps"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -24,9 +24,9 @@ from vitascope.sample.legal import (
     legal_size,
     legal_steps,
     of_plain_types,
+    pictures_of,
     wished_length,
 )
-from vitascope.system import Rules
 from vitascope.types import Request, UserError
 
 
@@ -110,20 +110,21 @@ def legalise(routes: tuple[Route, ...], request: Request) -> Wish:
         raise UserError("the prompt is empty: say what the video should show")
     steps, guidance = legal_steps(request.steps, traits.steps), legal_guidance(request.guidance, traits.scale)
     if not traits.guidance and request.guidance is not None:
-        raise UserError("this checkpoint takes no guidance scale; leave --guidance out")
+        raise UserError("this checkpoint takes no guidance scale; leave --guidance (in Python guidance) out")
     if request.negative:
         _check_negative(traits, guidance)
     fps = legal_fps(request.fps, traits.fps)
     size = _size(traits, request, changes)
     num_frames = _length(traits, request, fps, changes)
-    changes += [*_unread(route, request), *_untold(traits, fps), *_cut(request, size)]
-    frames = {number: picture for number, picture in request.frames.items() if not traits.video or number < num_frames}
-    known = known_pictures(Request("", frames), num_frames, size)
+    given = pictures_of(request)
+    changes += [*_unread(route, request), *_untold(traits, fps), *_cut(given, size)]
+    taken = {number: picture for number, picture in given.items() if not traits.video or number < num_frames}
+    known = known_pictures(taken, num_frames, size)
     return Wish(request, route, size, num_frames, fps, steps, guidance, known, tuple(changes))
 
 
 def _refuse_rules(request: Request) -> None:
-    given = [name for name in ("solver", *Rules.model_fields) if getattr(request, name) is not None]
+    given = [*(["solver"] if request.solver is not None else []), *request.rules]
     if given:
         raise UserError(f"a checkpoint of others brings its own {given[0].replace('_', ' ')}; it cannot be chosen")
 
@@ -131,7 +132,9 @@ def _refuse_rules(request: Request) -> None:
 def _check_negative(traits: Traits, guidance: float) -> None:
     """Refuse what the pipeline would not hear, or would pass over in silence."""
     if not traits.negative:
-        raise UserError("this checkpoint takes no words for what not to show; leave --negative out")
+        raise UserError(
+            "this checkpoint takes no words for what not to show; leave --negative (in Python negative) out"
+        )
     if traits.guidance and "true_cfg_scale" not in traits.accepts and guidance <= 1:
         raise UserError(f"--negative works by guidance, which {guidance:g} turns off; give a --guidance above 1")
 
@@ -228,10 +231,10 @@ def _told_rate(fps: float) -> int:
     return max(round(fps), 1)
 
 
-def _cut(request: Request, size: tuple[int, int]) -> Iterator[str]:
+def _cut(given: Mapping[int, Float[Tensor, "3 _h _w"]], size: tuple[int, int]) -> Iterator[str]:
     """Of given pictures in another shape than the video's, which lose what does not fit."""
     width, height = size
-    for number, picture in request.frames.items():
+    for number, picture in given.items():
         high, wide = picture.shape[-2:]
         scale = max(width / wide, height / high)
         if wide * scale > width + 1 or high * scale > height + 1:
