@@ -45,8 +45,8 @@ def _short(table: Table, took: Took) -> Iterator[str]:
     if trained:
         least, most = min(trained) / 60, max(trained) / 60
         yield (
-            f"**These verdicts are of trainings of {least:.1f} to {most:.1f} minutes on the clock for a row**, in which "
-            f"little is learned; longer ones may tell otherwise. {table.caution}\n"
+            f"**These verdicts are of trainings of {least:.1f} to {most:.1f} minutes on the clock for a row**, in "
+            f"which little is learned; longer ones may tell otherwise. {table.caution}\n"
         )
 
 
