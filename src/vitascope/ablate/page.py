@@ -46,7 +46,8 @@ def _short(table: Table, took: Took) -> Iterator[str]:
         least, most = min(trained) / 60, max(trained) / 60
         yield (
             f"**These verdicts are of trainings of {least:.1f} to {most:.1f} minutes on the clock for a row**, in "
-            f"which little is learned; longer ones may tell otherwise. {table.caution}\n"
+            "which little is learned; longer ones may tell otherwise."
+            + (f" {table.caution}\n" if table.caution else "\n")
         )
 
 

@@ -29,7 +29,8 @@ from vitascope.types import Clip, UserError
 
 
 class TowerConfig(Config):
-    """A frozen CLIP text tower of which only the sizes are known: STIV's (section 2.1), with the tokenizer of T5."""
+    """A CLIP text tower of which only the sizes are known: STIV's (section 2.1), with the tokenizer of T5. Frozen
+    [inferred]: the paper says that of its autoencoder."""
 
     width: Count = 1280
     heads: Count = 20
