@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from vitascope.backbones.stiv import XL, XXL, M, StivConfig
 from vitascope.conditions import micro_conditions
 from vitascope.config import Config, override
 from vitascope.plan import needs, report
-from vitascope.plan.calibrating import step_seconds, timed_here
+from vitascope.plan.calibrating import Stepper, step_seconds, timed_here
 from vitascope.plan.devices import DEVICES, Device, device, gpu
 from vitascope.plan.parts import outline
-from vitascope.plan.walking import walking
+from vitascope.plan.walking import size_of, walking
+from vitascope.recipes import resolve
 from vitascope.recipes.stiv import PAPER, PRINTED, TowerConfig, by_rule
 from vitascope.system import Lesson, VideoModel
 from vitascope.text.pretrained import PretrainedTextConfig
@@ -167,6 +169,11 @@ def two_steps(run: Run) -> tuple[VideoModel, torch.optim.Optimizer, MovingAverag
 
     step()
     optimizer.zero_grad(set_to_none=True)
+    return model, optimizer, average, most_added(step)
+
+
+def most_added(step: Callable[[], None]) -> int:
+    """The most bytes at any moment beyond those before, by the allocator's own record."""
     with torch.autograd.profiler.profile(profile_memory=True) as record:
         step()
     changes = [event for event in record.kineto_results.events() if event.name() == "[memory]"]
@@ -174,7 +181,7 @@ def two_steps(run: Run) -> tuple[VideoModel, torch.optim.Optimizer, MovingAverag
     for event in sorted(changes, key=lambda event: event.start_ns()):
         alive += event.nbytes()
         most = max(most, alive)
-    return model, optimizer, average, most
+    return most
 
 
 @pytest.mark.parametrize("optimizer", [AdamWConfig(), AdafactorConfig(), MuonConfig()])
@@ -199,6 +206,20 @@ def test_memory_is_that_of_a_real_step(optimizer: Config, stage: dict[str, Any])
     else:
         assert held.peak == pytest.approx(before + most, rel=0.1)
         assert held.peak - before == pytest.approx(most, rel=0.2)
+
+
+def test_a_stage_of_the_laptop_takes_the_memory_that_is_planned() -> None:
+    """The autoencoder with Muon, as `laptop:stiv` trains it: where tensors are large, what is not walked is little."""
+    run = resolve("laptop:stiv")
+    stage = run.stages[0]
+    planned = needs.stage_needs(run, stage, PROCESSOR, 1).memory.peak
+    take = Stepper(run, stage)
+    take()
+    take()
+    states = [value for state in take.optimizer.state.values() for value in state.values()]
+    held = [*take.model.state_dict().values(), *take.average.weights.values(), *states]
+    taken = size_of(one for one in held if isinstance(one, torch.Tensor)) + most_added(take)
+    assert planned == pytest.approx(taken, rel=0.1)
 
 
 def test_a_fitting_run_needs_no_advice_and_the_advised_batch_fits() -> None:
