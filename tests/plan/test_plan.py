@@ -23,10 +23,10 @@ from vitascope.plan.devices import DEVICES, Device, device, gpu
 from vitascope.plan.parts import outline
 from vitascope.plan.walking import size_of, walking
 from vitascope.recipes import resolve
-from vitascope.recipes.stiv import PAPER, PRINTED, TowerConfig, by_rule
+from vitascope.recipes.stiv import PAPER, PRINTED, TowerConfig, UnseenClipsConfig, by_rule, from_both
 from vitascope.system import Lesson, VideoModel
 from vitascope.text.pretrained import PretrainedTextConfig
-from vitascope.train.initialise import initialised
+from vitascope.train.initialise import Origin, initialised
 from vitascope.train.loop import fit
 from vitascope.train.muon import MuonConfig, hidden_matrices
 from vitascope.train.optim import AdafactorConfig, AdamWConfig, MovingAverage
@@ -88,6 +88,24 @@ def test_flops_are_within_a_twentieth_of_those_that_the_paper_prints_where_it_te
         assert rule == pytest.approx(printed.flops, rel=0.05), printed.what
         flops = sum(stage.steps * at_full_depth(run, stage) for stage in stages)
         assert printed.share * flops == pytest.approx(printed.flops, rel=0.05), printed.what
+
+
+def test_the_progressive_plan_spends_what_the_paper_prints_in_all() -> None:
+    run = from_both()
+    stages = [stage for stage in run.stages if isinstance(stage, VideoStage)]
+    assert [stage.name.removesuffix("_whole") for stage in stages[::2]] == ["t2i_256", "t2v_256", "t2i_512", "t2v_512"]
+    rule = sum(stage.steps * by_rule(run.at(stage), stage) for stage in stages)
+    assert rule == pytest.approx(5.98e21, rel=0.02)
+    assert [stage.steps for stage in stages[:4]] == [400_000, 50_000, 200_000, 50_000]
+    sizes = [stage.data.size for stage in stages if isinstance(stage.data, UnseenClipsConfig)]
+    assert sizes == [256] * 4 + [512] * 4
+    told = [[(origin.of, origin.weights) for origin in run.origins(stage)] for stage in stages]
+    every = Origin(of="any").weights
+    assert told[2::2] == [
+        [("t2i_256_whole", every)],
+        [("t2i_256_whole", every)],
+        [("t2i_512_whole", every), ("t2v_256_whole", ("backbone.blocks.*.time.*",))],
+    ]
 
 
 def test_a_text_that_is_projected_for_each_frame_costs_more_and_changes_nothing() -> None:
