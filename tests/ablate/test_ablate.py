@@ -117,6 +117,7 @@ def test_a_table_of_two_rows_from_nothing_to_its_page(tmp_path: Path) -> None:
     assert lines[0].startswith("1") and lines[-1].endswith("two.md: the page")
     page = (tmp_path / "pages" / "two.md").read_text()
     assert "| `slow` |" in page and "![what was measured](two.png)" in page and "2 of 2 rows, 2 seeds" in page
+    assert "The base: a base." in page
     assert (tmp_path / "pages" / "two.png").read_bytes().startswith(b"\x89PNG")
     told = json.loads((tmp_path / "pages" / "two.json").read_text())
     assert {(one["row"], one["seed"]): one["metrics"] for one in told} == {k: v["metrics"] for k, v in done.items()}
