@@ -14,12 +14,12 @@ import torch
 
 from tiny import StripesConfig, save_tiny, tiny_model
 from vitascope.ablate.folder import LOCKS, read_results, settle, taken, write_result
-from vitascope.ablate.measures import GuidedLength, HeldOutError, Sampled, energy_distance, held_out, same_noisiness
+from vitascope.ablate.measures import Floor, GuidedLength, HeldOutError, Sampled, held_out, same_noisiness
 from vitascope.ablate.report import publish, refuse_lesser
 from vitascope.ablate.run import Budget, Place, ablate, settings_of
 from vitascope.ablate.table import BASE, Claim, Guard, Row, Side, Table, begun_with
 from vitascope.ablate.tables import TABLES, table_named
-from vitascope.ablate.verdict import PRINTED, find, mean_interval, student
+from vitascope.ablate.verdict import PRINTED, find, mean_interval, second_look, student
 from vitascope.config import Config, from_json, to_json
 from vitascope.errors import NonFinite, UserError
 from vitascope.noise import Cosine, ScaledLinear, Straight, log_snr_half
@@ -113,10 +113,11 @@ def test_a_table_of_two_rows_from_nothing_to_its_page(tmp_path: Path) -> None:
 
     again: list[str] = []
     assert ablate(two, place, 2, Budget(), say=again.append) == done and not again  # nothing is done twice
-    lines = [*publish(two, done, tmp_path / "pages", "vitascope ablate two")]
+    lines = [*publish(two, done, tmp_path / "pages", "vitascope ablate two", "a base")]
     assert lines[0].startswith("1") and lines[-1].endswith("two.md: the page")
     page = (tmp_path / "pages" / "two.md").read_text()
     assert "| `slow` |" in page and "![what was measured](two.png)" in page and "2 of 2 rows, 2 seeds" in page
+    assert "The base: a base." in page
     assert (tmp_path / "pages" / "two.png").read_bytes().startswith(b"\x89PNG")
     told = json.loads((tmp_path / "pages" / "two.json").read_text())
     assert {(one["row"], one["seed"]): one["metrics"] for one in told} == {k: v["metrics"] for k, v in done.items()}
@@ -130,7 +131,7 @@ def test_a_table_of_two_rows_from_nothing_to_its_page(tmp_path: Path) -> None:
 def test_a_page_is_not_replaced_by_one_of_fewer_results(tmp_path: Path) -> None:
     two, done = table(row("one"), row("other")), {("one", 0): {"metrics": {"error": 1.0}, "seconds": 1.0}}
     refuse_lesser(two, done, tmp_path)  # there is none
-    [*publish(two, {**done, ("other", 0): done["one", 0]}, tmp_path, "vitascope ablate two")]
+    [*publish(two, {**done, ("other", 0): done["one", 0]}, tmp_path, "vitascope ablate two", "a base")]
     with pytest.raises(UserError, match=r"tells of 2 results, 1 of which would be missing.*--force"):
         refuse_lesser(two, done, tmp_path)
     refuse_lesser(two, {*done, ("other", 0), ("other", 1)}, tmp_path)
@@ -156,6 +157,8 @@ def test_a_folder_of_other_settings_is_refused_with_the_difference(tmp_path: Pat
         settle(tmp_path / "work", settings_of(faster, base, Budget()))
     with pytest.raises(UserError, match=r"budget\.times was 1\.0 and is 2\.0"):
         settle(tmp_path / "work", settings_of(one, base, Budget(times=2.0)))
+    with pytest.raises(UserError, match="holds table two, not three; choose another --out"):
+        settle(tmp_path / "work", settings_of(table(row("one"), name="three"), base, Budget()))
     with pytest.raises(UserError, match=r"other settings: base was"):
         settle(tmp_path / "work", settings_of(one, save_tiny(tmp_path / "another", seed=1), Budget()))
 
@@ -257,7 +260,7 @@ def test_a_training_that_diverges_is_a_result(tmp_path: Path) -> None:
     wild = table(row("wild", learning_rate=1e30, steps=20, warmup_steps=0, clip_norm=1e30))
     done = ablate(wild, Place(tmp_path / "work", tmp_path / "base"), 1, Budget(), say=str)
     assert done["wild", 0]["metrics"] == {"diverged": 1.0}
-    assert [*publish(wild, done, tmp_path, "x")] and "(1 of 1 diverged)" in (tmp_path / "two.md").read_text()
+    assert [*publish(wild, done, tmp_path, "x", "y")] and "(1 of 1 diverged)" in (tmp_path / "two.md").read_text()
 
 
 def test_budgets_are_of_steps_or_of_minutes() -> None:
@@ -308,8 +311,18 @@ def told_by(measure: Config) -> set[str]:
         return {measure.name, *(f"{measure.name} at {level:g}" for level in measure.levels)}
     if isinstance(measure, GuidedLength):
         return {f"{what} at {level:g}" for what in ("guided length", "plain length", "gap") for level in measure.levels}
+    if isinstance(measure, Floor):
+        return told_by(measure.of) - {f"{measure.of.name} network evaluations".strip()}
     assert isinstance(measure, Sampled)
-    names = {"energy distance", "toyland distance", "contrast", "oracle all", "oracle mean", "oracle colour"}
+    names = {
+        "energy distance",
+        "toyland distance",
+        "frechet distance",
+        "contrast",
+        "oracle all",
+        "oracle mean",
+        "oracle colour",
+    }
     names |= {"network evaluations"}
     if not measure.images:
         names |= {"motion energy", "dynamic degree", "smoothness"}
@@ -395,14 +408,44 @@ def test_a_page_draws_what_is_paid_against_what_is_got(tmp_path: Path) -> None:
     trade = {"title": "Steps", "paid": "network evaluations", "got": "oracle mean", "lines": (("euler-1", "euler-2"),)}
     two = table(*rows, shown=("oracle mean",), trades=(trade,))
     done = ablate(two, Place(tmp_path / "work", base), 2, Budget(), say=str)
-    lines = [*publish(two, done, tmp_path / "pages", "vitascope ablate two")]
+    lines = [*publish(two, done, tmp_path / "pages", "vitascope ablate two", "a base")]
     assert lines[-1].endswith("two.md: the page") and (tmp_path / "pages" / "two.png").stat().st_size > 10_000
     with pytest.raises(ValueError, match="about 'heun-1', which is no row"):
         table(*rows, trades=({**trade, "lines": (("heun-1",),)},))
 
 
-def test_sets_of_one_law_are_at_no_distance_and_others_apart() -> None:
-    one, other = torch.randn(2, 200, 5, generator=generator_for(0, "sets"))
-    assert abs(energy_distance(one, other)) < 0.05
-    far = [energy_distance(one, other + shift) for shift in (0.5, 1.0, 2.0)]
-    assert far == sorted(far) and far[0] > 0.05
+def test_a_claim_is_looked_at_again_where_both_rows_have_the_other_number(tmp_path: Path) -> None:
+    one, other = row("left"), row("right")
+    told = {("left", seed): {"error": 1.0 + seed / 9, "toyland distance": 3.0 + seed / 9} for seed in range(3)}
+    told |= {("right", seed): {"error": 2.0 + seed / 9, "toyland distance": 2.0 + seed / 7} for seed in range(3)}
+    asked = claim("lower")
+    look = second_look(asked, told)
+    assert look is not None and find(asked, told).verdict == "holds" and look.verdict == "does not hold"
+    assert second_look(asked, results(left=[1.0], right=[2.0])) is None
+    near = second_look(claim("no higher", margin=0.5).model_copy(update={"relative": True}), told)
+    assert near is not None and near.claim.margin == pytest.approx(0.5 * statistics.fmean((2, 2 + 1 / 7, 2 + 2 / 7)))
+    done = {key: {"metrics": metrics, "seconds": 1.0, "training_seconds": 60.0} for key, metrics in told.items()}
+    two = table(one, other, claims=(asked,), caution="Beware.")
+    assert [*publish(two, done, tmp_path, "x", "y")]
+    page = (tmp_path / "two.md").read_text()
+    assert "contradict each other in 1;" in page and "trainings of 1.0 to 1.0 minutes" in page and "Beware." in page
+
+
+def test_what_a_guard_leaves_out_is_told_all_the_same(tmp_path: Path) -> None:
+    guarded = claim().model_copy(update={"guard": Guard(metric="motion", most=2.0)})
+    told = {("left", seed): {"error": 1.0 + seed / 9, "motion": 7.0} for seed in range(3)}
+    told |= {("right", seed): {"error": 2.0 + seed / 9, "motion": 1.0} for seed in range(3)}
+    done = {key: {"metrics": metrics, "seconds": 1.0} for key, metrics in told.items()}
+    [*publish(table(row("left"), row("right"), claims=(guarded,)), done, tmp_path, "x", "y")]
+    page = (tmp_path / "two.md").read_text()
+    assert "| -1 (-1 to -1), but motion above 2 in every seed | 0 | **cannot be told** |" in page
+
+
+def test_rows_spend_what_their_group_is_said_to_spend() -> None:
+    """A stage's share is what a step of it costs."""
+    spent: dict[str, set[float]] = {}
+    for one in table_named("init", read_card(bundled()).config).rows:
+        assert one.run is not None
+        units = sum(stage.steps * stage.share for stage in one.run.stages)
+        spent.setdefault(one.name.partition("-")[0], set()).add(units)
+    assert spent == {"large": {1600}, "more": {560}, "ti2v": {400, 640}}

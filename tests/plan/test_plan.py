@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,15 @@ from vitascope.backbones.stiv import XL, XXL, M, StivConfig
 from vitascope.conditions import micro_conditions
 from vitascope.config import Config, override
 from vitascope.plan import needs, report
-from vitascope.plan.calibrating import step_seconds, timed_here
+from vitascope.plan.calibrating import Stepper, step_seconds, timed_here
 from vitascope.plan.devices import DEVICES, Device, device, gpu
 from vitascope.plan.parts import outline
-from vitascope.plan.walking import walking
-from vitascope.recipes.stiv import PAPER, PRINTED, TowerConfig, by_rule
+from vitascope.plan.walking import size_of, walking
+from vitascope.recipes import resolve
+from vitascope.recipes.stiv import PAPER, PRINTED, TowerConfig, UnseenClipsConfig, by_rule, from_both
 from vitascope.system import Lesson, VideoModel
 from vitascope.text.pretrained import PretrainedTextConfig
-from vitascope.train.initialise import initialised
+from vitascope.train.initialise import Origin, initialised
 from vitascope.train.loop import fit
 from vitascope.train.muon import MuonConfig, hidden_matrices
 from vitascope.train.optim import AdafactorConfig, AdamWConfig, MovingAverage
@@ -86,6 +88,24 @@ def test_flops_are_within_a_twentieth_of_those_that_the_paper_prints_where_it_te
         assert rule == pytest.approx(printed.flops, rel=0.05), printed.what
         flops = sum(stage.steps * at_full_depth(run, stage) for stage in stages)
         assert printed.share * flops == pytest.approx(printed.flops, rel=0.05), printed.what
+
+
+def test_the_progressive_plan_spends_what_the_paper_prints_in_all() -> None:
+    run = from_both()
+    stages = [stage for stage in run.stages if isinstance(stage, VideoStage)]
+    assert [stage.name.removesuffix("_whole") for stage in stages[::2]] == ["t2i_256", "t2v_256", "t2i_512", "t2v_512"]
+    rule = sum(stage.steps * by_rule(run.at(stage), stage) for stage in stages)
+    assert rule == pytest.approx(5.98e21, rel=0.02)
+    assert [stage.steps for stage in stages[:4]] == [400_000, 50_000, 200_000, 50_000]
+    sizes = [stage.data.size for stage in stages if isinstance(stage.data, UnseenClipsConfig)]
+    assert sizes == [256] * 4 + [512] * 4
+    told = [[(origin.of, origin.weights) for origin in run.origins(stage)] for stage in stages]
+    every = Origin(of="any").weights
+    assert told[2::2] == [
+        [("t2i_256_whole", every)],
+        [("t2i_256_whole", every)],
+        [("t2i_512_whole", every), ("t2v_256_whole", ("backbone.blocks.*.time.*",))],
+    ]
 
 
 def test_a_text_that_is_projected_for_each_frame_costs_more_and_changes_nothing() -> None:
@@ -167,6 +187,11 @@ def two_steps(run: Run) -> tuple[VideoModel, torch.optim.Optimizer, MovingAverag
 
     step()
     optimizer.zero_grad(set_to_none=True)
+    return model, optimizer, average, most_added(step)
+
+
+def most_added(step: Callable[[], None]) -> int:
+    """The most bytes at any moment beyond those before, by the allocator's own record."""
     with torch.autograd.profiler.profile(profile_memory=True) as record:
         step()
     changes = [event for event in record.kineto_results.events() if event.name() == "[memory]"]
@@ -174,7 +199,7 @@ def two_steps(run: Run) -> tuple[VideoModel, torch.optim.Optimizer, MovingAverag
     for event in sorted(changes, key=lambda event: event.start_ns()):
         alive += event.nbytes()
         most = max(most, alive)
-    return model, optimizer, average, most
+    return most
 
 
 @pytest.mark.parametrize("optimizer", [AdamWConfig(), AdafactorConfig(), MuonConfig()])
@@ -199,6 +224,20 @@ def test_memory_is_that_of_a_real_step(optimizer: Config, stage: dict[str, Any])
     else:
         assert held.peak == pytest.approx(before + most, rel=0.1)
         assert held.peak - before == pytest.approx(most, rel=0.2)
+
+
+def test_a_stage_of_the_laptop_takes_the_memory_that_is_planned() -> None:
+    """The autoencoder with Muon, as `laptop:stiv` trains it: where tensors are large, what is not walked is little."""
+    run = resolve("laptop:stiv")
+    stage = run.stages[0]
+    planned = needs.stage_needs(run, stage, PROCESSOR, 1).memory.peak
+    take = Stepper(run, stage)
+    take()
+    take()
+    states = [value for state in take.optimizer.state.values() for value in state.values()]
+    held = [*take.model.state_dict().values(), *take.average.weights.values(), *states]
+    taken = size_of(one for one in held if isinstance(one, torch.Tensor)) + most_added(take)
+    assert planned == pytest.approx(taken, rel=0.1)
 
 
 def test_a_fitting_run_needs_no_advice_and_the_advised_batch_fits() -> None:

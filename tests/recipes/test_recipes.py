@@ -14,6 +14,7 @@ from vitascope import media
 from vitascope.config import from_json, override, to_json
 from vitascope.evaluate import questions
 from vitascope.evaluate.toyland import evaluate
+from vitascope.objectives.flow import FlowConfig
 from vitascope.recipes import laptop, resolve
 from vitascope.recipes.judged import Judged
 from vitascope.recipes.toyland import ToylandConfig
@@ -250,3 +251,28 @@ def test_a_model_of_another_size_is_asked_for_what_toyland_judges() -> None:
     judged = Judged(model, steps=1, guidance=1.0, solver="euler")
     report = evaluate(judged.generate, task="image", num=1, encode_decode=judged.encode_decode)
     assert report.returned.psnr is not None and report.returned_best.psnr is not None
+
+
+def test_what_the_docs_say_of_the_recipe_is_what_it_does() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "fidelity.md").read_text()
+    run = resolve("laptop:stiv")
+    t2i, t2v, ti2v = (stage for stage in run.stages if isinstance(stage, VideoStage))
+    assert t2v.batch == ti2v.batch and t2i.num_clips == t2v.num_clips == ti2v.num_clips
+    assert (
+        f"| {t2i.steps:,} steps of {t2i.batch} images (T2I), {t2v.steps:,} and {ti2v.steps:,} of {t2v.batch} clips "
+        f"(T2V, TI2V), out of {t2v.num_clips:,} clips |"
+    ) in text
+    levels = [run.at(stage).model.objective for stage in (t2i, t2v, ti2v)]
+    assert all(isinstance(one, FlowConfig) for one in levels)
+    (low, _), (high, wide), (middle, wider) = ((one.mean, one.spread) for one in levels)  # type: ignore[attr-defined]
+    assert (
+        f"mean {low} (T2I), {high} and spread {wide} (T2V; the bundled model had 0.6), {middle} and spread {wider}"
+        in text
+    )
+    asked = run.model.defaults
+    assert f"| guidance 7.5 | {asked.guidance:g}, with {asked.steps} steps of DPM++ 2M" in text
+    none = 1 - (1 - ti2v.lesson.tasks.text) * (1 - ti2v.lesson.frame_dropout)
+    neither = none * ti2v.lesson.text_dropout
+    assert (
+        f"none in {100 * none:.0f} % (55 % of the mix, and 8 % of the rest), neither in {100 * neither:.1f} %" in text
+    )

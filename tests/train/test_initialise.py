@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 from tiny import save_tiny, tiny_model, tiny_run
 from vitascope.backbones.stiv import StivConfig
-from vitascope.cli.train import started
+from vitascope.cli.train import refuse_replaced, started
 from vitascope.conditions import micro_conditions
 from vitascope.config import override
+from vitascope.nn.positions import Turns
+from vitascope.recipes import resolve
+from vitascope.recipes.toyland import ToylandConfig
 from vitascope.system import ModelConfig, VideoModel, load_model
 from vitascope.train.initialise import Origin, gathered, inherit, initialised
 from vitascope.train.loop import fit
@@ -68,6 +71,64 @@ def test_at_first_a_video_model_answers_each_cube_of_still_frames_as_its_image_m
     alone = answer(image, frames.flatten(0, 1)[:, None]).unflatten(0, (2, 2))[:, :, 0]
     together = answer(video, frames.repeat_interleave(patch, 1))
     torch.testing.assert_close(together, alone.repeat_interleave(patch, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_an_image_to_video_model_begins_as_the_video_model_that_it_comes_from() -> None:
+    """TI2V from T2V: all weights, and so the same answer where no frame is known."""
+    ti2v = {stage.name: stage for stage in resolve("laptop:stiv").stages}["ti2v"]
+    assert ti2v.begins == ti2v.fresh == ()  # all of what the stage before has learned
+    video, other = learned(tiny_model(), 1), initialised(tiny_model(), 2)
+    inherit(other, [(Origin(of="t2v"), video.state_dict())], ti2v.fresh)
+    z = torch.randn(2, 4, 4, 2, 2, generator=generator_for(0, "frames"))
+    assert torch.equal(answer(other, z), answer(video, z))
+
+
+def turned(config: ModelConfig, frames: int, side: int) -> tuple[Turns, Turns]:
+    """Of the tokens of a frame, by row and column, and of the frames, as the model of these settings has them."""
+    assert isinstance(config.backbone, StivConfig)
+    space, time = config.backbone.build().places(frames, side, side, torch.device("cpu"))
+    assert space is not None and time is not None
+    return space.unflatten(0, (side, side)), time
+
+
+def test_a_model_of_more_pixels_begins_with_the_positions_of_one_of_fewer_at_its_even_places() -> None:
+    """High resolution from low: the same weights, and a grid that is squeezed into the trained one."""
+    small, large = learned(tiny_model(), 1), initialised(tiny_model(), 2)
+    inherit(large, [(Origin(of="t2v_64"), small.state_dict())], ())
+    assert all(torch.equal(value, small.state_dict()[name]) for name, value in large.state_dict().items())
+    (low, before), (high, after) = turned(tiny_model(), 2, 2), turned(tiny_model(), 2, 4)
+    assert torch.equal(high[::2, ::2], low) and torch.equal(after, before)
+    assert not torch.allclose(high[1, 0], high[0, 0]) and not torch.allclose(high[1, 0], high[2, 0])
+
+
+def test_more_frames_have_the_positions_of_few_between_them_or_beyond() -> None:
+    """32 frames from 16, in cubes: interpolated at the even ones, extrapolated at the first ones; weights are kept."""
+    usual, stretched = backbone(grid=(8, 2)), backbone(grid=(8, 2), interpolate_positions=False)
+    (space, few), (same, many), (_, beyond) = turned(usual, 8, 2), turned(usual, 16, 2), turned(stretched, 16, 2)
+    assert torch.equal(same, space) and torch.equal(many[::2], few) and torch.equal(beyond[:8], few)
+    assert not any(torch.allclose(place, old) for place in beyond[8:] for old in few)
+    model, longer = learned(usual, 1), initialised(stretched, 2)
+    inherit(longer, [(Origin(of="few"), model.state_dict())], ())
+    z = torch.randn(1, 16, 4, 2, 2, generator=generator_for(0, "frames"))
+    assert torch.equal(answer(longer, z), answer(model, z))  # eight cubes, as trained
+    twice = torch.cat([z, z], 1)
+    assert not torch.allclose(answer(longer, twice), answer(model, twice), atol=1e-4)
+
+
+def test_frames_at_twice_the_stride_are_every_second_one_of_the_longer_clip_and_at_their_positions() -> None:
+    """The 2x-stride variant: what was learned at 4 frames a second lies where it was when as many come between."""
+    stages = {stage.name: stage for stage in resolve("laptop:stride2").stages}
+    wide, longer = (stages[name] for name in ("stride2", "frames32"))
+    assert isinstance(wide.data, ToylandConfig) and isinstance(longer.data, ToylandConfig)
+    few, many = (data.model_copy(update={"size": 16}).build() for data in (wide.data, longer.data))
+    for number in range(3):
+        slow, whole = few.clip(number), many.clip(number)
+        assert torch.equal(slow.pixels, whole.pixels[::2]) and few.captions(number) == many.captions(number)
+        assert slow.framing is not None and whole.framing is not None
+        assert (slow.framing.stride, whole.framing.stride) == (2, 1)
+    assert longer.begins == longer.fresh == ()
+    usual = backbone(grid=(8, 2))
+    assert torch.equal(turned(usual, 16, 2)[1][::2], turned(usual, 8, 2)[1])
 
 
 def test_what_is_fresh_stays_by_chance_and_all_else_comes_from_the_origin() -> None:
@@ -189,5 +250,8 @@ def test_the_command_begins_a_stage_with_a_model_of_other_sizes_than_the_recipe(
     assert run.model.backbone == tiny_model().backbone
     assert run.model.objective == wider.model.objective
     assert [stage.begins for stage in run.stages] == [(), (Origin(of=str(given)),)]
+    refuse_replaced(wider, run, ["stages.videos.batch=2", "model.objective.mean=1"])
+    with pytest.raises(UserError, match=r"which --set cannot change: model\.backbone\.width was 64 and is 32"):
+        refuse_replaced(wider, run, ["stages.videos.batch=2", "model.backbone.width=64"])
     with pytest.raises(UserError, match="no stage 'vidos'"):
         started(wider, str(given), "vidos")

@@ -31,6 +31,8 @@ def settle(folder: Path, settings: Mapping[str, Any]) -> None:
         (folder / RESULTS).mkdir(exist_ok=True)
     with _locked(folder / LOCKS / SETTINGS, wait=True):
         before = _read(path) if path.is_file() else {}
+        if (held := before.get("table", settings["table"])) != settings["table"]:
+            raise UserError(f"'{folder}' holds table {held}, not {settings['table']}; choose another --out")
         if changes := list(differences(before, dict(settings))):
             more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
             raise UserError(

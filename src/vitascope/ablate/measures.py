@@ -4,7 +4,7 @@ sampled clips, judged right or wrong, do not."""
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -13,12 +13,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vitascope.ablate.distances import distances, drawn_again, stilled, true_clip
 from vitascope.conditions import Conditions, framing_of, micro_conditions, per_frame
 from vitascope.config import Amount, AmountOrZero, Config, Count, Share
 from vitascope.data.cache import ClipSource
 from vitascope.errors import UserError
-from vitascope.evaluate.networks.toyland import load_toyland
-from vitascope.evaluate.questions import FPS, NUM_FRAMES, SCENES_PER_SEED, question
+from vitascope.evaluate.questions import NUM_FRAMES, SCENES_PER_SEED, Question, question, test_scene
 from vitascope.evaluate.vbench.dimensions import dis_flow, dynamic_degree, halfway, motion_smoothness
 from vitascope.noise import Estimate, Path, Straight, log_snr_half, mix, velocity
 from vitascope.sample.generate import generate
@@ -160,9 +160,8 @@ class Sampled(Config):
     """Clips of Toyland's test scenes, made by the model and judged.
 
     By the exact oracle (shares that passed); by VBench's dynamic degree and smoothness with OpenCV's flow; and against
-    the true clips: how far apart the sets are (energy distance of latent statistics and of what the Toyland network
-    sees; a Fréchet distance would want more clips than its features have dimensions), and, where frames are known and
-    the words say the rest, how wrong the frames that were made are.
+    the true clips: how far apart the sets are (`distances`), and, where frames are known and the words say the rest,
+    how wrong the frames that were made are.
     """
 
     name: str = ""  # before the names of its numbers
@@ -178,21 +177,26 @@ class Sampled(Config):
     rules: Rules = Rules()
 
     def measure(self, model: VideoModel, seed: int) -> dict[str, float]:
-        numbers = [seed * SCENES_PER_SEED + n for n in range(self.num)]
-        questions = [question("seen", self.kind, number, "canonical", "text") for number in numbers]
-        known = torch.zeros(1, dtype=torch.bool) if self.images else MASKS[self.task](NUM_FRAMES, self.given)
-        requests = [self._request(one.request, one.truth, known) for one in questions]
+        questions = self.questions(seed)
+        requests = [self._request(one.request, one.truth) for one in questions]
         with counting(model) as evaluated:
             made = generate(model, requests)
+        evaluations = self.named({"network evaluations": sum(evaluated) / self.num})
+        return evaluations | self.judged(model, questions, made)
+
+    def questions(self, seed: int) -> list[Question]:
+        numbers = [seed * SCENES_PER_SEED + n for n in range(self.num)]
+        return [question("seen", self.kind, number, "canonical", "text") for number in numbers]
+
+    @property
+    def known(self) -> Bool[Tensor, "t"]:
+        return torch.zeros(1, dtype=torch.bool) if self.images else MASKS[self.task](NUM_FRAMES, self.given)
+
+    def judged(self, model: VideoModel, questions: Sequence[Question], made: Sequence[Clip]) -> dict[str, float]:
         truths = [one.truth for one in questions]
         if self.images:  # a picture is judged as a clip in which nothing moves
             made, truths = ([stilled(clip) for clip in clips] for clips in (made, truths))
-        numbers_of = {
-            "network evaluations": sum(evaluated) / self.num,
-            "energy distance": distance(model, made, truths),
-            "toyland distance": energy_distance(*map(described, (truths, made))),
-            **versus_truth(made, truths, known),
-        }
+        numbers_of = distances(model, made, truths, self.kind, self.images) | versus_truth(made, truths, self.known)
         judged = [judge(clip, one.wanted) for clip, one in zip(made, questions, strict=True)]
         for dimension in dict.fromkeys(name for scores in judged for name in scores):
             verdicts = [passed(scores[dimension]) for scores in judged if dimension in scores]
@@ -203,11 +207,14 @@ class Sampled(Config):
             numbers_of["dynamic degree"] = statistics.fmean(dynamic_degree(clip, dis_flow).value for clip in made)
             between = halfway(dis_flow)
             numbers_of["smoothness"] = statistics.fmean(motion_smoothness(clip.pixels, between).value for clip in made)
+        return self.named(numbers_of)
+
+    def named(self, numbers_of: Mapping[str, float]) -> dict[str, float]:
         before = f"{self.name} " if self.name else ""
         return {before + name: value for name, value in numbers_of.items()}
 
-    def _request(self, request: Request, truth: Clip, known: Bool[Tensor, "t"]) -> Request:
-        frames = {} if self.images else {n: truth.pixels[n] for n in known.nonzero().flatten().tolist()}
+    def _request(self, request: Request, truth: Clip) -> Request:
+        frames = {} if self.images else {n: truth.pixels[n] for n in self.known.nonzero().flatten().tolist()}
         return replace(
             request,
             prompt="" if self.silent else request.prompt,
@@ -220,6 +227,21 @@ class Sampled(Config):
         )
 
 
+class Floor(Config):
+    """What true clips score in the place of made ones. It depends on the number of clips, the seed, what is asked and
+    the autoencoder alone; nothing is trained."""
+
+    of: Sampled
+    copied: bool  # the very clips that they are compared with; else others of the same captions
+
+    def measure(self, model: VideoModel, seed: int) -> dict[str, float]:
+        questions = self.of.questions(seed)
+        numbers = [one.number for one in questions]
+        again = [drawn_again(test_scene("seen", self.of.kind, number)) for number in numbers]
+        made = [one.truth for one in questions] if self.copied else [true_clip(scene, False) for scene in again]
+        return self.of.judged(model, questions, made)
+
+
 @contextmanager
 def counting(model: VideoModel) -> Iterator[list[int]]:
     """How many samples each call of the backbone had: guidance doubles them, Heun's solver calls twice a step."""
@@ -229,10 +251,6 @@ def counting(model: VideoModel) -> Iterator[list[int]]:
         yield evaluated
     finally:
         hook.remove()
-
-
-def stilled(clip: Clip) -> Clip:
-    return Clip(clip.pixels[:1].expand(NUM_FRAMES, -1, -1, -1), FPS)
 
 
 def versus_truth(made: Sequence[Clip], truths: Sequence[Clip], known: Bool[Tensor, "t"]) -> dict[str, float]:
@@ -251,33 +269,3 @@ def versus_truth(made: Sequence[Clip], truths: Sequence[Clip], known: Bool[Tenso
         errors = [(one.pixels - true.pixels)[~known].square().mean() for one, true in zip(made, truths, strict=True)]
         found["error of pixels"] = torch.stack(errors).mean().sqrt().item()
     return found
-
-
-def distance(model: VideoModel, made: Sequence[Clip], truths: Sequence[Clip]) -> float:
-    """The energy distance of statistics of their latents, in units of the truth's spread."""
-    real, fake = (torch.stack([statistics_of(model, clip) for clip in clips]) for clips in (truths, made))
-    middle, spread = real.mean(0), real.std(0).clamp_min(1e-3)
-    return energy_distance((real - middle) / spread, (fake - middle) / spread)
-
-
-def described(clips: Sequence[Clip]) -> Float[Tensor, "n d"]:
-    """Features of the network that was trained to describe Toyland."""
-    network, _ = load_toyland()
-    return network(2 * torch.stack([clip.pixels for clip in clips]) - 1)
-
-
-def energy_distance(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"]) -> float:
-    """Székely and Rizzo 2013. Unbiased, so that it can fall below zero; a row far off counts by its distance alone."""
-    return (2 * torch.cdist(real, fake).mean() - within(real) - within(fake)).item()
-
-
-def within(rows: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """The mean distance between two different rows."""
-    return torch.cdist(rows, rows).sum() / (len(rows) * (len(rows) - 1))
-
-
-def statistics_of(model: VideoModel, clip: Clip) -> Float[Tensor, "d"]:
-    """Of each latent channel: the mean, the spread within frames and the change between them."""
-    z = model.tokenizer.encode(clip.pixels[None].to(model.device))[0].float().cpu()
-    parts = [z.mean((0, 2, 3)), z.std((2, 3)).mean(0)]
-    return torch.cat([*parts, z.diff(dim=0).abs().mean((0, 2, 3))] if len(z) > 1 else parts)

@@ -85,7 +85,7 @@ def ablate(
 def settings_of(table: Table, base: Path, budget: Budget) -> dict[str, Any]:
     """All that a result follows from, rows by name. Claims may be added to what was measured before."""
     rows = {row.name: to_json(row) for row in table.rows}
-    settings = {"base": read_card(base).sha256, "budget": to_json(budget), "rows": rows}
+    settings = {"table": table.name, "base": read_card(base).sha256, "budget": to_json(budget), "rows": rows}
     return json.loads(json.dumps(settings))  # as it is read back
 
 

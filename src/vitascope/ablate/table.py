@@ -92,6 +92,7 @@ class Table(Config):
     notes: tuple[str, ...]  # paragraphs: what was done, and what it cannot show
     rows: Annotated[tuple[Row, ...], pydantic.Field(min_length=1)]
     claims: tuple[Claim, ...]
+    caution: str = ""  # a sentence beside the verdicts: what trainings this short cannot show
     shown: tuple[str, ...]  # metrics of the page's table; the file of results holds all
     curves: tuple[Curve, ...] = ()
     trades: tuple[Trade, ...] = ()

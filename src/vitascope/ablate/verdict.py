@@ -14,6 +14,15 @@ from vitascope.evaluate.intervals import Z
 Results = Mapping[tuple[str, int], Mapping[str, float]]
 """Metrics by row and seed."""
 
+SECOND = {
+    "error": "toyland distance",
+    "text error": "toyland distance",
+    "error of pixels": "toyland distance",
+    "energy distance": "toyland distance",
+    "renormed energy distance": "renormed toyland distance",
+}
+"""What else claims on these numbers are asked of, where both rows have it."""
+
 Verdict = Literal["holds", "does not hold", "cannot be told"]
 
 
@@ -59,6 +68,21 @@ def find(claim: Claim, results: Results) -> Finding:
         if left is not None and right is not None and not (claim.relative and right == 0):
             differences.append(left / right - 1 if claim.relative else left - right)
     return Finding(claim, tuple(differences))
+
+
+def second_look(claim: Claim, results: Results) -> Finding | None:
+    """The same claim asked of another number, which is known of both rows or there is nothing to look at.
+
+    A margin that is a share stays the same share, of the mean over seeds of the right side.
+    """
+    left, right = (Side(row=side.row, metric=SECOND.get(side.metric, "")) for side in (claim.left, claim.right))
+    there = [value for seed in sorted({seed for _, seed in results}) if (value := of(right, results, seed)) is not None]
+    if claim.guard is not None or not there:
+        return None
+    margin = claim.margin * (abs(statistics.fmean(there)) if claim.relative else 1.0)
+    changes = {"left": left, "right": right, "relative": False, "margin": margin}
+    found = find(claim.model_copy(update=changes), results)
+    return found if found.differences else None
 
 
 def is_meant(claim: Claim, results: Results, seed: int) -> bool:

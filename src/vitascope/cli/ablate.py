@@ -49,5 +49,9 @@ def ablate(
     asked = f"vitascope ablate {name} --seeds {seeds}" + ("" if model is None else " --model MODEL")
     asked += "".join(f" --row {row}" for row in rows or ())
     asked += f" --minutes {minutes:g}" if minutes is not None else f" --times {times:g}" if times != 1 else ""
-    for finding in publish(table, results, pages, asked):
+    own, shipped = read_card(base).sha256[:12], read_card(bundled()).sha256[:12]
+    told = f"the model that comes with the package, sha256 {own}"
+    if own != shipped:
+        told = f"MODEL, sha256 {own}; the model that comes with the package is another one, {shipped}"
+    for finding in publish(table, results, pages, asked, told):
         say(finding)

@@ -50,7 +50,9 @@ def train(
             raise UserError(f"--minutes must be a number above 0, got {minutes:g}; for no limit leave it out")
         run = run.model_copy(update={"minutes": minutes})
     if begin is not None:
-        run = started(run, begin, stage)
+        given = started(run, begin, stage)
+        refuse_replaced(run, given, changes or [])
+        run = given
     if show_only:
         print_json(json.dumps(to_json(run)))
         return
@@ -152,6 +154,22 @@ def started(run: Run, model: str, stage: str | None) -> Run:
         begins = {"begins": (Origin(of=str(folder), weights=TAKEN),), "fresh": anew}
     begun = first.model_copy(update=begins)
     return run.model_copy(update={"stages": tuple(begun if one is first else one for one in run.stages)})
+
+
+def refuse_replaced(asked: Run, run: Run, changes: list[str]) -> None:
+    """A setting that was asked for and that `--from` has put another one in the place of."""
+    from vitascope.config import to_json
+    from vitascope.train.folder import differences
+
+    wanted = [change.partition("=")[0] for change in changes]
+    replaced = list(differences(to_json(asked), to_json(run)))
+    paths = {line: line.partition(" was ")[0] for line in replaced}
+    lost = [line for line in replaced for path in wanted if f"{paths[line]}.".startswith(f"{path}.")]
+    if lost:
+        raise UserError(
+            f"--from brings a tokenizer, text encoder and backbone of its own, which --set cannot change: {lost[0]}. "
+            "Leave that setting out, or --from"
+        )
 
 
 def with_parts(run: Run, given: ModelConfig, fresh: tuple[str, ...] = ()) -> Run:

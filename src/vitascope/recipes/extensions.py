@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from vitascope.recipes.toyland import ToylandConfig
 from vitascope.recipes.worlds import LabelledConfig, PacedConfig, SolidsConfig
 from vitascope.system import Defaults, Lesson, ModelConfig
 from vitascope.tasks import TaskMix
@@ -69,6 +70,21 @@ def long(base: Run) -> Run:
     return extended(base, further("long", steps=600, lesson=Lesson(tasks=mix), data=data, model=model))
 
 
+def stride2(base: Run) -> Run:
+    """STIV's way to more frames: as many as before at twice the stride, and then twice as many of the same seconds.
+
+    vitascope train laptop:stride2 --stage stride2 --from bundled --out DIR
+    vitascope train laptop:stride2 --stage frames32 --from DIR/model
+    """
+    last = base.stages[-1]
+    assert isinstance(last, VideoStage) and isinstance(last.data, ToylandConfig)
+    slow, many = last.data.model_copy(update={"fps": 4.0}), last.data.model_copy(update={"num_frames": 32})
+    wide = further("stride2", steps=400, lesson=last.lesson, data=slow, model=asked(base.model, fps=4.0, stride=2.0))
+    model = asked(base.model, num_frames=many.num_frames)
+    longer = further("frames32", steps=300, batch=16, lesson=last.lesson, data=many, model=model)
+    return extended(extended(base, wide), longer).model_copy(update={"name": "stride2"})
+
+
 def views(base: Run) -> Run:
     """STIV's novel views: six looks at a solid of which the first one is known; no text, zero latents as the negative.
 
@@ -120,7 +136,7 @@ def asked(model: ModelConfig, **changes: Any) -> ModelConfig:
 
 def recipes(base: Callable[[], Run]) -> dict[str, Callable[[], Run]]:
     """By name; each begins with the stages of `base`."""
-    table = {"sft": sft, "v2v": v2v, "tup": tup, "long": long, "views": views, "classes": by_class}
+    table = {"sft": sft, "v2v": v2v, "tup": tup, "stride2": stride2, "long": long, "views": views, "classes": by_class}
     return {name: partial(_made, base, extend) for name, extend in table.items()}
 
 

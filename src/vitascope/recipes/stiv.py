@@ -23,13 +23,15 @@ from vitascope.tasks import TaskMix
 from vitascope.text.pretrained import PretrainedTextConfig
 from vitascope.tokenizers.frame_vae import FrameVaeConfig
 from vitascope.tokenizers.hub import HubVaeConfig
+from vitascope.train.initialise import Origin
 from vitascope.train.optim import AdafactorConfig
 from vitascope.train.stages import Run, VideoStage
 from vitascope.types import Clip, UserError
 
 
 class TowerConfig(Config):
-    """A frozen CLIP text tower of which only the sizes are known: STIV's (section 2.1), with the tokenizer of T5."""
+    """A CLIP text tower of which only the sizes are known: STIV's (section 2.1), with the tokenizer of T5. Frozen
+    [inferred]: the paper says that of its autoencoder."""
 
     width: Count = 1280
     heads: Count = 20
@@ -77,6 +79,7 @@ SCHEDULES = {  # steps with half of the tokens hidden, then with all: the paper'
     "t2v": (400_000, 100_000),
     "ti2v": (400_000, 100_000),
 }
+TIME = "backbone.blocks.*.time.*"
 NUM_CLIPS = 74_000_000  # [inferred] 400,000 steps of 1,024 are told to be 5.5 epochs
 
 
@@ -114,7 +117,7 @@ def halves(task: str) -> tuple[VideoStage, VideoStage]:
         batch=4096 if images else 1024,
         images=images,
         num_clips=NUM_CLIPS,
-        fresh=("backbone.blocks.*.time.*",) if task == "t2v" else (),
+        fresh=(TIME,) if task == "t2v" else (),
         lesson=Lesson(tasks=tasks, mask_share=0.5),
         learning_rate=2e-4,
         warmup_steps=1000,
@@ -175,6 +178,42 @@ def by_rule(run: Run, stage: VideoStage) -> float:
     return stage.batch * (backbone.depth * block(visible) + backbone.tail_blocks * block(places))
 
 
+def from_both() -> Run:
+    """T2V-XL-512 by the paper's progressive training (its figure 4): T2I and T2V of 256 pixels, T2I of 512, and T2V of
+    512 that begins with both: temporal attention from the T2V, all else from the T2I of its size.
+
+    vitascope plan stiv:xl_512_both
+
+    [inferred] T2V of 256 pixels has half of its schedule, as its printed FLOPs say. At 512 pixels the steps are those
+    that the printed FLOPs imply by the rule of thumb, hidden and whole in the schedule's proportion.
+    """
+    small, large = (paper(XL, size, 20, f"stiv_xl_{size}") for size in (256, 512))
+    t2i_small, t2v_small, *_ = PRINTED[small.name]
+    t2i_large, *_, t2v_large = PRINTED[large.name]
+    both = Origin(of="t2i_512_whole"), Origin(of="t2v_256_whole", weights=(TIME,))
+    rungs = (
+        *rung(small, t2i_small),
+        *rung(small, t2v_small),
+        *rung(large, t2i_large, begins=(Origin(of="t2i_256_whole"),)),
+        *rung(large, t2v_large, begins=both, fresh=()),
+    )
+    return large.model_copy(update={"name": "stiv_xl_512_both", "stages": rungs})
+
+
+def rung(run: Run, printed: Printed, **changes: object) -> tuple[VideoStage, VideoStage]:
+    """The two stages of a task at the size of a preset, as long as is told, or as the FLOPs that are told imply."""
+    task, size = printed.stages[0], run.model.defaults.size[0]
+    first, whole = halves(task)
+    share = printed.share or printed.flops / sum(one.steps * by_rule(run, one) for one in (first, whole))
+
+    def placed(stage: VideoStage, **changes: object) -> VideoStage:
+        name = stage.name.replace(task, f"{task}_{size}")
+        own = {"name": name, "steps": round(share * stage.steps), "model": run.model, "data": run.data}
+        return stage.model_copy(update={**own, **changes})
+
+    return placed(first, **changes), placed(whole)
+
+
 def in_the_open(backbone: StivConfig, size: int, num_frames: int, name: str) -> Run:
     """The same on parts that anybody can get: the autoencoder sd-vae-ft-ema, of 4 channels, the text tower of OpenCLIP
     bigG, of the paper's tower's sizes, and the user's own footage.
@@ -203,4 +242,4 @@ PAPER: dict[str, Callable[[], Run]] = {key: partial(paper, *sizes, f"stiv_{key}"
 OPEN: dict[str, Callable[[], Run]] = {
     f"{key}_open": partial(in_the_open, *sizes, f"stiv_{key}_open") for key, sizes in PRESETS.items()
 }
-RECIPES = {**PAPER, **OPEN}
+RECIPES = {**PAPER, **OPEN, "xl_512_both": from_both}

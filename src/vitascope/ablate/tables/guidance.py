@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vitascope.ablate.measures import GuidedLength, HeldOutError, Sampled
 from vitascope.ablate.table import BASE, Claim, Curve, Row, Side, Table
-from vitascope.ablate.tables.small import DATA, NUM_CLIPS, claim
+from vitascope.ablate.tables.small import DATA, NUM_CLIPS, claim, floors
 from vitascope.system import Lesson, ModelConfig, Rules
 from vitascope.tasks import TaskMix
 from vitascope.train.initialise import Origin
@@ -36,11 +36,20 @@ def table(base: ModelConfig) -> Table:
             "parameters and 512 pixels only. The scales of the paper are those of its model; what matters here is "
             "the order.",
         ),
-        rows=(*joint(), *separate(), *renormed(), lengths_row(), *tuned(base)),
+        rows=(
+            *joint(),
+            *separate(),
+            *renormed(),
+            lengths_row(),
+            *tuned(base),
+            *floors(sampled("image", JOINT[0], Rules())),
+        ),
         claims=CLAIMS,
         shown=(
             "error of pixels",
             "energy distance",
+            "toyland distance",
+            "frechet distance",
             "contrast",
             "motion energy",
             "oracle all",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vitascope.ablate.measures import Sampled
 from vitascope.ablate.table import Row, Table, Trade
-from vitascope.ablate.tables.small import claim
+from vitascope.ablate.tables.small import claim, floors
 from vitascope.system import ModelConfig, Rules
 
 NUM = 32
@@ -32,7 +32,7 @@ def table(base: ModelConfig) -> Table:
             f"steps gives as much, within one point. `scale` and `within` have 10 steps of DPM++ 2M, and but for what "
             f"they name the scale {usual:g} at all levels.",
         ),
-        rows=(*solvers, *scales, *intervals),
+        rows=(*solvers, *scales, *intervals, *floors(Sampled(num=NUM))),
         claims=tuple(
             claim(
                 number,
@@ -51,7 +51,7 @@ def table(base: ModelConfig) -> Table:
                 ("d", "unipc", GOT),
             )
         ),
-        shown=(GOT, "oracle all", "energy distance", PAID),
+        shown=(GOT, "oracle all", "energy distance", "toyland distance", "frechet distance", PAID),
         trades=(
             Trade(title="Solvers by their steps", paid=PAID, got=GOT, lines=tuple(by_solver.values())),
             Trade(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vitascope.ablate.measures import Floor, Sampled
 from vitascope.ablate.table import BASE, Claim, Expected, Guard, Row, Side
 from vitascope.backbones.stiv import StivConfig
 from vitascope.config import Config
@@ -40,6 +41,18 @@ def from_nothing(name: str, says: str, model: ModelConfig, measures: tuple[Confi
     begun = first.model_copy(update={"begins": LATENTS, "fresh": LEARNED})
     run = Run(name=name, model=model, data=DATA, stages=(begun, *rest), precision="fp32", checkpoint_seconds=60.0)
     return Row(name=name, says=says, measures=measures, run=run)
+
+
+def floors(*sampled: Sampled) -> tuple[Row, ...]:
+    """What true clips score by these measures: where a perfect model would be."""
+    says = {
+        "true-copied": "floor: the true clips themselves",
+        "true-again": "floor: other true clips of the same captions",
+    }
+    return tuple(
+        Row(name=name, says=told, measures=tuple(Floor(of=one, copied=name == "true-copied") for one in sampled))
+        for name, told in says.items()
+    )
 
 
 def pictures(steps: int, **changes: object) -> VideoStage:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from vitascope.ablate.measures import HeldOutError, Sampled
 from vitascope.ablate.table import Row, Table
-from vitascope.ablate.tables.small import DATA, claim, clips, from_nothing, small_model, small_stiv
+from vitascope.ablate.tables.small import DATA, claim, clips, floors, from_nothing, small_model, small_stiv
 from vitascope.objectives.flow import FlowConfig
 from vitascope.system import Lesson, ModelConfig
 
 STEPS = 240
-MEASURES = (
-    HeldOutError(data=DATA, num=32, batch=16),
-    Sampled(num=8, steps=10, solver="dpmpp", guidance=4.0),
-)
+SAMPLED = Sampled(num=8, steps=10, solver="dpmpp", guidance=4.0)
+MEASURES = (HeldOutError(data=DATA, num=32, batch=16), SAMPLED)
 
 
 def table(base: ModelConfig) -> Table:
@@ -30,7 +28,15 @@ def table(base: ModelConfig) -> Table:
         ),
         rows=rows(base),
         claims=CLAIMS,
-        shown=("error", "energy distance", "motion energy", "smoothness", "error at 0.9"),
+        shown=(
+            "error",
+            "energy distance",
+            "toyland distance",
+            "frechet distance",
+            "motion energy",
+            "smoothness",
+            "error at 0.9",
+        ),
     )
 
 
@@ -59,6 +65,7 @@ def rows(base: ModelConfig) -> tuple[Row, ...]:
         row("deep", "two blocks more: beside what hides tokens, which has them too", tail_blocks=2),
         row("masked", "+ half of the places hidden, two blocks more", {"lesson": hidden}, tail_blocks=2),
         row("time-masked", "+ half of the cubes in time hidden too", {"lesson": still}, tail_blocks=2),
+        *floors(SAMPLED),
     )
 
 

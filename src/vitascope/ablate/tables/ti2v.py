@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from vitascope.ablate.measures import HeldOutError, Sampled
 from vitascope.ablate.table import Claim, Expected, Guard, Row, Table
-from vitascope.ablate.tables.small import DATA, claim, clips, from_nothing, small_model, small_stiv
+from vitascope.ablate.tables.small import DATA, claim, clips, floors, from_nothing, small_model, small_stiv
 from vitascope.objectives.flow import FlowConfig
 from vitascope.system import Lesson, ModelConfig
 from vitascope.tasks import TaskMix
 
 STEPS = 240
-MEASURES = (
-    HeldOutError(data=DATA, num=32, batch=16, task="image"),
-    Sampled(num=8, steps=10, solver="dpmpp", guidance=2.0, task="image"),
-)
+SAMPLED = Sampled(num=8, steps=10, solver="dpmpp", guidance=2.0, task="image")
+MEASURES = (HeldOutError(data=DATA, num=32, batch=16, task="image"), SAMPLED)
 
 
 MOTION, TRUTHFUL = "motion energy", 2.0
@@ -37,7 +35,15 @@ def table(base: ModelConfig) -> Table:
         ),
         rows=rows(base),
         claims=CLAIMS,
-        shown=("error", "error of pixels", "motion energy", "dynamic degree", "smoothness"),
+        shown=(
+            "error",
+            "error of pixels",
+            "toyland distance",
+            "frechet distance",
+            "motion energy",
+            "dynamic degree",
+            "smoothness",
+        ),
     )
 
 
@@ -56,6 +62,7 @@ def rows(base: ModelConfig) -> tuple[Row, ...]:
         row("fr-ca", "FR + CA", "linear"),
         row("fr-ca-lp", "FR + CA + LP", "resnet"),
         row("fr-ca-lp-ffl", "FR + CA + LP + FFL", "resnet", known_loss=True),
+        *floors(SAMPLED),
     )
 
 
