@@ -297,30 +297,6 @@ def test_pixels_of_another_kind_become_no_file(pixels: object, said: str) -> Non
         assert "\n" not in str(caught.value)
 
 
-def test_a_picture_is_the_same_however_it_is_given(tmp_path: Path) -> None:
-    eighths = torch.randint(256, (3, 5, 7), generator=generator_for(3, "eighths"), dtype=torch.uint8)
-    wanted, array = eighths.float() / 255, eighths.permute(1, 2, 0).numpy()
-    given = [
-        wanted, wanted.double(), eighths, array, array / 255, np.float32(array / 255), array[:, ::-1][:, ::-1],
-        Image.fromarray(array), Image.fromarray(array).convert("RGBA"),
-    ]  # fmt: skip
-    for one in given:
-        torch.testing.assert_close(media.as_picture(one), wanted)
-    for none in (
-        array[..., :1],
-        array.transpose(2, 0, 1),
-        array.astype(int),
-        eighths.float(),
-        wanted / 0,
-        wanted[None],
-        "x",
-    ):
-        with pytest.raises(UserError, match=r"frame 3 must be an image of PIL, or numbers .* got "):
-            media.as_picture(none, "frame 3")
-    with pytest.raises(UserError, match="frame 3 has pixels that cannot be read"):
-        media.as_picture(Image.new("F", (4, 4)), "frame 3")
-
-
 def test_too_large_for_the_format_names_the_format() -> None:
     with pytest.raises(UserError, match="webp"):
         media.encode(Clip(torch.zeros(2, 3, 1, 20_000)), ".webp")
@@ -458,50 +434,6 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     lying = torch.rot90(upright, 1, dims=(1, 2))
     Image.fromarray((lying.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)).save(tmp_path / "a.png", exif=exif)
     assert torch.equal(media.read_image(tmp_path / "a.png"), upright)
-
-
-def test_picture_as_text_is_exact() -> None:
-    picture = torch.rand(3, 9, 5, generator=generator_for(5)).mul(255).round() / 255
-    assert torch.equal(media.picture_from_base64png(media.picture_to_base64png(picture)), picture)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (8, 4), (20, 20), (40, 10), (64, 64)])
-def test_resize_keeps_flat_colours_and_the_middle(size: tuple[int, int]) -> None:
-    flat = torch.tensor([0.2, 0.5, 0.8]).view(3, 1, 1).expand(3, 30, 50)
-    assert torch.allclose(media.resize(flat, size), flat[:, :1, :1].expand(3, size[1], size[0]), atol=1e-5)
-    cross = torch.zeros(2, 3, 40, 80)
-    cross[..., 19:21, :] = cross[..., 39:41] = 1
-    assert torch.allclose(media.resize(cross, size), media.resize(cross, size).flip(-1, -2), atol=1e-4)
-
-
-def test_resize_to_the_same_size_changes_nothing_and_nonsense_is_refused() -> None:
-    pixels = smooth_clip(2).pixels
-    assert torch.equal(media.resize(pixels, (64, 48)), pixels)
-    for size in ((0, 4), (4, -1)):
-        with pytest.raises(UserError, match="at least 1x1"):
-            media.resize(pixels, size)
-
-
-def test_filmstrip_goes_from_the_first_frame_to_the_last() -> None:
-    clip = smooth_clip(9)
-    strip = media.filmstrip(clip, 3)
-    assert strip.shape == (3, 48, 3 * 64 + 2)
-    for place, frame in enumerate((0, 4, 8)):
-        assert torch.equal(strip[:, :, place * 65 : place * 65 + 64], clip.pixels[frame])
-    assert torch.equal(media.filmstrip(Clip(clip.pixels[:1]), 8), clip.pixels[0])
-
-
-def test_contact_sheet_holds_every_clip_and_its_label() -> None:
-    clips = [flat_clip(), smooth_clip(), flat_clip()]
-    plain = media.contact_sheet(clips, columns=2, num=2)
-    assert plain.shape == (3, 2 * 48 + 4, 2 * (2 * 64 + 1) + 4)
-    assert torch.equal(plain[:, :32, :81], media.filmstrip(clips[0], 2))
-    labels = ["short", "a label that is much too long for one line and goes on", ""]
-    labelled = media.contact_sheet(clips, columns=2, labels=labels, num=2)
-    assert labelled.shape[1] > plain.shape[1]
-    assert (labelled[:, 32:49, :81] < 0.5).any()  # dark letters under the first
-    with pytest.raises(ValueError, match="shorter"):
-        media.contact_sheet(clips, labels=["only one"])
 
 
 @needs(REAL)

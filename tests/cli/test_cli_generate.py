@@ -254,7 +254,7 @@ def test_a_demo_refreshes_its_own_folder_and_no_other(
     for _ in range(2):
         assert shell("demo").code == 0
     made = {path.name for path in (tmp_path / "out/demo").iterdir()}
-    assert made == {*(f"text-{k}.mp4" for k in range(4)), "image.png", "image-0.mp4", "sheet.png"}
+    assert made == {*(f"text-{k}.mp4" for k in range(4)), "image.png", "image-0.mp4", "sheet.png", "all.webp"}
 
 
 def test_a_long_video_is_made_in_windows(shell: Shell, tmp_path: Path) -> None:

@@ -118,6 +118,18 @@ def grid(pictures: Sequence[Float[Tensor, "3 _h _w"]], columns: int, gap: int = 
     return sheet
 
 
+def mosaic(clips: Sequence[Clip], columns: int = 4, gap: int = 4) -> Clip:
+    """Clips that play side by side, at the pace of the first; one that has ended stays at its last frame."""
+    if not clips:
+        raise UserError("a mosaic needs at least one clip, got none")
+    length = max(clip.num_frames for clip in clips)
+    frames = [
+        grid([clip.pixels[min(number, clip.num_frames - 1)] for clip in clips], columns, gap)
+        for number in range(length)
+    ]
+    return Clip(torch.stack(frames), clips[0].fps)
+
+
 def _label(text: str, width: int) -> Float[Tensor, "3 h w"]:
     font, lines = ImageFont.load_default(11), [""]
     for word in text.split():

@@ -19,11 +19,11 @@ GIVEN, MOVED = 1, "a large blue star moves right on a beige background"
 
 
 def make_demo(folder: Path, *, force: bool, say: Say) -> None:
-    """A video for each prompt, one that moves the first frame of another, and a sheet of all."""
+    """A video for each prompt, one that moves the first frame of another, and a sheet and a film of all."""
     videos = [folder / f"text-{number}.mp4" for number in range(len(PROMPTS))]
-    image, moved, sheet = (folder / name for name in ("image.png", "image-0.mp4", "sheet.png"))
+    image, moved, sheet, moving = (folder / name for name in ("image.png", "image-0.mp4", "sheet.png", "all.webp"))
     if folder.is_dir():
-        check_destinations([*videos, image, moved, sheet], force=force)
+        check_destinations([*videos, image, moved, sheet, moving], force=force)
     model = load()
     media.make_folder(folder)
     wanted = [Request(prompt, seed=number) for number, prompt in enumerate(PROMPTS)]
@@ -32,4 +32,5 @@ def make_demo(folder: Path, *, force: bool, say: Say) -> None:
     media.write(Clip(given[None], caption=PROMPTS[GIVEN]), image, force=force)
     clips.append(make(model, Request(MOVED, {0: given}, seed=9), moved, say=say, force=force))
     media.write(Clip(media.contact_sheet(clips, columns=1)[None]), sheet, force=force)
-    say(f"{sheet}: all of them side by side")
+    media.write(media.mosaic(clips, columns=len(clips)), moving, force=force)
+    say(f"{sheet}: all of them in one picture; {moving}: all of them moving, side by side")
