@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -93,7 +94,8 @@ def _outline(run: Run, origin: Origin) -> Mapping[str, Tensor]:
 
 
 def first_clip(source: ClipSource) -> Clip:
-    """Clip 0, which must be one: bytes, or a text in place of texts, would be learned from without a word."""
+    """Clip 0 under the first of its captions. It must be one: bytes, or a text in place of texts, would be learned from
+    without a word."""
     clip, captions = source.clip(0), source.captions(0)
     pixels = clip.pixels
     low, high = pixels.min().item(), pixels.max().item()
@@ -104,7 +106,7 @@ def first_clip(source: ClipSource) -> Clip:
         )
     if not isinstance(captions, (tuple, list)) or not captions or any(not isinstance(one, str) for one in captions):
         raise UserError(f"the captions of a clip must be one or more texts, and those of clip 0 are {captions!r}")
-    return clip
+    return replace(clip, caption=captions[0])
 
 
 def refuse_what_cannot_sample(model: VideoModel, clip: Clip, num_frames: int) -> None:

@@ -8,7 +8,7 @@ from vitascope.ablate.tables.small import claim, floors
 from vitascope.system import ModelConfig, Rules
 
 NUM = 32
-STEPS = {"euler": (50, 25, 10), "heun": (10, 5), "dpmpp": (20, 10, 6), "unipc": (20, 10, 6), "sde": (50, 20)}
+STEPS = {"euler": (50, 25, 10), "heun": (10, 5), "dpmpp": (20, 16, 10, 6), "unipc": (20, 16, 10, 6), "sde": (50, 20)}
 SCALES = (1.0, 2.0, 6.0)
 INTERVALS = ((0.0, 0.8), (0.2, 1.0), (0.3, 0.8))
 PAID, GOT = "network evaluations", "oracle mean"
