@@ -148,6 +148,8 @@ def file_of(module: str) -> str:
     if "." in module or module == "__main__":
         return "./FILE.py"
     path = getattr(sys.modules.get(module), "__file__", None) or f"{module}.py"
+    if os.path.basename(path) == "__init__.py":
+        return "./FILE.py"
     here = os.path.relpath(path)
     return path if here.startswith(os.pardir) else f"./{here}"
 

@@ -93,7 +93,8 @@ class Denoiser(Protocol):
     text_width: int  # of the text features it takes
     patch: tuple[int, int]  # frames, rows and columns of latent cells in a cube: what sizes and lengths are rounded to
     hides_tokens: bool
-    blocks: nn.ModuleList  # compiled one by one with `compile`; their widest layer tells how much memory sampling takes
+    width: int  # of the stream of features: how much memory sampling takes is estimated by it
+    blocks: nn.ModuleList  # compiled one by one with `compile`
 
     def __call__(
         self,

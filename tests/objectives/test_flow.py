@@ -21,7 +21,7 @@ FLOW = FlowConfig().build()
 class Network(nn.Module):
     """Answers `reply(z, level)`, and remembers what it was shown."""
 
-    channels, text_width, patch, hides_tokens = C, 3, (1, 1), True
+    channels, text_width, patch, width, hides_tokens = C, 3, (1, 1), 8, True
 
     def __init__(self, reply=lambda z, level: torch.zeros_like(z)) -> None:
         super().__init__()

@@ -121,7 +121,7 @@ class OtherClips(Stripes):
         (TinyTextConfig(), r"data: a TinyText is no ClipSource .* lacks identity, clip, captions"),
         (
             OtherClipsConfig(scale=255.0),
-            r"numbers from 0 to 1, and those of the data's clip 0 are 4x3x16x16 of .* to 2\d\d",
+            r"numbers from 0 to 1, and those of the data's clip 0 are 4x3x16x16 numbers from .* to 2\d\d",
         ),
         (OtherClipsConfig(words="a red circle"), "one or more texts, and those of clip 0 are 'a red circle'"),
         (OtherClipsConfig(words=()), r"one or more texts, and those of clip 0 are \(\)"),
@@ -191,7 +191,7 @@ def test_a_tokenizer_that_cannot_be_trained_is_not_and_serves_a_stage_of_videos(
 @pytest.mark.parametrize(
     ("part", "said"),
     [
-        ({"tokenizer": EnlargingConfig(channels=4, widths=(8, 8))}, r"makes \(1, 4, 3, 16, 32\) of the latents of"),
+        ({"tokenizer": EnlargingConfig(channels=4, widths=(8, 8))}, r"makes \(1, 1, 3, 16, 32\) of the latents of"),
         ({"objective": DumbConfig()}, "do not fit together: this one only learns"),
     ],
 )

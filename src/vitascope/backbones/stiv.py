@@ -186,7 +186,7 @@ class Stiv(nn.Module):
                 f"{config.width} and {config.heads} heads: set backbone.width to a multiple of {4 * config.heads}"
             )
         self.config, width = config, config.width
-        self.channels, self.text_width, self.patch = config.channels, config.text_width, config.patch
+        self.channels, self.text_width, self.patch, self.width = config.channels, config.text_width, config.patch, width
         cube = config.patch[0] * config.patch[1] ** 2 * config.channels
         self.enter = nn.Linear(cube, width)
         self.level = NumberEmbedder(width, scale=1000.0)

@@ -158,6 +158,8 @@ def _fill_shard(folder: Path, number: int, num_clips: int, source: ClipSource, t
         "micro": torch.cat([*(kept for _, kept, _ in before), micro]),
     }
     said = [*(told for _, _, captions in before for told in captions), *map(source.captions, indices)]
+    if _num_held(folder, number) >= num_clips:
+        return  # another run that wants more has filled it meanwhile
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(_shard(folder, number)) as fresh:

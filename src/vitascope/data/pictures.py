@@ -13,7 +13,7 @@ from vitascope.data.cache import ClipSource
 from vitascope.types import generator_for
 
 FRAMES_OF_EACH = 8
-"""Of one clip, which is made or decoded whole for them."""
+"""At most, of one clip, which is made or decoded whole for them."""
 PIECES_OF_EACH = 2
 """Of one picture."""
 
@@ -48,12 +48,13 @@ class Frames:
         return torch.stack([piece for picture in pictures for piece in pieces(picture, rng)][:count])
 
     def _frames(self, step: int, count: int, rng: torch.Generator) -> Iterator[Float[Tensor, "3 h w"]]:
-        num_clips = -(-count // FRAMES_OF_EACH)
-        for number in range(count):
-            clip, left = divmod(number, FRAMES_OF_EACH)
-            if left == 0:
-                pixels = self.source.clip(step * num_clips + clip).pixels
-            yield pixels[int(torch.randint(len(pixels), (), generator=rng))]
+        clip, frames = step * count, list[Tensor]()  # `count` clips a step are enough if they have one frame
+        for _ in range(count):
+            if not frames:
+                pixels = self.source.clip(clip).pixels
+                frames = list(pixels[torch.randperm(len(pixels), generator=rng)[:FRAMES_OF_EACH]])
+                clip += 1
+            yield frames.pop()
 
 
 def pieces(picture: Float[Tensor, "3 h w"], rng: torch.Generator) -> list[Float[Tensor, "3 _ _"]]:

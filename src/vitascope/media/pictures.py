@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from vitascope.types import Clip, UserError
 
+FLOATS = ("float16", "float32", "float64")
 SLACK = 1e-3
 """How far beyond [0, 1] numbers may lie that were rounded on their way."""
 
@@ -45,13 +46,15 @@ def as_picture(given: object, name: str = "the picture") -> Float[Tensor, "3 h w
     if isinstance(given, Image.Image):
         try:
             return from_image(given).float() / 255
-        except ValueError as error:
+        except (ValueError, OSError, SyntaxError) as error:  # `Image.open` reads no further than the size
             raise UserError(f"{name} has pixels that cannot be read: {error}") from error
     came, pixels = f"a {type(given).__name__}", given
     if isinstance(given, Tensor | np.ndarray):
         came = f"{tuple(given.shape)} of {given.dtype}"
-    if isinstance(given, np.ndarray) and given.ndim == 3 and given.dtype.name in ("uint8", "float32", "float64"):
-        pixels = rearrange(torch.tensor(given), "h w c -> c h w")
+    if isinstance(given, np.ndarray) and given.ndim == 3 and given.dtype.name in ("uint8", *FLOATS):
+        # Torch takes neither negative strides (channels turned round) nor the other order of bytes.
+        numbers = np.ascontiguousarray(given, given.dtype.newbyteorder("="))
+        pixels = rearrange(torch.tensor(numbers), "h w c -> c h w")
     if isinstance(pixels, Tensor) and pixels.ndim == 3 and len(pixels) == 3 and pixels.numel():
         if pixels.dtype == torch.uint8:
             return pixels.float() / 255

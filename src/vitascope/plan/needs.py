@@ -231,8 +231,9 @@ def sampling_needs(run: Run, device: Device) -> SamplingNeeds:
         around = walk.flops - begun
         model.estimate(z, torch.ones(1, t), cond)
         one_pass = walk.flops - begun - around
-        # All passes of a level at once: for the peak.
-        guided(model.estimate, model.objective.path, defaults, defaults.guidance)(z, torch.ones(1, t), cond)
+        # All passes of a level at once, at one at which there are all: for the peak.
+        level = torch.full((1, t), defaults.guidance_interval[1])
+        guided(model.estimate, model.objective.path, defaults, defaults.guidance)(z, level, cond)
         return SamplingNeeds(t, defaults.size, passes, around + passes * one_pass, walk.most)
 
 

@@ -53,15 +53,15 @@ def most_frames(model: VideoModel, size: tuple[int, int], length: int, num_frame
 def sampling_bytes(model: VideoModel, size: tuple[int, int], length: int, num_frames: int, num: int) -> int:
     """About the most memory that `num` videos of `length` frames, `num_frames` at once, take beside the model.
 
-    That is the widest activations of a block or the last layers of the decoder, and the finished pixels. Of a block the
-    widest layer is known: in a transformer four times the stream, with a head for each 64 of that.
+    That is the widest activations of a block or the last layers of the decoder, and the finished pixels. A block is
+    reckoned as a transformer's: layers of four times the stream's width, and a head for each 64 of that.
     """
     frames, side = model.backbone.patch
     cell = side * model.tokenizer.stride[1]
     per_frame = max(size[0] // cell, 1) * max(size[1] // cell, 1)
     tokens = 2 * num * -(-num_frames // frames) * per_frame  # two passes for guidance
-    width = max((max(weight.shape) for weight in model.backbone.blocks.parameters() if weight.ndim), default=0) / 4
-    activations = round(tokens * (16 * width + 2 * min(per_frame, 128) * width / 64))
+    width = model.backbone.width
+    activations = tokens * (16 * width + 2 * min(per_frame, 128) * -(-width // 64))
     pixels = size[0] * size[1]
     decoder = min(length, FRAMES_DECODED_AT_ONCE) * pixels * 40
     return 4 * (max(activations, decoder) + 2 * num * length * pixels * 3)

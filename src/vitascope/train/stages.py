@@ -28,14 +28,10 @@ BATCHES_MEASURED = 32
 """Batches of 64 new pictures by which the latents of a trained autoencoder are made of unit scale."""
 
 
-Name = Annotated[str, pydantic.Field(pattern=r"^[\w-]+$")]
-"""Of runs and stages: they name folders."""
-
-
 class Stage(Config):
     """What all stages have: how long, how fast, how averaged."""
 
-    name: Name
+    name: Annotated[str, pydantic.Field(pattern=r"^[\w-]+$")]
     steps: Count
     batch: Count
     share: Amount = 1.0  # of the time budget of the run, relative to the other stages
@@ -123,7 +119,7 @@ class VideoStage(Stage):
 class Run(Config):
     """A whole training: enough to repeat it."""
 
-    name: Name
+    name: Annotated[str, pydantic.Field(pattern=r"^\w[\w .-]*$")]  # of a folder, unless another one is given
     model: ModelConfig
     data: Config
     stages: Annotated[tuple[Stage, ...], pydantic.Field(min_length=1)]

@@ -19,7 +19,8 @@ def test_a_picture_is_the_same_however_it_is_given(tmp_path: Path) -> None:
     eighths = torch.randint(256, (3, 5, 7), generator=generator_for(3, "eighths"), dtype=torch.uint8)
     wanted, array = eighths.float() / 255, eighths.permute(1, 2, 0).numpy()
     given = [
-        wanted, wanted.double(), eighths, array, array / 255, np.float32(array / 255), array[:, ::-1][:, ::-1],
+        wanted, wanted.double(), eighths, array, array / 255, np.float32(array / 255), array[:, ::-1].copy()[:, ::-1],
+        (array / 255).astype(">f4"),
         Image.fromarray(array), Image.fromarray(array).convert("RGBA"),
     ]  # fmt: skip
     for one in given:
