@@ -161,6 +161,9 @@ def test_a_folder_of_other_settings_is_refused_with_the_difference(tmp_path: Pat
         settle(tmp_path / "work", settings_of(table(row("one"), name="three"), base, Budget()))
     with pytest.raises(UserError, match=r"other settings: base was"):
         settle(tmp_path / "work", settings_of(one, save_tiny(tmp_path / "another", seed=1), Budget()))
+    settle(tmp_path / "older", settings_of(one, base, Budget()) | {"measures": 1})
+    with pytest.raises(UserError, match=r"older' are of measures that have been corrected since; choose another --out"):
+        settle(tmp_path / "older", settings_of(one, base, Budget()))
 
 
 def test_a_row_that_another_is_at_work_on_is_left_to_it(tmp_path: Path) -> None:

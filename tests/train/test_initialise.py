@@ -250,8 +250,10 @@ def test_the_command_begins_a_stage_with_a_model_of_other_sizes_than_the_recipe(
     assert run.model.backbone == tiny_model().backbone
     assert run.model.objective == wider.model.objective
     assert [stage.begins for stage in run.stages] == [(), (Origin(of=str(given)),)]
-    refuse_replaced(wider, run, ["stages.videos.batch=2", "model.objective.mean=1"])
+    refuse_replaced(wider, run, ["stages.videos.batch=2", "model.objective.mean=1", "stages.1.batch=2"])
     with pytest.raises(UserError, match=r"which --set cannot change: model\.backbone\.width was 64 and is 32"):
         refuse_replaced(wider, run, ["stages.videos.batch=2", "model.backbone.width=64"])
+    with pytest.raises(UserError, match=r"stages\.videos\.begins was"):
+        refuse_replaced(wider, run, ["stages.1.begins=[]"])
     with pytest.raises(UserError, match="no stage 'vidos'"):
         started(wider, str(given), "vidos")

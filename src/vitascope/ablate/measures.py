@@ -29,6 +29,9 @@ from vitascope.toyland.oracle import ASKED, judge, passed
 from vitascope.toyland.scene import Kind
 from vitascope.types import Clip, Request, generator_for
 
+REVISION = 2
+"""Of what the numbers mean: results of another one are not mixed with these."""
+
 FIRST_HELD_OUT = 400_000_000
 """Clips from this number on are held out: the trainings of tables number theirs from zero."""
 

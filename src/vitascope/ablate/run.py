@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from vitascope.ablate.folder import read_results, settle, taken, write_result
+from vitascope.ablate.measures import REVISION
 from vitascope.ablate.table import Measure, Row, Table, begun_with
 from vitascope.config import Amount, Config, to_json
 from vitascope.device import usual_device
@@ -85,7 +86,13 @@ def ablate(
 def settings_of(table: Table, base: Path, budget: Budget) -> dict[str, Any]:
     """All that a result follows from, rows by name. Claims may be added to what was measured before."""
     rows = {row.name: to_json(row) for row in table.rows}
-    settings = {"table": table.name, "base": read_card(base).sha256, "budget": to_json(budget), "rows": rows}
+    settings = {
+        "table": table.name,
+        "measures": REVISION,
+        "base": read_card(base).sha256,
+        "budget": to_json(budget),
+        "rows": rows,
+    }
     return json.loads(json.dumps(settings))  # as it is read back
 
 

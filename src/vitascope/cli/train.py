@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -161,7 +162,8 @@ def refuse_replaced(asked: Run, run: Run, changes: list[str]) -> None:
     from vitascope.config import to_json
     from vitascope.train.folder import differences
 
-    wanted = [change.partition("=")[0] for change in changes]
+    names = {str(number): stage.name for number, stage in enumerate(asked.stages)}
+    wanted = [re.sub(r"(?<=^stages\.)\d+", lambda n: names.get(n[0], n[0]), one.partition("=")[0]) for one in changes]
     replaced = list(differences(to_json(asked), to_json(run)))
     paths = {line: line.partition(" was ")[0] for line in replaced}
     lost = [line for line in replaced for path in wanted if f"{paths[line]}.".startswith(f"{path}.")]
