@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,10 +11,12 @@ REPOSITORY = Path(__file__).parents[1]
 
 def forget_files(below: Path) -> None:
     """As if no file below a folder had been imported, nor that folder been searched; not if the package is there."""
-    if REPOSITORY.is_relative_to(below.resolve()):
+    folder = below.resolve()
+    if REPOSITORY.is_relative_to(folder):
         return
+    inside = f"{folder}{os.sep}"  # compared as texts: there are thousands of modules, and this runs after every test
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__dict__", {}).get("__file__")
-        if file is not None and Path(file).is_relative_to(below.resolve()):
+        if isinstance(file, str) and file.startswith(inside):
             del sys.modules[name]
-    sys.path[:] = [place for place in sys.path if not Path(place).is_relative_to(below.resolve())]
+    sys.path[:] = [place for place in sys.path if not f"{place}{os.sep}".startswith(inside)]
