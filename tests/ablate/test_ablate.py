@@ -428,10 +428,11 @@ def test_a_claim_is_looked_at_again_where_both_rows_have_the_other_number(tmp_pa
     near = second_look(claim("no higher", margin=0.5).model_copy(update={"relative": True}), told)
     assert near is not None and near.claim.margin == pytest.approx(0.5 * statistics.fmean((2, 2 + 1 / 7, 2 + 2 / 7)))
     done = {key: {"metrics": metrics, "seconds": 1.0, "training_seconds": 60.0} for key, metrics in told.items()}
-    two = table(one, other, claims=(asked,), caution="Beware.")
+    two = table(one, other, claims=(asked, asked.model_copy(update={"number": "2"})), caution="Beware.")
     assert [*publish(two, done, tmp_path, "x", "y")]
     page = (tmp_path / "two.md").read_text()
-    assert "contradict each other in 1;" in page and "trainings of 1.0 to 1.0 minutes" in page and "Beware." in page
+    assert "contradict each other in 1, 2;" in page and "of the 1 different ones" in page
+    assert "trainings of 1.0 to 1.0 minutes" in page and "Beware." in page
 
 
 def test_what_a_guard_leaves_out_is_told_all_the_same(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
-from vitascope.ablate.page import measured
+from vitascope.ablate.page import told
 from vitascope.ablate.table import Curve, Table, Trade
 from vitascope.ablate.verdict import Results, Verdict, find, mean_interval
 from vitascope.errors import UserError, install
@@ -60,7 +60,7 @@ def draw_claims(axes: Axes, table: Table, results: Results) -> None:
             if math.isfinite(low):
                 axes.plot([low / unit, high / unit], [y, y], color=colour, linewidth=3, solid_capstyle="butt")
             axes.plot(found.mean / unit, y, "o", color=colour)
-        axes.text(1.08, y, f"{measured(found)}: {found.verdict}", va="center", fontsize=8, color=colour)
+        axes.text(1.08, y, f"{told(found, results)}: {found.verdict}", va="center", fontsize=8, color=colour)
     axes.axvline(0, color=INK, linewidth=1)
     axes.set_xlim(-1.05, 3.2)
     axes.set_xticks([])
