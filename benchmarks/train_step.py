@@ -33,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vitascope.backbones.stiv import StivConfig
 from vitascope.conditions import Conditions, TextFeatures
-from vitascope.train.loop import fast_bf16
+from vitascope.device import fast_bf16
 
 FRAMES, SIDE, CHANNELS, PATCH, WORDS = 16, 8, 8, 2, 24  # latents; tokens are 8 x 4 x 4
 SIZES = ("256/6/48", "1152/4/8")

@@ -19,3 +19,11 @@ def usual_device(name: str | None = None) -> str:
             f"({first_line(error)}); 'vitascope doctor' says what there is"
         ) from None
     return name
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """GPUs since Ampere and CPUs with AVX-512 bf16 or AMX multiply bf16 faster than fp32; other CPUs emulate it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))

@@ -17,12 +17,12 @@ Core = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 """`core(q, k, v, mask)`: q `... heads n k`, k and v `... heads m k`, mask None or broadcastable to `... heads n m`
 (True: may look)."""
 
-SHORT = 128
-"""On a CPU, sequences up to this length are faster as two batched matrix products than through the fused kernel."""
+FEW = 128**2
+"""On a CPU, up to so many weights of a head are faster as two batched matrix products than through the fused kernel."""
 
 
 def dot_product(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    if q.is_cuda or q.shape[-2] > SHORT or k.shape[-2] > SHORT:
+    if q.is_cuda or q.shape[-2] * k.shape[-2] > FEW:
         # Four dims: given more, torch takes the kernel that keeps all weights in memory.
         lead = q.shape[:-3]
         if mask is not None and mask.ndim > 2:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from vitascope.config import nearest
+from vitascope.device import fast_bf16
 from vitascope.doctor import available_memory
-from vitascope.train.loop import fast_bf16
 from vitascope.types import UserError
 
 GIB = 2**30

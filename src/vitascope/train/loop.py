@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vitascope.config import code_options, nearest, to_json
-from vitascope.device import usual_device
+from vitascope.device import fast_bf16, usual_device
 from vitascope.errors import NonFinite, first_line, is_out_of_memory
 from vitascope.protocols import FrozenTextEncoder
 from vitascope.system import CARD, VideoModel, load_model, read_card, save_model
@@ -266,14 +266,6 @@ def autocast(precision: str, device: torch.device) -> Callable[[], AbstractConte
     if precision == "bf16" or (precision == "auto" and fast_bf16(device)):
         return lambda: torch.autocast(device.type, torch.bfloat16)
     return nullcontext
-
-
-def fast_bf16(device: torch.device) -> bool:
-    """GPUs since Ampere and CPUs with AVX-512 bf16 or AMX multiply bf16 faster than fp32; other CPUs emulate it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device)[0] >= 8
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def culprit(module: nn.Module, loss: Callable[[int], Loss], step: int) -> str:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitascope.config import AmountOrZero, Decay
+from vitascope.device import fast_bf16
 from vitascope.nn.attention import Attention
 from vitascope.nn.layers import ResidualBlock
 from vitascope.train.optim import OptimizerConfig, learned
@@ -33,7 +34,7 @@ class Muon(torch.optim.Optimizer):
     """Jordan et al. 2024 (kellerjordan.github.io/posts/muon): far fewer steps than AdamW, each dearer.
 
     Hidden are the matrices of residual blocks; what leads into or out of the network moves as by Adam, as there.
-    torch's own Muon computes in bf16, which CPUs without bf16 instructions emulate, and refuses convolutions.
+    torch's own Muon computes in bf16 everywhere, also where it is emulated, and refuses convolutions.
     """
 
     def __init__(self, module: nn.Module, learning_rate: float, config: MuonConfig) -> None:
@@ -106,11 +107,14 @@ def hidden_matrices(module: nn.Module) -> Iterator[tuple[nn.Parameter, int]]:
 
 
 def orthogonal(matrix: Float[Tensor, "n rows columns"], steps: int = 5) -> Float[Tensor, "n rows columns"]:
-    """About U V^T of each `matrix` = U S V^T, by Newton-Schulz iterations of fifth order (Jordan et al. 2024)."""
+    """About U V^T of each `matrix` = U S V^T, by Newton-Schulz iterations of fifth order (Jordan et al. 2024), in bf16
+    where that is fast: they correct their own rounding."""
     is_tall = matrix.shape[-2] > matrix.shape[-1]
     x = matrix.mT if is_tall else matrix
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    if fast_bf16(matrix.device):
+        x = x.bfloat16()
     for _ in range(steps):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=-4.775, alpha=2.0315), x, beta=3.4445)
-    return x.mT if is_tall else x
+    return (x.mT if is_tall else x).to(matrix.dtype)
