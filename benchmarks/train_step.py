@@ -179,24 +179,34 @@ def peak(place: Place) -> list[Step]:
 def compare(size: Size, place: Place, seconds: float, compiled: bool) -> None:
     print(
         f"\nwidth {size.width}, depth {size.depth}, {size.batch} clips of {FRAMES // PATCH}x4x4 tokens; "
-        f"{str(place.precision).removeprefix('torch.')}, {'compiled' if compiled else 'eager'}, {where(place)}"
+        f"{str(place.precision).removeprefix('torch.')}, {where(place)}"
     )
-    # The counter sees each product of the uncompiled model only.
-    counts = [operations(make(size, place, compiled=False)) for make in (stiv, latte)]
-    ours, theirs, *plain = timed([*(make(size, place, compiled) for make in (stiv, latte)), *peak(place)], seconds)
-    best = max(2 * n * k * m / min(taken) for (n, k, m), taken in zip(SHAPES, plain, strict=True))
+    modes = (False, True) if compiled else (False,)
+    runs = [(make, mode) for mode in modes for make in (stiv, latte)]
+    counts = {
+        make: operations(make(size, place, compiled=False)) for make in (stiv, latte)
+    }  # compiled ones hide theirs
+    results = timed([*(make(size, place, mode) for make, mode in runs), *peak(place)], seconds)
+    taken, plain = dict(zip(runs, results, strict=False)), results[len(runs) :]
+    best = max(2 * n * k * m / min(times) for (n, k, m), times in zip(SHAPES, plain, strict=True))
     print(f"  peak of plain matrix products: {best / 1e9:,.0f} GFLOP/s")
-    for name, taken, count in (("vitascope STIV", ours, counts[0]), ("diffusers Latte", theirs, counts[1])):
-        middle = statistics.median(taken)
+    for (make, mode), times in taken.items():
+        middle, count = statistics.median(times), counts[make]
         print(
-            f"  {name:16} {middle * 1e3:9.1f} ms a step (median of {len(taken)}, best {min(taken) * 1e3:.1f}), "
-            f"{size.batch / middle:8.2f} clips/s, {count / 1e9:8.1f} GFLOP, {count / middle / best:5.1%} of peak"
+            f"  {NAMES[make]:15} {MODES[mode]:8} {middle * 1e3:9.1f} ms a step (median of {len(times)}, best "
+            f"{min(times) * 1e3:.1f}), {size.batch / middle:8.2f} clips/s, {count / 1e9:8.1f} GFLOP, "
+            f"{count / middle / best:5.1%} of peak"
         )
-    ratio = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
-    print(
-        f"  ratio: a step of STIV is {ratio:.2f} times as fast as one of Latte of the same depth, "
-        f"and {ratio * counts[0] / counts[1]:.2f} times for the same number of operations"
-    )
+    for ours, theirs in [(mode, mode) for mode in modes] + [(True, False)] * compiled:
+        ratio = statistics.median(b / a for a, b in zip(taken[stiv, ours], taken[latte, theirs], strict=True))
+        print(
+            f"  ratio: a step of STIV, {MODES[ours]}, is {ratio:.2f} times as fast as one of Latte, {MODES[theirs]}, "
+            f"as deep, and {ratio * counts[stiv] / counts[latte]:.2f} times for the same number of operations"
+        )
+
+
+NAMES = {stiv: "vitascope STIV", latte: "diffusers Latte"}
+MODES = {False: "eager", True: "compiled"}
 
 
 GROUPS = {
@@ -253,7 +263,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", default=SIZES, help="WIDTH/DEPTH/BATCH (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60.0, help="of measuring, for each size")
-    parser.add_argument("--compile", action="store_true", help="torch.compile on each block of both")
+    parser.add_argument("--compile", action="store_true", help="time both also with torch.compile on each block")
     parser.add_argument("--profile", action="store_true", help="also print where a step of STIV goes")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
     parser.add_argument("--threads", type=int, help="of the CPU")

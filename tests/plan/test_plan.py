@@ -228,7 +228,7 @@ def test_memory_is_that_of_a_real_step(optimizer: Config, stage: dict[str, Any])
 
 def test_a_stage_of_the_laptop_takes_the_memory_that_is_planned() -> None:
     """The autoencoder with Muon, as `laptop:stiv` trains it: where tensors are large, what is not walked is little."""
-    run = resolve("laptop:stiv")
+    run = resolve("laptop:stiv").model_copy(update={"precision": "fp32"})
     stage = run.stages[0]
     planned = needs.stage_needs(run, stage, PROCESSOR, 1).memory.peak
     take = Stepper(run, stage)

@@ -77,6 +77,9 @@ class FrameVae(nn.Module):
         self.std: Tensor
         self.register_buffer("mean", torch.zeros(config.channels))
         self.register_buffer("std", torch.ones(config.channels))
+        for weight in self.parameters():
+            if weight.ndim == 4:  # in this layout convolutions are faster on CPUs, in bf16 by a quarter
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
     def encode(self, pixels: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b t c lh lw"]:
         """The means of the posteriors, normalised. Height and width must be multiples of 8."""
