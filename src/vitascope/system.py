@@ -39,6 +39,7 @@ class Rules(Config):
     known_slots: Literal["renoised", "evolving"] = "renoised"  # what a pass that forgets the known frames sees there
     level_shift: Amount = 1.0  # above 1: more steps at high levels (SD3, equation 23)
     keyframe_stride: CountOrZero = 0  # long videos: keyframes so far apart, then what lies between; 0: rolled out
+    image_first: bool = False  # of words alone: the first frame as a picture, then the video from it (Emu Video)
 
     @model_validator(mode="after")
     def _interval_is_one(self) -> Rules:

@@ -172,3 +172,32 @@ def test_borders_are_where_chunks_meet() -> None:
     assert borders(16, 16, 0) == borders(16, 16, 15) == []
     assert borders(46, 16, 15) == [15, 30]
     assert borders(40, 16, 0) == [16, 28]
+
+
+FIRST = {"image_first": True}
+
+
+@pytest.mark.parametrize("rules", [FIRST, {**FIRST, "keyframe_stride": 3}])
+@pytest.mark.parametrize("num_frames", [2, 4, 10])
+def test_with_image_first_a_video_begins_with_the_picture_of_its_words(
+    model: Model, num_frames: int, rules: dict[str, object]
+) -> None:
+    alone, wanted = (Request("x", num_frames=length, seed=3) for length in (1, num_frames))
+    made = model.fulfil(replace(wanted, rules=rules)).pixels
+    torch.testing.assert_close(made[:1], model.fulfil(alone).pixels, atol=1e-5, rtol=0)
+    assert not torch.allclose(made, model.fulfil(wanted).pixels, atol=1e-3)
+
+
+def test_image_first_is_for_words_alone_and_does_not_depend_on_the_batch(model: Model) -> None:
+    picture = torch.rand(3, 16, 16, generator=generator_for(0, "picture"))
+    given, words = Request("x", frames={0: picture}, rules=FIRST), Request("x", seed=1, rules=FIRST)
+    with_picture, without = model.batch([given, words])
+    torch.testing.assert_close(with_picture.pixels, model.fulfil(replace(given, rules={})).pixels, atol=1e-4, rtol=0)
+    torch.testing.assert_close(without.pixels, model.fulfil(words).pixels, atol=1e-4, rtol=0)
+
+
+def test_progress_counts_the_first_picture_as_one_frame_more(model: Model) -> None:
+    seen: list[float] = []
+    request = Request("x", num_frames=4, steps=8, rules=FIRST)
+    model.fulfil(request, progress=lambda done, steps, z: seen.append(done / steps))
+    assert seen == sorted(seen) and seen[7] == pytest.approx(1 / 5) and seen[-1] == 1 and len(seen) == 16

@@ -26,14 +26,25 @@ def long_or_short(
 
     What is longer than a window: if known frames run through all of it (upsampling), windows blended at every step;
     keyframes and then what lies between, if the model has learned that and at most a first picture is given; else
-    window after window.
+    window after window. Of words alone the first frame may be made before all else (`image_first`).
     """
     first, window = legal[0], model.config.defaults.num_frames
+    if first.rules.image_first and first.num_frames > 1 and not all(one.known for one in legal):
+        legal = with_first_frames(model, legal, progress=share_of(progress, 0, 1, first.num_frames + 1))
+        progress = share_of(progress, 1, first.num_frames, first.num_frames + 1)
     if first.num_frames <= window or all(runs_through(one, window) for one in legal):
         return sample_latents(model, legal, progress=progress)
     if first.rules.keyframe_stride and all(set(one.known) <= {0} for one in legal):
         return keyframed(model, legal, progress=progress)
     return rollout(model, legal, progress=progress)
+
+
+def with_first_frames(model: VideoModel, legal: Sequence[Legal], *, progress: Progress | None) -> list[Legal]:
+    """Requests of words alone with a first frame, made as a picture: what is where is then settled, and what is left is
+    image to video (Emu Video, Girdhar et al. 2023, section 3). It stays latents."""
+    worded = [replace(one, num_frames=1) for one in legal if not one.known]
+    pictures = iter(sample_latents(model, worded, progress=progress))
+    return [one if one.known else replace(one, drawn=next(pictures)[0]) for one in legal]
 
 
 def runs_through(one: Legal, window: int) -> bool:
@@ -132,4 +143,5 @@ def share_of(progress: Progress | None, begun: int, own: int, parts: int) -> Pro
 
 def _window(one: Legal, number: int, num_frames: int, known: Mapping[int, Tensor]) -> Legal:
     """The same request for one window, whose number gives it a noise of its own."""
-    return replace(one, window=number, num_frames=num_frames, known=dict(known))
+    drawn = one.drawn if number == 0 else None
+    return replace(one, window=number, num_frames=num_frames, known=dict(known), drawn=drawn)

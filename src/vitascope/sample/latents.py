@@ -81,6 +81,8 @@ def conditions_of(model: VideoModel, legal: Sequence[Legal], made: Made | None =
         for number, picture in one.known.items():
             frames[row, number] = model.tokenizer.encode(picture[None, None].to(model.device))[0, 0].cpu()
             known[row, number] = True
+        if one.drawn is not None:
+            frames[row, 0], known[row, 0] = one.drawn.cpu(), True
     if made is not None:
         frames[:, list(made.numbers)], known[:, list(made.numbers)] = made.latents.cpu(), True
     usual = model.config.defaults
