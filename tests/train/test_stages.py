@@ -22,6 +22,7 @@ from vitascope.types import UserError
         TokenizerStage(name="a", steps=4, batch=2, reconstruction=ReconstructionConfig(adversarial=0.1)),
         VideoStage(name="b", steps=4, batch=2, num_clips=8),
         VideoStage(name="c", steps=4, batch=2, num_clips=8, images=True),
+        VideoStage(name="e", steps=4, batch=2, num_clips=8, pictures_beside=4, pictures=2),
         CaptionStage(name="d", steps=4, batch=8, data=ToylandConfig()),
     ],
 )
@@ -36,6 +37,19 @@ def test_a_lesson_is_a_function_of_its_step(stage: Stage, cache: Path) -> None:
     forth, back = lessons((0, 1, 2)), lessons((2, 1, 0, 2))
     assert forth == back
     assert len(set(forth.values())) == 3
+
+
+def test_pictures_beside_clips_have_a_loss_of_their_own_which_joins_theirs(cache: Path) -> None:
+    clips, joint = (
+        VideoStage(name="a", steps=4, batch=2, num_clips=8, pictures_beside=beside, pictures=2) for beside in (0, 4)
+    )
+    losses = []
+    for stage in (clips, joint):
+        run = tiny_run(stage).at(stage)
+        losses.append(stage.begin(run, initialised(run.model, 0), cache, lambda items, _: iter(items)).loss(0))
+    alone, together = losses
+    assert together.parts["velocity"] == alone.parts["velocity"]
+    assert together.total.item() == pytest.approx(alone.total.item() + together.parts["pictures"])
 
 
 @pytest.mark.parametrize(

@@ -83,15 +83,13 @@ def _course(run: Run, stage: Stage, model: VideoModel) -> Course:
     source = source_of(run)
     clip = source.clip(0)
     latents = model.tokenizer.encode(clip.pixels[None].to(model.device))
-    clean = torch.randn(
-        stage.batch,
-        1 if stage.images else latents.shape[1],
-        *latents.shape[2:],
-        generator=generator_for(0, "calibration"),
-    )
-    told = [source.captions(place // (stage.pictures if stage.images else 1))[0] for place in range(stage.batch)]
-    batch = Batch(clean, tuple(told), micro_conditions([framing_of(clip)] * stage.batch, clean.shape[1]))
-    return VideoCourse(stage, run, model, lambda step: batch)
+    batches: list[Batch] = []
+    for count, of_each in stage.shown:
+        shape = count, 1 if of_each else latents.shape[1], *latents.shape[2:]
+        clean = torch.randn(shape, generator=generator_for(0, "calibration"))
+        told = [source.captions(place // max(of_each, 1))[0] for place in range(count)]
+        batches.append(Batch(clean, tuple(told), micro_conditions([framing_of(clip)] * count, clean.shape[1])))
+    return VideoCourse(stage, run, model, lambda step: batches)
 
 
 def timed_here(run: Run, device: Device, num_gpus: int) -> dict[str, float]:

@@ -25,7 +25,7 @@ from vitascope.tokenizers.hub import HubVae
 from vitascope.train.check import refuse_what_does_not_divide, told_of
 from vitascope.train.initialise import freeze
 from vitascope.train.optim import MovingAverage, learned
-from vitascope.train.stages import CaptionStage, Run, Stage, TokenizerStage, VideoStage, refuse_other_clips
+from vitascope.train.stages import CaptionStage, Run, Stage, TokenizerStage, VideoCourse, VideoStage, refuse_other_clips
 from vitascope.types import Batch, Framing, Loss, UserError, generator_for
 
 Shape = tuple[int, ...]
@@ -114,6 +114,8 @@ def stage_needs(run: Run, stage: Stage, device: Device, num_gpus: int) -> StageN
     run = run.at(stage)
     precision = device.precision(run.precision)
     share = stage.model_copy(update={"batch": stage.batch // num_gpus})
+    if isinstance(share, VideoStage):
+        share = share.model_copy(update={"pictures_beside": share.pictures_beside // num_gpus})
     source = checked(build(run.data), ClipSource, "data")
     clip, caption = source.clip(0), source.captions(0)[0]
     shape = tuple(clip.pixels.shape)
@@ -188,21 +190,23 @@ def _lesson(
     if not isinstance(stage, VideoStage):
         raise UserError(f"no plan is known for a {type(stage).__name__}")
     latents = model.tokenizer.encode(torch.empty(1, *shape))
-    num_frames = 1 if stage.images else latents.shape[1]
-    clean = torch.empty(stage.batch, num_frames, *latents.shape[2:])
-    b, t, _, h, w = clean.shape
-    # Captions that several pictures share are read once; blanks make the others differ, and nothing else of them.
-    captions = tuple(caption + " " * (place // (stage.pictures if stage.images else 1)) for place in range(b))
-    batch = Batch(clean, captions, micro_conditions([Framing((shape[-1], shape[-2]))] * b, t))
+    batches: list[Batch] = []
+    for count, of_each in stage.shown:
+        clean = torch.empty(count, 1 if of_each else latents.shape[1], *latents.shape[2:])
+        # Captions that several pictures share are read once; blanks make the others differ, and nothing else of them.
+        captions = tuple(caption + " " * (place // max(of_each, 1)) for place in range(count))
+        micro = micro_conditions([Framing((shape[-1], shape[-2]))] * count, clean.shape[1])
+        batches.append(Batch(clean, captions, micro))
+    _, t, _, h, w = batches[0].clean.shape
     frames, side = model.backbone.patch
     cubes, tokens = -(-t // frames), (h // side) * (w // side)
     shares = {cubes: stage.lesson.time_mask_share, tokens: stage.lesson.mask_share}
     walk.visible = {number: max(round((1 - share) * number), 1) for number, share in shares.items()}
 
-    module = nn.ModuleDict({"text": model.text, "backbone": model.backbone})
+    course = VideoCourse(stage, run, model, lambda step: batches)
     is_frozen = not any(True for _ in model.text.parameters())
-    reading = _reading_flops(model, batch, walk) if is_frozen else 0
-    return module, lambda: model.loss(batch, stage.lesson, rng), reading
+    reading = sum(_reading_flops(model, batch, walk) for batch in batches) if is_frozen else 0
+    return course.module, lambda: course.loss(0), reading
 
 
 def _reading_flops(model: VideoModel, batch: Batch, walk: Walk) -> int:

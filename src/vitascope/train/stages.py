@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
@@ -96,22 +96,33 @@ class VideoStage(Stage):
     lesson: Lesson = Lesson()
     images: bool = False  # random frames of the clips instead of clips
     pictures: Count = 1  # of images: so many of each clip under one caption, which is then read once
+    pictures_beside: CountOrZero = 0  # with each batch of clips: so many single frames, lest images be forgotten (VDM)
     num_clips: Count = 16384
     part_cubes: bool = False  # clips whose last cube is not full may be learned from: its last frame is repeated
 
     def begin(self, run: Run, model: VideoModel, cache_root: Path, track: Track) -> VideoCourse:
         cache = open_cache(cache_root, source_of(run), model.tokenizer, self.num_clips, track)
-        pictures = self.pictures if self.images else 0
-        return VideoCourse(self, run, model, lambda step: cache.batch(step, self.batch, run.seed, pictures=pictures))
+        return VideoCourse(self, run, model, lambda step: [
+            cache.batch(step, count, run.seed, pictures=pictures) for count, pictures in self.shown
+        ])  # fmt: skip
+
+    @property
+    def shown(self) -> tuple[tuple[int, int], ...]:
+        """What a step shows: how many, and how many of them are pictures of one clip; 0: they are clips."""
+        first = self.batch, self.pictures if self.images else 0
+        return (first, (self.pictures_beside, self.pictures)) if self.pictures_beside else (first,)
 
     def rehearse(self, run: Run, model: VideoModel) -> nn.Module:
         source = source_of(run)
         clip = source.clip(0)
         refuse_other_clips(clip, run.model.defaults, self.images)
         latents = model.tokenizer.encode(clip.pixels[None].to(model.device))
-        clean = latents[:, :1] if self.images else latents
-        batch = Batch(clean, (source.captions(0)[0],), micro_conditions([framing_of(clip)], clean.shape[1]))
-        course = VideoCourse(self, run, model, lambda step: batch)
+        lessons = [latents[:, :1] if pictures else latents for _, pictures in self.shown]
+        batches = [
+            Batch(clean, (source.captions(0)[0],), micro_conditions([framing_of(clip)], clean.shape[1]))
+            for clean in lessons
+        ]
+        course = VideoCourse(self, run, model, lambda step: batches)
         course.loss(0)
         return course.module
 
@@ -240,10 +251,12 @@ class CaptionCourse:
 
 
 class VideoCourse:
-    """Lessons for text encoder and backbone from the batches of steps."""
+    """Lessons for text encoder and backbone from the batches of steps: one, or clips and pictures beside them."""
 
-    def __init__(self, stage: VideoStage, run: Run, model: VideoModel, batch_of: Callable[[int], Batch]) -> None:
-        self.stage, self.run, self.model, self.batch_of = stage, run, model, batch_of
+    def __init__(
+        self, stage: VideoStage, run: Run, model: VideoModel, batches: Callable[[int], Iterable[Batch]]
+    ) -> None:
+        self.stage, self.run, self.model, self.batches = stage, run, model, batches
         freeze(model, stage.frozen)
         self.module: nn.Module = nn.ModuleDict({"text": model.text, "backbone": model.backbone})
         self.blocks: Sequence[nn.Module] = tuple(model.backbone.blocks)
@@ -251,7 +264,11 @@ class VideoCourse:
 
     def loss(self, step: int) -> Loss:
         rng = generator_for(self.run.seed, "lesson", self.stage.name, step)
-        return self.model.loss(self.batch_of(step), self.stage.lesson, rng)
+        losses = [self.model.loss(batch, self.stage.lesson, rng) for batch in self.batches(step)]
+        if len(losses) == 1:
+            return losses[0]
+        clips, pictures = losses
+        return Loss(clips.total + pictures.total, {**clips.parts, "pictures": pictures.total.item()})
 
     def finish(self, track: Track) -> None:
         """Nothing: the averaged weights are the result."""

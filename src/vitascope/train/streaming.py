@@ -20,15 +20,16 @@ class StreamStage(VideoStage):
     """Train text encoder and backbone on clips of a loader, encoded anew each time.
 
     `batch` counts clips of the full area and the longest length; of smaller ones a batch has as many more as cost the
-    same. The loader's multiples and tokens follow from the model and `batch`; `images`, `pictures` and `num_clips` are
-    for cached latents and mean nothing here.
+    same. The loader's multiples and tokens follow from the model and `batch`; `images`, `pictures`, `pictures_beside`
+    and `num_clips` are for cached latents and mean nothing here.
     """
 
     loader: LoaderConfig
     workers: Count = 1
 
     def begin(self, run: Run, model: VideoModel, cache_root: Path, track: Track) -> VideoCourse:
-        return VideoCourse(self, run, model, Stream(self.open(model), model, self.workers).batch)
+        stream = Stream(self.open(model), model, self.workers)
+        return VideoCourse(self, run, model, lambda step: [stream.batch(step)])
 
     def open(self, model: VideoModel) -> Loader:
         return self.loader.model_copy(update={"buckets": self.buckets(model)}).build()
@@ -44,7 +45,7 @@ class StreamStage(VideoStage):
     def rehearse(self, run: Run, model: VideoModel) -> nn.Module:
         made = encoded(model, self.open(model).batch(0))
         alone = Batch(made.clean[:1], made.captions[:1], made.micro[:1])
-        course = VideoCourse(self, run, model, lambda step: alone)
+        course = VideoCourse(self, run, model, lambda step: [alone])
         course.loss(0)
         return course.module
 
