@@ -50,8 +50,8 @@ def ablate(
     asked += "".join(f" --row {row}" for row in rows or ())
     asked += f" --minutes {minutes:g}" if minutes is not None else f" --times {times:g}" if times != 1 else ""
     own, shipped = read_card(base).sha256[:12], read_card(bundled()).sha256[:12]
-    told = f"the model that comes with the package, sha256 {own}"
+    told = f"the model that came with the package when this was measured, sha256 {own}"
     if own != shipped:
-        told = f"MODEL, sha256 {own}; the model that comes with the package is another one, {shipped}"
+        told = f"MODEL, sha256 {own}; the model that came with the package then was another one, {shipped}"
     for finding in publish(table, results, pages, asked, told):
         say(finding)

@@ -24,6 +24,8 @@ from vitascope.train.stages import Run, TokenizerStage, VideoStage
 
 KEYFRAME_STRIDE = 15
 """Frames from one keyframe to the next: a window of 16 then begins and ends with one."""
+BESIDE = {"pictures": 4, "pictures_beside": 64}
+"""Where videos are made of words alone, which begins with a picture (`image_first`)."""
 
 
 def sft(base: Run) -> Run:
@@ -34,7 +36,7 @@ def sft(base: Run) -> Run:
     last = base.stages[-1]
     assert isinstance(last, VideoStage)
     data = PacedConfig(motions=tuple(motion for motion in MOTIONS if motion != "stays still"))
-    chosen = further("sft", steps=300, num_clips=1024, learning_rate=0.003, lesson=last.lesson, data=data)
+    chosen = further("sft", steps=300, num_clips=1024, learning_rate=0.003, lesson=last.lesson, data=data, **BESIDE)
     return extended(base, chosen)
 
 
@@ -67,7 +69,7 @@ def long(base: Run) -> Run:
     data = PacedConfig(paces=(8.0, 8.0 / KEYFRAME_STRIDE), motions=LASTING, latest_seconds=20.0)
     mix = TaskMix(text=0.3, image=0.15, prediction=0.2, interpolation=0.35, given=4)
     model = asked(base.model, keyframe_stride=KEYFRAME_STRIDE)
-    return extended(base, further("long", steps=600, lesson=Lesson(tasks=mix), data=data, model=model))
+    return extended(base, further("long", steps=600, lesson=Lesson(tasks=mix), data=data, model=model, **BESIDE))
 
 
 def stride2(base: Run) -> Run:
@@ -79,9 +81,9 @@ def stride2(base: Run) -> Run:
     last = base.stages[-1]
     assert isinstance(last, VideoStage) and isinstance(last.data, ToylandConfig)
     slow, many = last.data.model_copy(update={"fps": 4.0}), last.data.model_copy(update={"num_frames": 32})
-    wide = further("stride2", steps=400, lesson=last.lesson, data=slow, model=asked(base.model, fps=4.0, stride=2.0))
-    model = asked(base.model, num_frames=many.num_frames)
-    longer = further("frames32", steps=300, batch=16, lesson=last.lesson, data=many, model=model)
+    slower, more = asked(base.model, fps=4.0, stride=2.0), asked(base.model, num_frames=many.num_frames)
+    wide = further("stride2", steps=400, lesson=last.lesson, data=slow, model=slower, **BESIDE)
+    longer = further("frames32", steps=300, batch=16, lesson=last.lesson, data=many, model=more, **BESIDE)
     return extended(extended(base, wide), longer).model_copy(update={"name": "stride2"})
 
 
@@ -104,7 +106,7 @@ def by_class(base: Run) -> Run:
     names, autoencoder = tuple(COLOURS), next(stage for stage in base.stages if isinstance(stage, TokenizerStage))
     assert isinstance(base.model.text, TinyTextConfig)
     text = classes.ClassesConfig(names=names, width=base.model.text.width)
-    model = base.model.model_copy(update={"text": text})
+    model = asked(base.model, image_first=False).model_copy(update={"text": text})
     stage = further(
         "classes",
         steps=1500,
