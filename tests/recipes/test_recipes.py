@@ -257,22 +257,21 @@ def test_what_the_docs_say_of_the_recipe_is_what_it_does() -> None:
     text = (Path(__file__).parents[2] / "docs" / "fidelity.md").read_text()
     run = resolve("laptop:stiv")
     t2i, t2v, ti2v = (stage for stage in run.stages if isinstance(stage, VideoStage))
-    assert t2v.batch == ti2v.batch and t2i.num_clips == t2v.num_clips == ti2v.num_clips
+    assert t2v.batch == ti2v.batch and t2v.num_clips == ti2v.num_clips
     assert (
-        f"| {t2i.steps:,} steps of {t2i.batch} images (T2I), {t2v.steps:,} and {ti2v.steps:,} of {t2v.batch} clips "
-        f"(T2V, TI2V), out of {t2v.num_clips:,} clips |"
+        f"| {t2i.steps:,} steps of {t2i.batch} images (T2I) out of {t2i.num_clips:,} clips, {t2v.steps:,} and "
+        f"{ti2v.steps:,} of {t2v.batch} clips (T2V, TI2V) out of {t2v.num_clips:,} |"
     ) in text
+    assert f"{ti2v.pictures_beside} single pictures (`pictures_beside`)" in text
     levels = [run.at(stage).model.objective for stage in (t2i, t2v, ti2v)]
     assert all(isinstance(one, FlowConfig) for one in levels)
     (low, _), (high, wide), (middle, wider) = ((one.mean, one.spread) for one in levels)  # type: ignore[attr-defined]
-    assert (
-        f"mean {low} (T2I), {high} and spread {wide} (T2V; the bundled model had 0.6), {middle} and spread {wider}"
-        in text
-    )
+    assert f"mean {low} (T2I), {high} and spread {wide} (T2V), {middle} and spread {wider}" in text
     asked = run.model.defaults
     assert f"| guidance 7.5 | {asked.guidance:g}, with {asked.steps} steps of DPM++ 2M" in text
     none = 1 - (1 - ti2v.lesson.tasks.text) * (1 - ti2v.lesson.frame_dropout)
     neither = none * ti2v.lesson.text_dropout
     assert (
-        f"none in {100 * none:.0f} % (55 % of the mix, and 8 % of the rest), neither in {100 * neither:.1f} %" in text
+        f"none in {100 * none:.0f} % ({100 * ti2v.lesson.tasks.text:.0f} % of the mix, and 8 % of the rest), "
+        f"neither in {100 * neither:.1f} %" in text
     )
