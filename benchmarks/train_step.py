@@ -176,6 +176,10 @@ def peak(place: Place) -> list[Step]:
     return [product(*shape) for shape in SHAPES]
 
 
+NAMES = {stiv: "vitascope STIV", latte: "diffusers Latte"}
+MODES = {False: "eager", True: "compiled"}
+
+
 def compare(size: Size, place: Place, seconds: float, compiled: bool) -> None:
     print(
         f"\nwidth {size.width}, depth {size.depth}, {size.batch} clips of {FRAMES // PATCH}x4x4 tokens; "
@@ -183,9 +187,8 @@ def compare(size: Size, place: Place, seconds: float, compiled: bool) -> None:
     )
     modes = (False, True) if compiled else (False,)
     runs = [(make, mode) for mode in modes for make in (stiv, latte)]
-    counts = {
-        make: operations(make(size, place, compiled=False)) for make in (stiv, latte)
-    }  # compiled ones hide theirs
+    # The counter sees each product of the uncompiled model only.
+    counts = {make: operations(make(size, place, compiled=False)) for make in (stiv, latte)}
     results = timed([*(make(size, place, mode) for make, mode in runs), *peak(place)], seconds)
     taken, plain = dict(zip(runs, results, strict=False)), results[len(runs) :]
     best = max(2 * n * k * m / min(times) for (n, k, m), times in zip(SHAPES, plain, strict=True))
@@ -203,10 +206,6 @@ def compare(size: Size, place: Place, seconds: float, compiled: bool) -> None:
             f"  ratio: a step of STIV, {MODES[ours]}, is {ratio:.2f} times as fast as one of Latte, {MODES[theirs]}, "
             f"as deep, and {ratio * counts[stiv] / counts[latte]:.2f} times for the same number of operations"
         )
-
-
-NAMES = {stiv: "vitascope STIV", latte: "diffusers Latte"}
-MODES = {False: "eager", True: "compiled"}
 
 
 GROUPS = {

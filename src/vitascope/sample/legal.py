@@ -36,7 +36,7 @@ class Legal:
     known: dict[int, Float[Tensor, "3 h w"]]  # by frame number from zero, at `size`, in 8-bit steps
     changes: tuple[str, ...]
     window: int = 0  # of a rollout
-    drawn: Float[Tensor, "c lh lw"] | None = None  # the first frame, if it was made before: latents, of no user
+    drawn: Float[Tensor, "c lh lw"] | None = None  # the first frame as latents, if `image_first` has made it
 
 
 def legalise(model: VideoModel, request: Request) -> Legal:
