@@ -65,6 +65,19 @@ def test_the_rest_moves_as_adam_would():
     torch.testing.assert_close(ours, theirs)
 
 
+def test_weights_that_decay_stay_bounded_where_others_grow():
+    """Updates that always point one way: the singular values settle at 1 / decay, without decay they never do."""
+    bounded, growing = (ResidualBlock() for _ in range(2))
+    for block, decay in ((bounded, 0.5), (growing, 0.0)):
+        block.layer = layer = nn.Linear(32, 32, bias=False)
+        optimizer = MuonConfig(weight_decay=decay).build(block, 0.2)
+        for _ in range(100):
+            layer.weight.grad = torch.eye(32)
+            optimizer.step()
+    settled, grown = (block.layer.weight.detach().diagonal().mean().abs() for block in (bounded, growing))
+    assert 1.5 < settled < 2.5 and grown > 10
+
+
 def test_it_descends():
     rng = torch.Generator().manual_seed(0)
     wanted, given = torch.randn(64, 64, generator=rng), torch.randn(256, 64, generator=rng)

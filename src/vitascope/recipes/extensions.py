@@ -112,6 +112,7 @@ def by_class(base: Run) -> Run:
         steps=1500,
         begins=(Origin(of=autoencoder.name, weights=("tokenizer.*",)),),
         fresh=("text.*", "backbone.*"),
+        frozen=(),
     )
     stages = (autoencoder.model_copy(update={"data": base.data}), stage)
     own = {"model": model, "data": LabelledConfig(attribute="colour"), "stages": stages}
@@ -119,9 +120,10 @@ def by_class(base: Run) -> Run:
 
 
 def further(name: str, **changes: Any) -> VideoStage:
-    """A stage that goes on with a trained model."""
+    """A stage that goes on with a trained model, whose text encoder stays as it is."""
     usual: dict[str, Any] = {"batch": 32, "share": 30, "num_clips": 4096, "learning_rate": 0.01, "decay_share": 0.5}
-    return VideoStage(name=name, optimizer=MuonConfig(), **{**usual, **changes})
+    optimizer = MuonConfig(weight_decay=0.1)
+    return VideoStage(name=name, optimizer=optimizer, **{"frozen": ("text.*",), **usual, **changes})
 
 
 def extended(base: Run, stage: VideoStage, prompts: tuple[str, ...] | None = None) -> Run:

@@ -17,6 +17,7 @@ from vitascope.train.muon import MuonConfig
 from vitascope.train.stages import CaptionStage, Run, TokenizerStage, VideoStage
 
 TIME = "backbone.blocks.*.time.*"
+TEXT = ("text.*",)
 PROMPTS = (
     "a small red circle moves left on a black background",
     "a large blue star spins on a beige background",
@@ -79,14 +80,14 @@ def stiv() -> Run:
             ),
             CaptionStage(
                 name="captions",
-                steps=240,
+                steps=150,
                 batch=256,
                 share=9,
                 learning_rate=0.01,
                 warmup_steps=30,
                 decay_share=0.5,
                 ema_decay=0.995,
-                optimizer=MuonConfig(),
+                optimizer=MuonConfig(weight_decay=0.5),
             ),
             VideoStage(
                 name="t2i",
@@ -99,7 +100,8 @@ def stiv() -> Run:
                 data=few,
                 learning_rate=0.02,
                 decay_share=0.4,
-                optimizer=MuonConfig(),
+                optimizer=MuonConfig(weight_decay=0.1),
+                frozen=TEXT,
                 model=model.model_copy(update={"objective": FlowConfig(mean=0.3)}),
             ),
             # High levels first, at which it is decided what is where and goes where; the stage after refines.
@@ -113,7 +115,8 @@ def stiv() -> Run:
                 fresh=(TIME,),
                 learning_rate=0.02,
                 decay_share=0.35,
-                optimizer=MuonConfig(),
+                optimizer=MuonConfig(weight_decay=0.1),
+                frozen=TEXT,
                 model=model.model_copy(update={"objective": FlowConfig(mean=2.0, spread=1.2), "defaults": at_once}),
             ),
             # Mostly the first frame is given, and pictures are learned beside: a video of words alone is made as its
@@ -132,7 +135,8 @@ def stiv() -> Run:
                 ),
                 learning_rate=0.02,
                 decay_share=0.5,
-                optimizer=MuonConfig(),
+                optimizer=MuonConfig(weight_decay=0.1),
+                frozen=TEXT,
             ),
         ),
         preview_prompts=PROMPTS,
@@ -149,7 +153,11 @@ def ladder() -> Run:
     """
     base = stiv()
     named = {stage.name: stage for stage in base.stages}
-    autoencoder, ti2v = named["autoencoder"].model_copy(update={"share": 30}), named["ti2v"]
+    autoencoder, captions, ti2v = (
+        named["autoencoder"].model_copy(update={"share": 30}),
+        named["captions"],
+        named["ti2v"],
+    )
     assert isinstance(ti2v, VideoStage) and isinstance(base.model.backbone, StivConfig)
     # Small, for six stages, and with the paper's cubes.
     small = {"width": 128, "depth": 8, "patch": (2, 2), "grid": (8, 4)}
@@ -172,7 +180,7 @@ def ladder() -> Run:
             update={"lesson": Lesson(), "pictures_beside": 0, "decay_share": 0.3, **places, **changes}
         )
 
-    pictures = Origin(of=autoencoder.name, weights=("tokenizer.*",))
+    learned = Origin(of=captions.name, weights=("tokenizer.*", *TEXT))
     both = Origin(of="t2i_128"), Origin(of="t2v_64", weights=(TIME,))
     first = at("t2v_64", videos, 64, steps=800, batch=32, share=20, fresh=(TIME,))
     assert first.model is not None
@@ -182,6 +190,7 @@ def ladder() -> Run:
             "model": first.model,
             "stages": (
                 autoencoder,
+                captions,
                 at(
                     "t2i_64",
                     images,
@@ -190,8 +199,8 @@ def ladder() -> Run:
                     batch=192,
                     pictures=4,
                     share=25,
-                    begins=(pictures,),
-                    fresh=("text.*", "backbone.*"),
+                    begins=(learned,),
+                    fresh=("backbone.*",),
                 ),
                 first,
                 at("t2i_128", images, 128, steps=500, batch=96, pictures=4, share=15, begins=(Origin(of="t2i_64"),)),

@@ -161,7 +161,8 @@ class TinyText(nn.Module):
         self.embed = nn.Embedding(len(tokenizer), config.width)
         self.layers = nn.ModuleList(Layer(config.width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
-        nn.init.normal_(self.embed.weight, std=0.02)
+        # As large as what the layers add, so that each token's feature still tells its own word.
+        nn.init.normal_(self.embed.weight)
 
     def forward(self, captions: Sequence[str]) -> TextFeatures:
         ids, mask = self.tokenize(captions)

@@ -19,8 +19,13 @@ LONGEST = 4
 
 
 class MuonConfig(OptimizerConfig):
-    """`learning_rate` of the stage is that of the hidden matrices; the rest learns `rest` times as fast."""
+    """`learning_rate` of the stage is that of the hidden matrices; the rest learns `rest` times as fast.
 
+    Without `weight_decay` of the hidden matrices they grow for as long as they learn, since every update is as large as
+    any other, and so each moves them by a smaller share (Liu et al. 2025, arXiv 2502.16982, section 2.2).
+    """
+
+    weight_decay: AmountOrZero = 0.0
     momentum: Decay = 0.95
     rest: AmountOrZero = 0.1
     beta1: Decay = 0.9
@@ -69,6 +74,7 @@ class Muon(torch.optim.Optimizer):
             # Tall matrices step further, so that outputs change by as much.
             taller = max(1.0, updates.shape[-2] / updates.shape[-1]) ** 0.5
             for (weight, _), update in zip(alike, updates, strict=True):
+                weight.mul_(1 - learning_rate * self.config.weight_decay)
                 weight.add_(update.view(shape), alpha=-learning_rate * taller)
 
     def _ahead(self, parameter: nn.Parameter) -> Tensor:
