@@ -15,9 +15,11 @@ from pathlib import Path
 
 import torch
 
-from vitascope import load, noise, toyland
+from vitascope import noise, toyland
 from vitascope.conditions import framing_of, micro_conditions
 from vitascope.recipes.toyland import KindMix, ToylandConfig
+from vitascope.sample.loading import load_own
+from vitascope.system import VideoModel
 from vitascope.toyland.scene import COLOURS, SHAPES, SIZES
 
 FIRST = 3_000_000
@@ -32,7 +34,7 @@ def main() -> None:
     parser.add_argument("--num", type=int, default=48, help="clips")
     parser.add_argument("--given", type=int, default=0, help="known first frames")
     args = parser.parse_args()
-    model = load(args.model).model
+    model = load_own(args.model, "cpu").system
     scenes = moving(args.num)
     print(f"mean squared error of the velocity at levels {', '.join(f'{level:.2f}' for level in LEVELS)}")
     rng = random.Random(0)
@@ -81,7 +83,7 @@ def another(names, name: str, rng: random.Random) -> str:
 
 
 @torch.no_grad()
-def errors_at(model, scenes: list[toyland.Scene], said: list[str], level: float, given: int) -> float:
+def errors_at(model: VideoModel, scenes: list[toyland.Scene], said: list[str], level: float, given: int) -> float:
     total = 0.0
     for first in range(0, len(scenes), BATCH):
         shown, captions = scenes[first : first + BATCH], said[first : first + BATCH]
@@ -92,9 +94,9 @@ def errors_at(model, scenes: list[toyland.Scene], said: list[str], level: float,
         cond = model.conditions(captions, known, clean, micro_conditions([framing_of(clip) for clip in clips], t))
         ends = noise.Estimate(clean, torch.randn(clean.shape, generator=torch.Generator().manual_seed(first)))
         levels = torch.full((b, t), level)
-        path = noise.Straight()
-        velocity = model.backbone(cond.place(noise.mix(path, ends, levels)), levels, cond).float()
-        error = (velocity - noise.velocity(path, ends, levels)).square().mean(2)
+        path = model.objective.path
+        believed = model.estimate(noise.mix(path, ends, levels), levels, cond)
+        error = (noise.velocity(path, believed, levels) - noise.velocity(path, ends, levels)).square().mean(2)
         total += cond.mean_of_made(error).item() * b
     return total / len(scenes)
 

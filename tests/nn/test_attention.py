@@ -34,6 +34,16 @@ def test_the_core_agrees_with_torch_for_short_and_long_sequences(num, masked):
     )
 
 
+@pytest.mark.parametrize("shape", [(8 * MOST, MOST // 8), (MOST // 8, 8 * MOST), (8 * MOST, MOST // 8 + 1)])
+def test_the_core_agrees_with_torch_where_one_sequence_is_long_and_the_other_short(shape):
+    long, short = shape
+    q, k, v = draw(2, 2, long, 16, name="q"), draw(2, 2, short, 16, name="k"), draw(2, 2, short, 16, name="v")
+    mask = (torch.arange(short) <= torch.tensor([short // 2, short // 3])[:, None]).view(2, 1, 1, short)
+    torch.testing.assert_close(
+        dot_product(q, k, v, mask), scaled_dot_product_attention(q, k, v, mask), atol=1e-5, rtol=1e-4
+    )
+
+
 @pytest.mark.parametrize("num", [7, MOST + 1])
 @pytest.mark.parametrize("kind", ["all", "of each clip", "causal"])
 def test_the_core_agrees_with_torch_for_several_leading_dims(num, kind):

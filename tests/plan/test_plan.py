@@ -279,6 +279,24 @@ def test_sampling_grows_by_the_pass() -> None:
     assert flops[2] - flops[1] == flops[1] - flops[0] > 0
 
 
+def test_a_picture_made_first_is_sampled_as_a_picture_is() -> None:
+    """Both walks, but the picture's latents are not decoded by themselves."""
+    at_once, begun, picture = (
+        needs.sampling_needs(tiny_run().model_copy(update={"model": tiny_model(**changes)}), PROCESSOR)
+        for changes in ({}, {"image_first": True}, {"num_frames": 1})
+    )
+    assert begun.passes == at_once.passes + picture.passes
+    assert at_once.flops < begun.flops < at_once.flops + picture.flops
+
+
+def test_pictures_beside_are_split_over_devices_too() -> None:
+    stage = VideoStage(name="videos", steps=1, batch=4, num_clips=8, pictures_beside=6)
+    run = tiny_run(stage)
+    assert needs.stage_needs(run, stage, H200, 2).step_flops > 0
+    with pytest.raises(UserError, match=r"6 pictures beside .* over 4 devices; set pictures_beside to 8"):
+        needs.stage_needs(run, stage, H200, 4)
+
+
 def test_more_devices_share_the_work_and_not_the_states() -> None:
     run = some_run(AdamWConfig(), {})
     one, four = (report.plan(run, H200, number) for number in (1, 4))

@@ -47,6 +47,10 @@ def test_pictures_beside_clips_have_a_loss_of_their_own_which_joins_theirs(cache
     for stage in (clips, joint):
         run = tiny_run(stage).at(stage)
         losses.append(stage.begin(run, initialised(run.model, 0), cache, lambda items, _: iter(items)).loss(0))
+    course = joint.begin(run, initialised(run.model, 0), cache, lambda items, _: iter(items))
+    shown, beside = course.batches(0)
+    assert (shown.clean.shape[0], beside.clean.shape[:2]) == (2, (4, 1)) and shown.clean.shape[1] > 1
+    assert beside.captions[0] == beside.captions[1] and beside.captions[2] == beside.captions[3]
     alone, together = losses
     assert together.parts["velocity"] == alone.parts["velocity"]
     assert together.total.item() == pytest.approx(alone.total.item() + together.parts["pictures"])

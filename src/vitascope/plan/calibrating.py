@@ -84,11 +84,11 @@ def _course(run: Run, stage: Stage, model: VideoModel) -> Course:
     clip = source.clip(0)
     latents = model.tokenizer.encode(clip.pixels[None].to(model.device))
     batches: list[Batch] = []
-    for count, of_each in stage.shown:
-        shape = count, 1 if of_each else latents.shape[1], *latents.shape[2:]
+    for shown in stage.shown:
+        shape = shown.count, shown.num_frames(latents.shape[1]), *latents.shape[2:]
         clean = torch.randn(shape, generator=generator_for(0, "calibration"))
-        told = [source.captions(place // max(of_each, 1))[0] for place in range(count)]
-        batches.append(Batch(clean, tuple(told), micro_conditions([framing_of(clip)] * count, clean.shape[1])))
+        told = [source.captions(shown.clip_of(place))[0] for place in range(shown.count)]
+        batches.append(Batch(clean, tuple(told), micro_conditions([framing_of(clip)] * shown.count, clean.shape[1])))
     return VideoCourse(stage, run, model, lambda step: batches)
 
 

@@ -115,6 +115,11 @@ def stage_needs(run: Run, stage: Stage, device: Device, num_gpus: int) -> StageN
     precision = device.precision(run.precision)
     share = stage.model_copy(update={"batch": stage.batch // num_gpus})
     if isinstance(share, VideoStage):
+        if share.pictures_beside % num_gpus:
+            raise UserError(
+                f"stage {stage.name}: {share.pictures_beside} pictures beside the clips cannot be split over "
+                f"{num_gpus} devices; set pictures_beside to {-(-share.pictures_beside // num_gpus) * num_gpus}"
+            )
         share = share.model_copy(update={"pictures_beside": share.pictures_beside // num_gpus})
     source = checked(build(run.data), ClipSource, "data")
     clip, caption = source.clip(0), source.captions(0)[0]
@@ -191,11 +196,11 @@ def _lesson(
         raise UserError(f"no plan is known for a {type(stage).__name__}")
     latents = model.tokenizer.encode(torch.empty(1, *shape))
     batches: list[Batch] = []
-    for count, of_each in stage.shown:
-        clean = torch.empty(count, 1 if of_each else latents.shape[1], *latents.shape[2:])
+    for shown in stage.shown:
+        clean = torch.empty(shown.count, shown.num_frames(latents.shape[1]), *latents.shape[2:])
         # Captions that several pictures share are read once; blanks make the others differ, and nothing else of them.
-        captions = tuple(caption + " " * (place // max(of_each, 1)) for place in range(count))
-        micro = micro_conditions([Framing((shape[-1], shape[-2]))] * count, clean.shape[1])
+        captions = tuple(caption + " " * shown.clip_of(place) for place in range(shown.count))
+        micro = micro_conditions([Framing((shape[-1], shape[-2]))] * shown.count, clean.shape[1])
         batches.append(Batch(clean, captions, micro))
     _, t, _, h, w = batches[0].clean.shape
     frames, side = model.backbone.patch
@@ -204,8 +209,7 @@ def _lesson(
     walk.visible = {number: max(round((1 - share) * number), 1) for number, share in shares.items()}
 
     course = VideoCourse(stage, run, model, lambda step: batches)
-    is_frozen = not any(True for _ in model.text.parameters())
-    reading = sum(_reading_flops(model, batch, walk) for batch in batches) if is_frozen else 0
+    reading = 0 if learned(model.text) else sum(_reading_flops(model, batch, walk) for batch in batches)
     return course.module, lambda: course.loss(0), reading
 
 
@@ -221,24 +225,34 @@ def _reading_flops(model: VideoModel, batch: Batch, walk: Walk) -> int:
 def sampling_needs(run: Run, device: Device) -> SamplingNeeds:
     """Words to pixels, by the model's own choices of size, length, steps, guidance and solver."""
     defaults = run.model.defaults
+    (width, height), t = defaults.size, defaults.num_frames
+    lengths = (1, t) if defaults.image_first and t > 1 else (t,)  # of what is sampled, one after the other
     passes = num_passes(run)
     with walking(device.is_gpu) as walk, torch.no_grad():
         model = outline(run.model, walk).eval()
-        (width, height), t = defaults.size, defaults.num_frames
         z = torch.empty_like(model.tokenizer.encode(torch.empty(1, t, 3, height, width)))
         walk.forget_peak()
         begun = walk.flops
-        micro = micro_conditions([Framing(defaults.size)], t)
-        cond = model.conditions(["a prompt"], torch.zeros(1, t, dtype=torch.bool), z, micro)
         for part in z[0].split(FRAMES_DECODED_AT_ONCE):
             model.tokenizer.decode(part[None])
-        around = walk.flops - begun
-        model.estimate(z, torch.ones(1, t), cond)
-        one_pass = walk.flops - begun - around
-        # All passes of a level at once, at one at which there are all: for the peak.
-        level = torch.full((1, t), defaults.guidance_interval[1])
-        guided(model.estimate, model.objective.path, defaults, defaults.guidance)(z, level, cond)
-        return SamplingNeeds(t, defaults.size, passes, around + passes * one_pass, walk.most)
+        decoding = walk.flops - begun
+        flops = decoding + sum(_sampling_flops(model, z[:, :length], passes, walk) for length in lengths)
+        return SamplingNeeds(t, defaults.size, len(lengths) * passes, flops, walk.most)
+
+
+def _sampling_flops(model: VideoModel, z: Tensor, passes: int, walk: Walk) -> int:
+    """From words to latents of the shape of `z`."""
+    defaults, t, begun = model.config.defaults, z.shape[1], walk.flops
+    cond = model.conditions(
+        ["a prompt"], torch.zeros(1, t, dtype=torch.bool), z, micro_conditions([Framing(defaults.size)], t)
+    )
+    reading = walk.flops - begun
+    model.estimate(z, torch.ones(1, t), cond)
+    one_pass = walk.flops - begun - reading
+    # All passes of a level at once, at one at which there are all: for the peak.
+    level = torch.full((1, t), defaults.guidance_interval[1])
+    guided(model.estimate, model.objective.path, defaults, defaults.guidance)(z, level, cond)
+    return reading + passes * one_pass
 
 
 def num_passes(run: Run) -> int:
@@ -283,7 +297,10 @@ def largest_batch(run: Run, stage: Stage, device: Device, whole: StageNeeds, num
 
     By the straight line from a batch of one, which lies above the true peak: that is the larger of several lines.
     """
-    alone = stage_needs(run, stage.model_copy(update={"batch": 1}), device, 1).memory.peak
+    one = {"batch": 1}
+    if isinstance(stage, VideoStage):
+        one["pictures_beside"] = stage.pictures_beside // num_gpus
+    alone = stage_needs(run, stage.model_copy(update=one), device, 1).memory.peak
     share = stage.batch // num_gpus
     if alone > device.usable_bytes:
         return 0

@@ -25,7 +25,8 @@ from vitascope.train.stages import Run, TokenizerStage, VideoStage
 KEYFRAME_STRIDE = 15
 """Frames from one keyframe to the next: a window of 16 then begins and ends with one."""
 BESIDE = {"pictures": 4, "pictures_beside": 64}
-"""Where videos are made of words alone, which begins with a picture (`image_first`)."""
+"""Where videos are made of words alone, which begins with a picture (`image_first`); other stages see no pictures, and
+the models that they make are told not to begin so."""
 
 
 def sft(base: Run) -> Run:
@@ -46,7 +47,8 @@ def v2v(base: Run) -> Run:
     vitascope train laptop:v2v --stage v2v --from bundled
     """
     lesson = Lesson(tasks=TaskMix(text=0.0, prediction=1.0, given=4))
-    return extended(base, further("v2v", steps=400, lesson=lesson), prompts=())
+    model = asked(base.model, image_first=False)
+    return extended(base, further("v2v", steps=400, lesson=lesson, model=model), prompts=())
 
 
 def tup(base: Run) -> Run:
@@ -57,7 +59,7 @@ def tup(base: Run) -> Run:
     data = PacedConfig(paces=(16.0, 32.0), latest_seconds=1.5)
     lesson = Lesson(tasks=TaskMix(text=0.0, upsampling=1.0), text_dropout=0.5, frame_dropout=0.0)
     # What lies between two frames is all but told by them: guidance would cost a second pass for nothing.
-    model = asked(base.model, fps=16.0, stride=0.5, guidance=1.0)
+    model = asked(base.model, fps=16.0, stride=0.5, guidance=1.0, image_first=False)
     return extended(base, further("tup", steps=400, lesson=lesson, data=data, model=model), prompts=())
 
 
@@ -93,7 +95,7 @@ def views(base: Run) -> Run:
     vitascope train laptop:views --stage views --from bundled
     """
     lesson = Lesson(tasks=TaskMix(text=0.0, image=1.0), text_dropout=0.0, frame_dropout=0.0, blank_dropout=0.1)
-    model = asked(base.model, num_frames=NUM_VIEWS, fps=2.0, guidance=3.5, guidance_kind="blank")
+    model = asked(base.model, num_frames=NUM_VIEWS, fps=2.0, guidance=3.5, guidance_kind="blank", image_first=False)
     stage = further("views", steps=1500, lesson=lesson, data=SolidsConfig(), model=model, part_cubes=True)
     return extended(base, stage, prompts=())
 

@@ -41,7 +41,7 @@ def stiv() -> Run:
     few = ToylandConfig(kinds=FEW_THINGS)
     model = ModelConfig(
         tokenizer=FrameVaeConfig(encoder_blocks=(2, 3), decoder_blocks=(4, 3)),
-        text=TinyTextConfig(width=128, heads=4, depth=3),
+        text=TinyTextConfig(width=128, heads=4, depth=3, embedding_std=1.0),
         # Cubes of one frame: twice the tokens, far less error for the same time (docs/training.md); and the video model
         # begins by answering each frame as its image model does.
         backbone=StivConfig(width=256, heads=4, depth=6, text_width=128, positions="both", patch=(1, 2), grid=(16, 4)),
@@ -153,16 +153,15 @@ def ladder() -> Run:
     """
     base = stiv()
     named = {stage.name: stage for stage in base.stages}
-    autoencoder, captions, ti2v = (
-        named["autoencoder"].model_copy(update={"share": 30}),
-        named["captions"],
-        named["ti2v"],
-    )
+    autoencoder, captions = named["autoencoder"].model_copy(update={"share": 30}), named["captions"]
+    ti2v = named["ti2v"]
     assert isinstance(ti2v, VideoStage) and isinstance(base.model.backbone, StivConfig)
     # Small, for six stages, and with the paper's cubes.
     small = {"width": 128, "depth": 8, "patch": (2, 2), "grid": (8, 4)}
     videos = base.model.backbone.model_copy(update=small)
     images = videos.model_copy(update={"patch": (1, 2), "temporal": False})
+    # All frames are made at once here, so half of the lessons are of words alone.
+    both_tasks = Lesson(tasks=TaskMix(text=0.55, image=0.35, prediction=0.04, interpolation=0.03, upsampling=0.03))
 
     def at(name: str, backbone: StivConfig, size: int, num_frames: int = 16, **changes: object) -> VideoStage:
         """A stage that learns from text alone unless `changes` say otherwise."""
@@ -175,6 +174,7 @@ def ladder() -> Run:
             "images": backbone is images,
             "model": base.model.model_copy(update=parts),
             "data": ToylandConfig(size=size, num_frames=num_frames),
+            "num_clips": 12288 if size == 64 else 4096,
         }
         return ti2v.model_copy(
             update={"lesson": Lesson(), "pictures_beside": 0, "decay_share": 0.3, **places, **changes}
@@ -205,8 +205,8 @@ def ladder() -> Run:
                 first,
                 at("t2i_128", images, 128, steps=500, batch=96, pictures=4, share=15, begins=(Origin(of="t2i_64"),)),
                 at("t2v_128", videos, 128, steps=250, batch=16, share=20, begins=both),
-                at("ti2v_128", videos, 128, steps=250, batch=16, share=20, lesson=ti2v.lesson),
-                at("ti2v_128_32", videos, 128, 32, steps=80, batch=8, share=12, lesson=ti2v.lesson),
+                at("ti2v_128", videos, 128, steps=250, batch=16, share=20, lesson=both_tasks),
+                at("ti2v_128_32", videos, 128, 32, steps=80, batch=8, share=12, lesson=both_tasks, num_clips=1024),
             ),
         }
     )

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vitascope.sample.latents import Made, Progress, sample_latents
+from vitascope.sample.latents import Progress, sample_latents
 from vitascope.sample.legal import Legal
 from vitascope.system import VideoModel
 from vitascope.types import UserError
@@ -44,7 +44,7 @@ def with_first_frames(model: VideoModel, legal: Sequence[Legal], *, progress: Pr
     image to video (Emu Video, Girdhar et al. 2023, section 3). It stays latents."""
     worded = [replace(one, num_frames=1) for one in legal if not one.known]
     pictures = iter(sample_latents(model, worded, progress=progress))
-    return [one if one.known else replace(one, drawn=next(pictures)[0]) for one in legal]
+    return [one if one.known else replace(one, made={0: next(pictures)[0]}) for one in legal]
 
 
 def runs_through(one: Legal, window: int) -> bool:
@@ -72,13 +72,12 @@ def rollout(
             f"give pictures among the first {window} frames, or ask for at most {window} frames"
         )
     windows = num_windows(length, window)
-    made = sample_latents(
-        model, [_window(one, 0, window, one.known) for one in legal], progress=part_of(progress, 0, windows)
-    )
+    begin = [replace(one, num_frames=window) for one in legal]
+    made = sample_latents(model, begin, progress=part_of(progress, 0, windows))
     for number in range(1, windows):
-        later = [_window(one, number, window, {}) for one in legal]
-        before = Made(made[:, -shared:], range(shared))
-        more = sample_latents(model, later, made=before, progress=part_of(progress, number, windows))
+        before = made[:, -shared:]
+        later = [_window(one, number, window, dict(enumerate(last))) for one, last in zip(legal, before, strict=True)]
+        more = sample_latents(model, later, progress=part_of(progress, number, windows))
         made = torch.cat([made, more[:, shared:]], 1)
     return made[:, :length]
 
@@ -102,11 +101,12 @@ def keyframed(
     for group in range(groups):
         gaps = range(group * GAPS_AT_ONCE, min((group + 1) * GAPS_AT_ONCE, num_gaps))
         # Windows below zero, so that no gap has the noise of a keyframe window.
-        wanted = [_window(one, -1 - gap, stride + 1, {}) for gap in gaps for one in legal]
-        ends = Made(torch.cat([keys[:, [gap, gap + 1]] for gap in gaps]), (0, stride))
-        filled = sample_latents(
-            model, wanted, made=ends, progress=part_of(progress, key_windows + group, key_windows + groups)
-        )
+        wanted = [
+            _window(one, -1 - gap, stride + 1, {0: key[gap], stride: key[gap + 1]})
+            for gap in gaps
+            for one, key in zip(legal, keys, strict=True)
+        ]
+        filled = sample_latents(model, wanted, progress=part_of(progress, key_windows + group, key_windows + groups))
         made += [gap[:, :stride] for gap in filled.chunk(len(gaps))]
     return torch.cat([*made, keys[:, num_gaps : num_gaps + 1].to(made[0])], 1)[:, :length]
 
@@ -141,7 +141,6 @@ def share_of(progress: Progress | None, begun: int, own: int, parts: int) -> Pro
     return lambda done, steps, z: progress(begun * steps // own + done, parts * steps // own, z)
 
 
-def _window(one: Legal, number: int, num_frames: int, known: Mapping[int, Tensor]) -> Legal:
-    """The same request for one window, whose number gives it a noise of its own."""
-    drawn = one.drawn if number == 0 else None
-    return replace(one, window=number, num_frames=num_frames, known=dict(known), drawn=drawn)
+def _window(one: Legal, number: int, num_frames: int, made: Mapping[int, Tensor]) -> Legal:
+    """The same request for one window that goes on from frames made before; its number gives it a noise of its own."""
+    return replace(one, window=number, num_frames=num_frames, known={}, made=made)

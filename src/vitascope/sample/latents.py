@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,25 +29,13 @@ Progress = Callable[[int, int, Tensor], None]
 """`progress(steps done, steps in all, noisy latents)`; raising from it cancels the sampling."""
 
 
-@dataclass(frozen=True, eq=False)
-class Made:
-    """Latents that were made before, and which frames they are: known, and never decoded and encoded in between."""
-
-    latents: Float[Tensor, "b k c h w"]
-    numbers: Sequence[int]
-
-
 @torch.no_grad()
 def sample_latents(
-    model: VideoModel,
-    legal: Sequence[Legal],
-    *,
-    progress: Progress | None = None,
-    made: Made | None = None,
+    model: VideoModel, legal: Sequence[Legal], *, progress: Progress | None = None
 ) -> Float[Tensor, "b t c h w"]:
     """Clean latents of legal requests, of any length: longer ones in windows that overlap by half."""
     first = legal[0]
-    cond = conditions_of(model, legal, made)
+    cond = conditions_of(model, legal)
     noise = torch.stack([_noise(one, cond.frames.shape[1:]) for one in legal]).to(model.device)
     path = model.objective.path
     estimate = guided(model.estimate, path, first.rules, first.guidance)
@@ -71,8 +58,8 @@ def _rng(one: Legal, purpose: str) -> torch.Generator:
     return generator_for(one.request.seed, purpose, *([one.window] if one.window else []))
 
 
-def conditions_of(model: VideoModel, legal: Sequence[Legal], made: Made | None = None) -> Conditions:
-    """Words, known frames (encoded one by one) and micro-conditions of a batch."""
+def conditions_of(model: VideoModel, legal: Sequence[Legal]) -> Conditions:
+    """Words, known frames (pictures encoded one by one, latents as they are) and micro-conditions of a batch."""
     (width, height), num_frames = legal[0].size, legal[0].num_frames
     _, rows, columns = model.tokenizer.stride
     shape = len(legal), num_frames, model.tokenizer.channels, height // rows, width // columns
@@ -81,10 +68,8 @@ def conditions_of(model: VideoModel, legal: Sequence[Legal], made: Made | None =
         for number, picture in one.known.items():
             frames[row, number] = model.tokenizer.encode(picture[None, None].to(model.device))[0, 0].cpu()
             known[row, number] = True
-        if one.drawn is not None:
-            frames[row, 0], known[row, 0] = one.drawn.cpu(), True
-    if made is not None:
-        frames[:, list(made.numbers)], known[:, list(made.numbers)] = made.latents.cpu(), True
+        for number, latents in one.made.items():
+            frames[row, number], known[row, number] = latents.cpu(), True
     usual = model.config.defaults
     framings = [
         Framing(usual.footage_size or (width, height), stride=usual.stride * usual.fps / one.fps) for one in legal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jaxtyping import Float
@@ -36,7 +36,7 @@ class Legal:
     known: dict[int, Float[Tensor, "3 h w"]]  # by frame number from zero, at `size`, in 8-bit steps
     changes: tuple[str, ...]
     window: int = 0  # of a rollout
-    drawn: Float[Tensor, "c lh lw"] | None = None  # the first frame as latents, if `image_first` has made it
+    made: Mapping[int, Float[Tensor, "c lh lw"]] = field(default_factory=dict)  # frames known as latents: made before
 
 
 def legalise(model: VideoModel, request: Request) -> Legal:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from vitascope.config import Config, Count
+from vitascope.config import Amount, Config, Count
 from vitascope.nn.attention import Attention
 from vitascope.nn.layers import FeedForward, ResidualBlock
 from vitascope.nn.positions import Turns, rotary_1d
@@ -129,6 +129,8 @@ class TinyTextConfig(Config):
     depth: Count = 2
     heads: Count = 3
     max_tokens: Count = 64  # with begin and end; captions of Toyland take 12 to 35
+    # At first. 1: as large as what the layers add, so that the feature of a token still tells its own word.
+    embedding_std: Amount = 0.02
 
     def build(self) -> TinyText:
         return TinyText(self, Tokenizer.load())
@@ -161,8 +163,7 @@ class TinyText(nn.Module):
         self.embed = nn.Embedding(len(tokenizer), config.width)
         self.layers = nn.ModuleList(Layer(config.width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
-        # As large as what the layers add, so that each token's feature still tells its own word.
-        nn.init.normal_(self.embed.weight)
+        nn.init.normal_(self.embed.weight, std=config.embedding_std)
 
     def forward(self, captions: Sequence[str]) -> TextFeatures:
         ids, mask = self.tokenize(captions)

@@ -26,7 +26,7 @@ from vitascope.train.folder import CHECKPOINTS, RUN, claimed, refuse_folder, ref
 from vitascope.train.initialise import inherit, initialised, weights_of
 from vitascope.train.log import Log, Speed
 from vitascope.train.optim import MovingAverage, learned, warmup_then_decay
-from vitascope.train.stages import Course, Run, Stage, Watch, is_folder
+from vitascope.train.stages import Course, Run, Stage, VideoStage, Watch, is_folder
 from vitascope.train.stop import Stopped, StopRequest
 from vitascope.types import Loss, UserError
 
@@ -254,7 +254,9 @@ def _enough_memory(stage: Stage, step: int, session: Session) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        less = f"Set the batch of {stage.name} to {stage.batch // 2} in {way_on(session)}"
+        pictures = stage.pictures_beside if isinstance(stage, VideoStage) else 0
+        beside = f" and its pictures_beside to {pictures // 2}" if pictures else ""
+        less = f"Set the batch of {stage.name} to {stage.batch // 2}{beside} in {way_on(session)}"
         raise UserError(
             f"{stage.name}, step {step}: the memory ran out with a batch of {stage.batch}; the last checkpoint is "
             f"kept. {less if stage.batch > 1 else 'Begin another run with a smaller model or smaller clips'}"

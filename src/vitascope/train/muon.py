@@ -23,6 +23,8 @@ class MuonConfig(OptimizerConfig):
 
     Without `weight_decay` of the hidden matrices they grow for as long as they learn, since every update is as large as
     any other, and so each moves them by a smaller share (Liu et al. 2025, arXiv 2502.16982, section 2.2).
+
+    Updates are made orthogonal in bf16 wherever that is fast, whatever the precision of the passes: see `orthogonal`.
     """
 
     weight_decay: AmountOrZero = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
@@ -90,6 +91,21 @@ class CaptionStage(Stage):
         return course.module
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A batch of clips, or of single frames of clips."""
+
+    count: int
+    pictures: int  # frames of each clip, under one caption; 0: whole clips
+
+    def num_frames(self, whole: int) -> int:
+        return 1 if self.pictures else whole
+
+    def clip_of(self, place: int) -> int:
+        """Of which clip in the batch the lesson at `place` is."""
+        return place // max(self.pictures, 1)
+
+
 class VideoStage(Stage):
     """Train text encoder and backbone on cached latents."""
 
@@ -100,24 +116,30 @@ class VideoStage(Stage):
     num_clips: Count = 16384
     part_cubes: bool = False  # clips whose last cube is not full may be learned from: its last frame is repeated
 
+    @pydantic.model_validator(mode="after")
+    def pictures_are_beside_clips(self) -> VideoStage:
+        if self.images and self.pictures_beside:
+            raise ValueError("a stage of images shows pictures alone: set its pictures_beside to 0")
+        return self
+
     def begin(self, run: Run, model: VideoModel, cache_root: Path, track: Track) -> VideoCourse:
         cache = open_cache(cache_root, source_of(run), model.tokenizer, self.num_clips, track)
         return VideoCourse(self, run, model, lambda step: [
-            cache.batch(step, count, run.seed, pictures=pictures) for count, pictures in self.shown
+            cache.batch(step, shown.count, run.seed, pictures=shown.pictures) for shown in self.shown
         ])  # fmt: skip
 
     @property
-    def shown(self) -> tuple[tuple[int, int], ...]:
-        """What a step shows: how many, and how many of them are pictures of one clip; 0: they are clips."""
-        first = self.batch, self.pictures if self.images else 0
-        return (first, (self.pictures_beside, self.pictures)) if self.pictures_beside else (first,)
+    def shown(self) -> tuple[Shown, ...]:
+        """What a step shows: clips or pictures, and pictures beside clips."""
+        first = Shown(self.batch, self.pictures if self.images else 0)
+        return (first, Shown(self.pictures_beside, self.pictures)) if self.pictures_beside else (first,)
 
     def rehearse(self, run: Run, model: VideoModel) -> nn.Module:
         source = source_of(run)
         clip = source.clip(0)
         refuse_other_clips(clip, run.model.defaults, self.images)
         latents = model.tokenizer.encode(clip.pixels[None].to(model.device))
-        lessons = [latents[:, :1] if pictures else latents for _, pictures in self.shown]
+        lessons = [latents[:, : shown.num_frames(latents.shape[1])] for shown in self.shown]
         batches = [
             Batch(clean, (source.captions(0)[0],), micro_conditions([framing_of(clip)], clean.shape[1]))
             for clean in lessons

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import pydantic
 import torch
 from torch import nn
 
@@ -20,12 +21,20 @@ class StreamStage(VideoStage):
     """Train text encoder and backbone on clips of a loader, encoded anew each time.
 
     `batch` counts clips of the full area and the longest length; of smaller ones a batch has as many more as cost the
-    same. The loader's multiples and tokens follow from the model and `batch`; `images`, `pictures`, `pictures_beside`
-    and `num_clips` are for cached latents and mean nothing here.
+    same. The loader's multiples and tokens follow from the model and `batch`; `images`, `pictures` and `num_clips` are
+    for cached latents and mean nothing here.
     """
 
     loader: LoaderConfig
     workers: Count = 1
+
+    @pydantic.model_validator(mode="after")
+    def nothing_is_beside_a_stream(self) -> StreamStage:
+        if self.pictures_beside:
+            raise ValueError(
+                "a stage that reads clips as it goes has no pictures beside them: set pictures_beside to 0"
+            )
+        return self
 
     def begin(self, run: Run, model: VideoModel, cache_root: Path, track: Track) -> VideoCourse:
         stream = Stream(self.open(model), model, self.workers)

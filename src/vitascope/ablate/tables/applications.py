@@ -15,9 +15,9 @@ def table(base: ModelConfig) -> Table:
         name="applications",
         title="Applications: prediction and temporal upsampling",
         notes=(
-            f"The base model as it is, {NUM} test scenes of one thing for each seed and 16 held-out clips: the seeds "
-            "are draws of scenes, not of trainings. `energy distance` is between the set of clips and the true "
-            "ones, known frames included.",
+            f"The base model, all frames at once, {NUM} test scenes of one thing for each seed and 16 held-out clips: "
+            "the seeds are draws of scenes, not of trainings. `energy distance` is between the set of clips and the "
+            "true ones, known frames included.",
             "The paper trains a model for each; here one model was trained for all. Multi-view (claim 30: "
             "attention factorised in space and time can hold large changes of view) is not run: it needs a model of "
             "views, which the base is not, and a rival to compare with, which the paper takes from elsewhere.",
