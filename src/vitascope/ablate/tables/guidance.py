@@ -26,9 +26,9 @@ def table(base: ModelConfig) -> Table:
         notes=(
             f"The base model, all frames at once, {NUM} test scenes of one thing for each seed, 10 steps of DPM++ 2M, "
             "the same scenes and noise in all rows: the seeds are draws of scenes, not of trainings. Image to video "
-            "(`jit`, `sit`) is measured by the root mean squared error against the true clip, which the first frame and "
-            "the words nearly determine; text to video (`plain`, `renorm`) by the distance between the set of clips and "
-            "the true ones.",
+            "(`jit`, `sit`) is measured by the root mean squared error against the true clip, which the first frame "
+            "and the words nearly determine; text to video (`plain`, `renorm`) by the distance between the set of "
+            "clips and the true ones.",
             f"The two trained rows go on from the base for {TUNED} steps of 8 clips, one with the image known always, "
             "one with it forgotten in half of the clips. The paper forgets it in 8 % of far longer trainings; in one "
             "this short that would be ten clips.",
