@@ -18,10 +18,11 @@ from vitascope.data.buckets import Limits
 from vitascope.data.cache import ClipSource, open_cache
 from vitascope.data.pictures import PictureSource
 from vitascope.data.source import FootageConfig
-from vitascope.recipes.footage import on_footage
+from vitascope.recipes import resolve
+from vitascope.recipes.footage import on_footage, without_comparisons
 from vitascope.system import load_model
 from vitascope.train.loop import fit
-from vitascope.train.stages import Run
+from vitascope.train.stages import CaptionStage, Run
 from vitascope.types import UserError
 
 
@@ -154,6 +155,17 @@ def test_a_recipe_on_footage_is_a_value_that_can_be_written_down(folder: Path) -
     assert run.model.defaults.footage_size == (48, 48) and run.model.defaults.stride == 3
     assert run.preview_prompts == ("a slow film", "a tall film", "a wide film")
     assert run.name == f"tiny-{folder.name}"
+
+
+@pytest.mark.parametrize("name", ["laptop:stiv", "laptop:ladder"])
+def test_a_text_encoder_that_no_captions_teach_learns_along(name: str) -> None:
+    run = resolve(name)
+    assert any(isinstance(stage, CaptionStage) for stage in run.stages)
+    stages = without_comparisons(run.stages)
+    assert len(stages) == len(run.stages) - 1 and not any(isinstance(stage, CaptionStage) for stage in stages)
+    assert not any("text.*" in stage.frozen for stage in stages)
+    again = run.model_copy(update={"stages": stages})
+    assert from_json(to_json(again)) == again  # which checks that each stage begins with an earlier one
 
 
 def test_a_run_on_footage_is_resumed_bit_for_bit_and_on_nothing_else(folder: Path, tmp_path: Path) -> None:

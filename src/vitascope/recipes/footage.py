@@ -21,11 +21,10 @@ NUM_PREVIEWS = 4
 def on_footage(run: Run, path: Path) -> Run:
     """The run with the footage at `path` in place of its own data: same size, length and pace, in every stage.
 
-    What is asked of the model later is told to it as the footage is: its middle size and stride. Stages that compare
-    captions of one clip are left out: footage has one.
+    What is asked of the model later is told to it as the footage is: its middle size and stride.
     """
     model, source = _told(run.model, path)
-    stages = tuple(stage for stage in run.stages if not isinstance(stage, CaptionStage))
+    stages = without_comparisons(run.stages)
     return run.model_copy(
         update={
             "name": f"{run.name}-{re.sub(r'[^a-zA-Z0-9_-]+', '-', path.absolute().stem)}",
@@ -37,6 +36,26 @@ def on_footage(run: Run, path: Path) -> Run:
             ),
         }
     )
+
+
+def without_comparisons(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """The stages but those that compare captions of one clip: footage has one of each.
+
+    What begins with such a stage begins with the one before it, and the text encoder, which it would have taught,
+    learns along instead of being frozen.
+    """
+    kept: list[Stage] = []
+    before: dict[str, str] = {}
+    for stage in stages:
+        if isinstance(stage, CaptionStage):
+            before |= {stage.name: kept[-1].name} if kept else {}
+        elif before:
+            begins = tuple(one.model_copy(update={"of": before.get(one.of, one.of)}) for one in stage.begins)
+            frozen = tuple(pattern for pattern in stage.frozen if not pattern.startswith("text."))
+            kept.append(stage.model_copy(update={"begins": begins, "frozen": frozen}))
+        else:
+            kept.append(stage)
+    return tuple(kept)
 
 
 def _told(model: ModelConfig, path: Path) -> tuple[ModelConfig, FootageSource]:

@@ -46,7 +46,7 @@ def stiv() -> Run:
         # begins by answering each frame as its image model does.
         backbone=StivConfig(width=256, heads=4, depth=6, text_width=128, positions="both", patch=(1, 2), grid=(16, 4)),
         # Frames are alike: their mean is as clear at a high level as a picture's at a lower one.
-        objective=FlowConfig(mean=1.0, spread=1.3),
+        objective=FlowConfig(mean=1.3, spread=1.4),
         defaults=Defaults(solver="dpmpp", steps=16, guidance=3.0, image_first=True),
     )
     at_once = model.defaults.model_copy(update={"image_first": False})  # what a stage that sees no pictures can make
@@ -100,7 +100,7 @@ def stiv() -> Run:
                 data=few,
                 learning_rate=0.02,
                 decay_share=0.4,
-                optimizer=MuonConfig(weight_decay=0.1),
+                optimizer=MuonConfig(),
                 frozen=TEXT,
                 model=model.model_copy(update={"objective": FlowConfig(mean=0.3)}),
             ),
@@ -115,7 +115,7 @@ def stiv() -> Run:
                 fresh=(TIME,),
                 learning_rate=0.02,
                 decay_share=0.35,
-                optimizer=MuonConfig(weight_decay=0.1),
+                optimizer=MuonConfig(),
                 frozen=TEXT,
                 model=model.model_copy(update={"objective": FlowConfig(mean=2.0, spread=1.2), "defaults": at_once}),
             ),
@@ -133,8 +133,8 @@ def stiv() -> Run:
                 lesson=Lesson(
                     tasks=TaskMix(text=0.2, image=0.65, prediction=0.05, interpolation=0.05, upsampling=0.05)
                 ),
-                learning_rate=0.02,
-                decay_share=0.5,
+                learning_rate=0.008,
+                decay_share=0.6,
                 optimizer=MuonConfig(weight_decay=0.1),
                 frozen=TEXT,
             ),
@@ -176,9 +176,8 @@ def ladder() -> Run:
             "data": ToylandConfig(size=size, num_frames=num_frames),
             "num_clips": 12288 if size == 64 else 4096,
         }
-        return ti2v.model_copy(
-            update={"lesson": Lesson(), "pictures_beside": 0, "decay_share": 0.3, **places, **changes}
-        )
+        paced = {"learning_rate": 0.02, "decay_share": 0.3, "optimizer": MuonConfig()}
+        return ti2v.model_copy(update={"lesson": Lesson(), "pictures_beside": 0, **paced, **places, **changes})
 
     learned = Origin(of=captions.name, weights=("tokenizer.*", *TEXT))
     both = Origin(of="t2i_128"), Origin(of="t2v_64", weights=(TIME,))
