@@ -34,7 +34,7 @@ def stiv() -> Run:
 
     vitascope train laptop:stiv --set compile=true
 
-    Two hours of two cores with AMX, by the pace of its stages. The bundled model learned by it in pieces:
+    About three hours of two cores with AMX, by the pace of its stages. The bundled model learned by it in pieces:
     docs/training.md.
     """
     # The easier scenes oftener: what few steps can teach is shown in many of them.
@@ -68,9 +68,9 @@ def stiv() -> Run:
             ),
             TokenizerStage(
                 name="decoder",
-                steps=8000,
+                steps=20000,
                 batch=32,
-                share=40,
+                share=65,
                 learning_rate=0.008,
                 warmup_steps=50,
                 decay_share=0.6,
@@ -123,9 +123,9 @@ def stiv() -> Run:
             # first frame and then what follows from it (`image_first`).
             VideoStage(
                 name="ti2v",
-                steps=1100,
+                steps=2900,
                 batch=32,
-                share=80,
+                share=75,
                 num_clips=32768,
                 pictures=4,
                 pictures_beside=64,
