@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import random
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,19 +59,15 @@ def moving(count: int) -> list[toyland.Scene]:
 
 def exchanges(scenes: list[toyland.Scene], rng: random.Random) -> dict[str, list[str]]:
     """Captions: as they are, with one word exchanged, and none."""
-
-    def but(**changes: str) -> str:
-        return toyland.caption(replace(scene, things=(replace(thing, **changes),)))
-
     said: dict[str, list[str]] = {}
     for scene in scenes:
         thing = scene.things[0]
         told = {
             "right caption": toyland.caption(scene),
-            "other shape": but(shape=another(SHAPES, thing.shape, rng)),
-            "other colour": but(colour=another(COLOURS, thing.colour, rng)),
-            "other size": but(size=another(SIZES, thing.size, rng)),
-            "opposite motion": but(motion=f"moves {OPPOSITE[thing.motion.removeprefix('moves ')]}"),
+            "other shape": but(scene, shape=another(SHAPES, thing.shape, rng)),
+            "other colour": but(scene, colour=another(COLOURS, thing.colour, rng)),
+            "other size": but(scene, size=another(SIZES, thing.size, rng)),
+            "opposite motion": but(scene, motion=f"moves {OPPOSITE[thing.motion.removeprefix('moves ')]}"),
             "no caption": "",
         }
         for name, caption in told.items():
@@ -78,7 +75,12 @@ def exchanges(scenes: list[toyland.Scene], rng: random.Random) -> dict[str, list
     return said
 
 
-def another(names, name: str, rng: random.Random) -> str:
+def but(scene: toyland.Scene, **changes: str) -> str:
+    """The caption of the scene, were its thing another."""
+    return toyland.caption(replace(scene, things=(replace(scene.things[0], **changes),)))
+
+
+def another(names: Iterable[str], name: str, rng: random.Random) -> str:
     return rng.choice([other for other in names if other != name])
 
 
