@@ -47,6 +47,7 @@ floors: .venv/.installed-dev ## check who imports whom
 	@$(PIP) $(TORCH)
 	@$(PIP) --constraint constraints.txt --editable .
 	@touch $@
+	@echo "installed; '. .venv/bin/activate' puts vitascope on the path"
 
 .venv/.installed-dev: .venv/.installed
 	@echo "installing what the tests need into .venv"

@@ -12,13 +12,14 @@ from typing import Literal
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vitascope.conditions import MICRO, Conditions
 from vitascope.config import Config, Count, CountOrZero
 from vitascope.nn.attention import Attention
 from vitascope.nn.layers import FeedForward, NumberEmbedder, ResidualBlock, modulate, sinusoids, stateless_norm
+from vitascope.nn.masking import Places, Visible
 from vitascope.nn.positions import Turns, interpolated, rotary_1d, rotary_2d, sincos_2d
 from vitascope.types import UserError
 
@@ -96,7 +97,7 @@ class Block(ResidualBlock):
         shared: tuple[Tensor, ...],
         text: Float[Tensor, "b l d"],
         text_mask: Bool[Tensor, "b l"],
-        places: tuple[Turns | None, Turns | None],
+        places: Places,
     ) -> Float[Tensor, "b t n d"]:
         shift, scale, gate, shift_mlp, scale_mlp, gate_mlp, *of_time = self.own(signal) if self.own else shared
         in_space, in_time = places
@@ -233,22 +234,15 @@ class Stiv(nn.Module):
         fixed = self.fixed_places(x.shape[1], rows, columns, z.device).to(x.dtype)  # zero with rotary positions
         x = x + fixed
 
-        main = len(self.blocks) - self.config.tail_blocks
-        tubes, moments = (visible, None) if visible is None or visible.ndim == 3 else self.apart(visible)
-        kept = None if tubes is None else self.kept_tokens(tubes)
-        seen, seen_places = (x, places) if kept is None else self.hide(x, kept, places)
-        told, told_shared = signal, shared
-        if moments is not None:
-            seen, told, *told_shared = (at_moments(one, moments) for one in (seen, signal, *shared))
-            seen_places = seen_places[0], None if places[1] is None else places[1][moments][:, None, None]
-        for block in self.blocks[:main]:
-            seen = block(seen, told, tuple(told_shared), text, text_mask, seen_places)
+        kept = None if visible is None else self.tokens_of(visible)
+        seen, seen_signal, seen_shared, seen_places = x, signal, shared, places
         if kept is not None:
-            blank = self.blank(fixed, x)
-            x = self.restore(seen, kept, blank if moments is None else at_moments(blank, moments))
-            x = x if moments is None else blank.to(x.dtype).scatter(1, spread(moments, blank), x)
-        else:
-            x = seen
+            seen, seen_places = kept.tokens(x), kept.turns(places)
+            seen_signal, seen_shared = kept.in_time(signal), tuple(map(kept.in_time, shared))
+        main = len(self.blocks) - self.config.tail_blocks
+        for block in self.blocks[:main]:
+            seen = block(seen, seen_signal, seen_shared, text, text_mask, seen_places)
+        x = seen if kept is None else kept.restore(seen, self.blank(fixed, x))
         for block in self.blocks[main:]:
             x = block(x, signal, shared, text, text_mask, places)
 
@@ -311,7 +305,7 @@ class Stiv(nn.Module):
         row, column = interpolated(rows, trained_side, device), interpolated(columns, trained_side, device)
         return time, row.repeat_interleave(columns), column.repeat(rows)
 
-    def places(self, frames: int, rows: int, columns: int, device: torch.device) -> tuple[Turns | None, Turns | None]:
+    def places(self, frames: int, rows: int, columns: int, device: torch.device) -> Places:
         if self.config.positions == "sincos":
             return None, None
         time, row, column = self.grid(frames, rows, columns, device)
@@ -325,59 +319,15 @@ class Stiv(nn.Module):
         time, row, column = self.grid(frames, rows, columns, device)
         return sinusoids(time, self.config.width)[:, None] + sincos_2d(row, column, self.config.width)
 
-    def kept_tokens(self, visible: Bool[Tensor, "b h w"]) -> Int[Tensor, "b m"]:
-        """Numbers of the tokens of a frame whose cells are all visible."""
+    def tokens_of(self, visible: Bool[Tensor, "b *t h w"]) -> Visible:
         if self.mask_token is None:
             raise UserError(
                 "a model without tail blocks cannot learn from masked tokens; "
                 "set backbone.tail_blocks to 2 or lesson.mask_share to 0"
             )
-        side = self.config.patch[1]
-        return numbers_of(rearrange(visible, "b (h q) (w r) -> b (h w) (q r)", q=side, r=side).all(-1))
-
-    def apart(self, visible: Bool[Tensor, "b t h w"]) -> tuple[Bool[Tensor, "b h w"], Int[Tensor, "b k"]]:
-        """The cells that are visible in any frame, and the numbers of the cubes in time that are."""
-        frames = self.config.patch[0]
-        last = visible[:, -1:].expand(-1, -visible.shape[1] % frames, -1, -1)
-        seen = torch.cat([visible, last], 1).flatten(2).any(-1).unflatten(1, (-1, frames)).all(-1)
-        return visible.any(1), numbers_of(seen)
-
-    def hide(
-        self, x: Float[Tensor, "b t n d"], kept: Int[Tensor, "b m"], places: tuple[Turns | None, Turns | None]
-    ) -> tuple[Float[Tensor, "b t m d"], tuple[Turns | None, Turns | None]]:
-        """Only the kept tokens, at their own positions."""
-        index = kept[:, None, :, None].expand(-1, x.shape[1], -1, x.shape[-1])
-        in_space, in_time = places
-        if in_space is not None:
-            in_space = in_space[kept][:, None, None]  # b 1 1 m k 2: the same in all frames and heads
-        return x.gather(2, index), (in_space, in_time)
+        return Visible.of_cells(visible, self.config.patch)
 
     def blank(self, fixed: Float[Tensor, "#t #n #d"], x: Float[Tensor, "b t n d"]) -> Float[Tensor, "b t n d"]:
         """A mask token at every place of `x`."""
-        assert self.mask_token is not None  # kept_tokens has seen to it
+        assert self.mask_token is not None  # tokens_of has seen to it
         return (self.mask_token + fixed).to(x.dtype).expand(x.shape)
-
-    def restore(
-        self, seen: Float[Tensor, "b t m d"], kept: Int[Tensor, "b m"], blank: Float[Tensor, "b t n d"]
-    ) -> Float[Tensor, "b t n d"]:
-        """Put the kept tokens back among mask tokens."""
-        index = kept[:, None, :, None].expand(-1, seen.shape[1], -1, seen.shape[-1])
-        return blank.to(seen.dtype).scatter(2, index, seen)
-
-
-def numbers_of(kept: Bool[Tensor, "b n"]) -> Int[Tensor, "b m"]:
-    """Which ones are kept, of each sample as many."""
-    counts = kept.sum(1)
-    if (counts != counts[0]).any():
-        raise ValueError(f"every sample must keep the same number of tokens, got {counts.tolist()}")
-    return kept.nonzero()[:, 1].view(len(kept), -1)
-
-
-def spread(moments: Int[Tensor, "b k"], x: Float[Tensor, "b t ..."]) -> Int[Tensor, "b k ..."]:
-    """Numbers along the second dim of `x`, for all that lies there."""
-    return moments.view(*moments.shape, *[1] * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])
-
-
-def at_moments(x: Float[Tensor, "b t ..."], moments: Int[Tensor, "b k"]) -> Float[Tensor, "b k ..."]:
-    """Only these cubes in time, others in each sample."""
-    return x.gather(1, spread(moments, x))
