@@ -64,7 +64,8 @@ def test_attention_and_feed_forward_compute_what_they_did(tmp_path: Path) -> Non
             torch.testing.assert_close(block.space(x), block_of_theirs.attn1(x), rtol=1e-4, atol=1e-4)
             told = block.text(x, context=text, mask=torch.ones(2, 5, dtype=torch.bool))
             torch.testing.assert_close(told, block_of_theirs.attn2(x, text), rtol=1e-4, atol=1e-4)
-            torch.testing.assert_close(block.mlp(x), block_of_theirs.ff(x), rtol=1e-4, atol=1e-4)
+            # Their GELU is the tanh form, up to 0.0005 away in each of the hidden numbers.
+            torch.testing.assert_close(block.mlp(x), block_of_theirs.ff(x), rtol=1e-3, atol=2e-3)
             turns = rotary_2d(torch.arange(9.0), torch.arange(9.0), WIDTH // HEADS)
             assert not torch.allclose(block.space(x, turns=turns), block.space(x))  # positions are ours
 

@@ -35,10 +35,14 @@ def modulate(x: Float[Tensor, "... d"], shift: Tensor, scale: Tensor) -> Float[T
 
 
 class FeedForward(nn.Sequential):
-    """Two linear layers with a GELU between them, four times as wide inside (STIV is silent; PixArt's choice)."""
+    """Two linear layers with a GELU between them, four times as wide inside (STIV is silent).
+
+    The exact GELU: PixArt's tanh form is never farther from it than 0.0005, and on CPUs takes two to four times as long
+    in bf16.
+    """
 
     def __init__(self, width: int) -> None:
-        super().__init__(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
+        super().__init__(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
 
 def sinusoids(value: Float[Tensor, "..."], width: int) -> Float[Tensor, "... d"]:
