@@ -26,9 +26,10 @@ from torch import Tensor, nn
 from tiny import StripesConfig, tiny_run
 from vitascope import cli
 from vitascope.atomic import locked
+from vitascope.card import load_model, read_card
 from vitascope.config import override, to_json
 from vitascope.errors import NonFinite
-from vitascope.system import VideoModel, load_model, read_card
+from vitascope.system import VideoModel
 from vitascope.train import checkpoint, loop
 from vitascope.train.folder import differences
 from vitascope.train.initialise import initialised

@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vitascope.card import CARD, load_model, read_card, save_model
 from vitascope.config import code_options, nearest, to_json
 from vitascope.device import fast_bf16, usual_device
 from vitascope.errors import NonFinite, first_line, is_out_of_memory
 from vitascope.protocols import FrozenTextEncoder
-from vitascope.system import CARD, VideoModel, load_model, read_card, save_model
+from vitascope.system import VideoModel
 from vitascope.train import checkpoint
 from vitascope.train.check import refuse_what_cannot_be_read_back, refuse_what_does_not_fit
 from vitascope.train.checkpoint import Progress
