@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from pydantic import model_validator
 from torch import Tensor, nn
 
+from vitascope.choices import GuidanceKind, KnownSlots
 from vitascope.conditions import Conditions, TextFeatures
 from vitascope.config import Amount, AmountOrZero, Config, Count, CountOrZero, Share
 from vitascope.noise import Estimate
@@ -22,11 +23,11 @@ from vitascope.types import Batch, Loss, UserError
 class Rules(Config):
     """How estimates are guided and which levels they are asked at: with steps, scale and solver all of a sampling."""
 
-    guidance_kind: Literal["joint", "text", "separate", "blank"] = "joint"  # STIV: JIT-CFG, CFG, SIT-CFG, and J.3's
+    guidance_kind: GuidanceKind = "joint"
     image_guidance: AmountOrZero = 1.5  # scale for the frames; of "separate" guidance only
     renorm: bool = True
     guidance_interval: tuple[Share, Share] = (0.0, 1.0)  # levels between which guidance acts
-    known_slots: Literal["renoised", "evolving"] = "renoised"  # what a pass that forgets the known frames sees there
+    known_slots: KnownSlots = "renoised"  # what a pass that forgets the known frames sees there
     level_shift: Amount = 1.0  # above 1: more steps at high levels (SD3, equation 23)
     keyframe_stride: CountOrZero = 0  # long videos: keyframes so far apart, then what lies between; 0: rolled out
     image_first: bool = False  # of words alone: the first frame as a picture, then the video from it (Emu Video)
