@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitascope.backbones.stiv import StivConfig
+from vitascope.card import save_model
 from vitascope.config import Config
 from vitascope.objectives.flow import FlowConfig
-from vitascope.system import Defaults, ModelConfig, save_model
+from vitascope.system import Defaults, ModelConfig
 from vitascope.text.tiny import TinyTextConfig
 from vitascope.tokenizers.frame_vae import FrameVaeConfig
 from vitascope.train.initialise import initialised

@@ -20,11 +20,12 @@ from vitascope.ablate.run import Budget, Place, ablate, settings_of
 from vitascope.ablate.table import BASE, Claim, Guard, Row, Side, Table, begun_with
 from vitascope.ablate.tables import TABLES, table_named
 from vitascope.ablate.verdict import PRINTED, find, mean_interval, second_look, student
+from vitascope.card import load_model, read_card
 from vitascope.config import Config, from_json, to_json
 from vitascope.errors import NonFinite, UserError
 from vitascope.noise import Cosine, ScaledLinear, Straight, log_snr_half
 from vitascope.sample.loading import bundled
-from vitascope.system import Rules, VideoModel, load_model, read_card
+from vitascope.system import Rules, VideoModel
 from vitascope.train.initialise import Origin
 from vitascope.train.loop import fit
 from vitascope.train.stages import Run, VideoStage

@@ -12,7 +12,7 @@ import torch
 from tiny import save_tiny
 from vitascope.ablate.distances import distances, energy_distance, stilled
 from vitascope.ablate.measures import Floor, Sampled
-from vitascope.system import load_model
+from vitascope.card import load_model
 from vitascope.types import generator_for
 
 

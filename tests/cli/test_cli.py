@@ -14,8 +14,6 @@ import torch
 
 from shell import Shell, is_one_line, snapshot
 from vitascope import media
-from vitascope.cli.common import SOLVER_NAMES
-from vitascope.samplers.solvers import SOLVERS
 from vitascope.types import Clip
 
 
@@ -104,10 +102,6 @@ def test_captions_of_scenes_are_a_table_of_footage(shell: Shell) -> None:
     told = shell("train", "laptop:footage", "--data", "many", "--print").err
     assert "4 of 4 samples have no caption; its captions: --data many/captions.tsv" in told
     assert not shell("train", "laptop:footage", "--data", "many/captions.tsv", "--print").err
-
-
-def test_help_names_every_solver() -> None:
-    assert tuple(SOLVERS) == SOLVER_NAMES
 
 
 def test_what_the_system_refuses_is_one_line(shell: Shell, tmp_path: Path) -> None:

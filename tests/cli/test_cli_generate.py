@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from shell import Shell, is_one_line, snapshot
 from tiny import save_tiny
 from vitascope import media
+from vitascope.card import sha256_of
 from vitascope.sample import generate as sampling
 from vitascope.sample import loading
-from vitascope.system import _sha256
 from vitascope.types import Clip
 
 
@@ -96,7 +96,7 @@ def test_models_that_are_none_are_refused(shell: Shell, folder: Path, tmp_path: 
     state["backbone.entre.weight"] = state.pop("backbone.enter.weight")
     save_file(state, foreign / "model.safetensors")
     card = json.loads((foreign / "model.json").read_text())
-    (foreign / "model.json").write_text(json.dumps({**card, "sha256": _sha256(foreign / "model.safetensors")}))
+    (foreign / "model.json").write_text(json.dumps({**card, "sha256": sha256_of(foreign / "model.safetensors")}))
     is_one_line(shell("generate", "x", "--model", foreign), "backbone.ent")
     assert "did you mean" in shell("generate", "x", "--model", foreign).err
 

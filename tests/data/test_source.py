@@ -13,6 +13,7 @@ import torch
 from filming import film, numbers_of, shoot
 from tiny import tiny_run
 from vitascope import media
+from vitascope.card import load_model
 from vitascope.config import from_json, to_json
 from vitascope.data.buckets import Limits
 from vitascope.data.cache import ClipSource, open_cache
@@ -20,7 +21,6 @@ from vitascope.data.pictures import PictureSource
 from vitascope.data.source import FootageConfig
 from vitascope.recipes import resolve
 from vitascope.recipes.footage import on_footage, without_comparisons
-from vitascope.system import load_model
 from vitascope.train.loop import fit
 from vitascope.train.stages import CaptionStage, Run
 from vitascope.types import UserError

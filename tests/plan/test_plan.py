@@ -234,8 +234,8 @@ def test_a_stage_of_the_laptop_takes_the_memory_that_is_planned() -> None:
     take = Stepper(run, stage)
     take()
     take()
-    states = [value for state in take.optimizer.state.values() for value in state.values()]
-    held = [*take.model.state_dict().values(), *take.average.weights.values(), *states]
+    states = [value for state in take.learner.optimizer.state.values() for value in state.values()]
+    held = [*take.model.state_dict().values(), *take.learner.average.weights.values(), *states]
     taken = size_of(one for one in held if isinstance(one, torch.Tensor)) + most_added(take)
     assert planned == pytest.approx(taken, rel=0.1)
 

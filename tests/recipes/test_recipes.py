@@ -11,6 +11,7 @@ import torch
 
 from tiny import tiny_run
 from vitascope import media
+from vitascope.card import Card
 from vitascope.config import from_json, override, to_json
 from vitascope.evaluate import questions
 from vitascope.evaluate.toyland import evaluate
@@ -21,7 +22,6 @@ from vitascope.recipes.toyland import ToylandConfig
 from vitascope.recipes.watch import watcher
 from vitascope.sample.loading import load
 from vitascope.sample.model import OwnModel
-from vitascope.system import Card
 from vitascope.toyland import caption
 from vitascope.train.initialise import initialised
 from vitascope.train.loop import fit

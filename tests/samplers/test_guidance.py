@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 import torch
 
+from vitascope.choices import SOLVER_NAMES, GuidanceKind, KnownSlots
 from vitascope.conditions import Conditions, TextFeatures
 from vitascope.noise import Cosine, Estimate, Straight, from_noise, from_velocity, mix, velocity
 from vitascope.samplers.guidance import (
@@ -19,7 +21,7 @@ from vitascope.samplers.guidance import (
     text_guidance,
     within,
 )
-from vitascope.samplers.solvers import SOLVERS, evolving, integrate, levels, renoised
+from vitascope.samplers.solvers import KNOWN_SLOTS, SOLVERS, evolving, integrate, levels, renoised
 from vitascope.types import generator_for
 
 PATHS = [Straight(), Cosine()]
@@ -64,6 +66,12 @@ def equal(one: Estimate, other: Estimate) -> bool:
 
 
 Z, LEVEL = draw(2, 3, 2, 2, 2, name="z"), torch.tensor([[0.6] * 3, [0.3] * 3])
+
+
+def test_each_name_that_a_sampling_can_choose_stands_for_something_and_no_other_does():
+    assert tuple(GUIDANCE) == get_args(GuidanceKind)
+    assert tuple(KNOWN_SLOTS) == get_args(KnownSlots)
+    assert tuple(SOLVERS) == SOLVER_NAMES
 
 
 @pytest.mark.parametrize("name", list(GUIDANCE))

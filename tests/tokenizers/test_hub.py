@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from tiny import tiny_model, tiny_run
+from vitascope.card import load_model
 from vitascope.data.cache import cache_key
 from vitascope.protocols import Tokenizer
 from vitascope.sample.loading import load
-from vitascope.system import load_model
 from vitascope.tokenizers.hub import HubVae, HubVaeConfig
 from vitascope.train.loop import fit
 from vitascope.train.stages import VideoStage

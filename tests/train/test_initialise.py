@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from tiny import save_tiny, tiny_model, tiny_run
 from vitascope.backbones.stiv import StivConfig
+from vitascope.card import load_model
 from vitascope.cli.train import refuse_replaced, started
 from vitascope.conditions import micro_conditions
 from vitascope.config import override
 from vitascope.nn.positions import Turns
 from vitascope.recipes import resolve
 from vitascope.recipes.toyland import ToylandConfig
-from vitascope.system import ModelConfig, VideoModel, load_model
+from vitascope.system import ModelConfig, VideoModel
 from vitascope.train.initialise import Origin, gathered, inherit, initialised
 from vitascope.train.loop import fit
 from vitascope.train.stages import Run, TokenizerStage, VideoStage

@@ -26,14 +26,17 @@ from torch import Tensor, nn
 from tiny import StripesConfig, tiny_run
 from vitascope import cli
 from vitascope.atomic import locked
+from vitascope.card import load_model, read_card
 from vitascope.config import override, to_json
 from vitascope.errors import NonFinite
-from vitascope.system import VideoModel, load_model, read_card
+from vitascope.system import VideoModel
 from vitascope.train import checkpoint, loop
+from vitascope.train.diagnosis import culprit
 from vitascope.train.folder import differences
 from vitascope.train.initialise import initialised
+from vitascope.train.learner import autocast
 from vitascope.train.log import Log, Speed
-from vitascope.train.loop import autocast, culprit, fit
+from vitascope.train.loop import fit
 from vitascope.train.muon import MuonConfig, hidden_matrices
 from vitascope.train.optim import AdafactorConfig
 from vitascope.train.stages import Run, Stage, TokenizerStage, VideoStage

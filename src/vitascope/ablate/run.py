@@ -15,10 +15,11 @@ import torch
 from vitascope.ablate.folder import read_results, settle, taken, write_result
 from vitascope.ablate.measures import REVISION
 from vitascope.ablate.table import Measure, Row, Table, begun_with
+from vitascope.card import load_model, read_card
 from vitascope.config import Amount, Config, to_json
 from vitascope.device import usual_device
 from vitascope.errors import NonFinite
-from vitascope.system import VideoModel, load_model, read_card
+from vitascope.system import VideoModel
 from vitascope.train.folder import RUN
 from vitascope.train.loop import fit
 from vitascope.train.stages import Run, Stage

@@ -31,8 +31,8 @@ def ablate(
     from vitascope.ablate.report import publish, refuse_lesser
     from vitascope.ablate.run import Budget, Place, ablate
     from vitascope.ablate.tables import table_named
+    from vitascope.card import model_folder, read_card
     from vitascope.sample.loading import bundled
-    from vitascope.system import model_folder, read_card
 
     if not all(0 < one < math.inf for one in (times, 1.0 if minutes is None else minutes)):
         raise UserError(f"--times and --minutes must be numbers above 0, got {times:g} and {minutes}")

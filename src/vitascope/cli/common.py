@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vitascope.choices import SOLVER_NAMES
 from vitascope.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ RulesOption = Annotated[
         help="A rule of sampling: guidance_kind=separate, renorm=false, guidance_interval=[0.2,0.8]. Repeatable.",
     ),
 ]
-SOLVER_NAMES = ("euler", "heun", "dpmpp", "unipc", "sde")
-"""Those of `samplers.solvers.SOLVERS`, which `--help` cannot ask: it comes without torch."""
 SolverOption = Annotated[str | None, typer.Option(help=f"{', '.join(SOLVER_NAMES[:-1])} or {SOLVER_NAMES[-1]}.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 

@@ -135,8 +135,8 @@ def started(run: Run, model: str, stage: str | None) -> Run:
 
     Of a PixArt there are only blocks: the run keeps its own parts, and what the blocks do not hold begins anew.
     """
+    from vitascope.card import model_folder, read_card
     from vitascope.sample.loading import bundled
-    from vitascope.system import model_folder, read_card
     from vitascope.train.initialise import Origin, initialised, matching, weights_of
     from vitascope.train.loop import chosen
     from vitascope.train.pixart import TAKEN, is_pixart

@@ -7,15 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from vitascope.conditions import framing_of, micro_conditions
 from vitascope.device import usual_device
 from vitascope.plan.devices import Device
 from vitascope.system import VideoModel
 from vitascope.train.initialise import initialised
-from vitascope.train.loop import autocast
-from vitascope.train.optim import MovingAverage, learned
+from vitascope.train.learner import Learner, autocast
 from vitascope.train.stages import Course, Run, Stage, VideoCourse, VideoStage, source_of
 from vitascope.types import Batch, UserError, generator_for
 
@@ -49,28 +47,18 @@ def step_seconds(run: Run, stage: Stage, seconds: float = 5.0, clock: Clock = ti
 
 
 class Stepper:
-    """Steps of a stage, as `train.loop` takes them: each call is the next. Holds all that training holds."""
+    """Steps of a stage, as training takes them: each call is the next. Holds all that training holds."""
 
     def __init__(self, run: Run, stage: Stage) -> None:
         run = run.at(stage)
         self.stage, self.step = stage, 0
         self.model = initialised(run.model, run.seed).to(usual_device())
-        self.course = _course(run, stage, self.model)
-        self.module = self.course.module.train()
-        self.parameters = learned(self.module)
-        self.optimizer = stage.optimizer.build(self.module, stage.learning_rate)
-        self.average = MovingAverage(self.module, stage.ema_decay)
-        self.cast = autocast(run.precision, self.model.device)
+        course = _course(run, stage, self.model)
+        self.learner = Learner(stage, course, autocast(run.precision, self.model.device))
 
     def __call__(self) -> None:
-        with self.cast():
-            loss = self.course.loss(self.step)
-        loss.total.backward()
-        norm = nn.utils.get_total_norm([one.grad for one in self.parameters if one.grad is not None])
-        nn.utils.clip_grads_with_norm_(self.parameters, self.stage.clip_norm, norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.average.update(self.module)
+        _, norm = self.learner.lesson(self.step)
+        self.learner.follow(norm, self.stage.learning_rate)
         self.step += 1
         if self.model.device.type == "cuda":
             torch.cuda.synchronize()

@@ -138,7 +138,7 @@ def stage_needs(run: Run, stage: Stage, device: Device, num_gpus: int) -> StageN
 def _step(
     stage: Stage, model: VideoModel, module: nn.Module, loss: Callable[[], Loss], precision: str, walk: Walk
 ) -> tuple[int, int, Bytes]:
-    """As `train.loop` takes it; FLOPs of the passes, of the optimizer, and bytes."""
+    """As `train.learner` takes it; FLOPs of the passes, of the optimizer, and bytes."""
     module.train()
     parameters = learned(module)
     optimizer = stage.optimizer.build(module, stage.learning_rate)

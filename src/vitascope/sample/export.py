@@ -9,12 +9,12 @@ from pathlib import Path
 from safetensors import safe_open
 
 from vitascope import media
+from vitascope.card import CARD, WEIGHTS, Card, load_model, model_folder, read_card
 from vitascope.config import file_of, modules_outside, to_json
 from vitascope.evaluate.measured import Measured, Report
 from vitascope.evaluate.report.reading import read_reports
 from vitascope.sample.loading import bundled
 from vitascope.sample.model import HUB
-from vitascope.system import CARD, WEIGHTS, Card, load_model, model_folder, read_card
 from vitascope.types import UserError
 
 README = "README.md"

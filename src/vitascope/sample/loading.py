@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import vitascope
+from vitascope.card import load_model, model_folder, read_card
 from vitascope.config import code_options
 from vitascope.device import usual_device
 from vitascope.sample.model import HUB, Model, OwnModel
-from vitascope.system import load_model, model_folder, read_card
 from vitascope.types import UserError
 
 

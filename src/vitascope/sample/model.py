@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vitascope.card import Card
 from vitascope.errors import is_out_of_memory
 from vitascope.sample.generate import clip_of, decode, generate
 from vitascope.sample.latents import Progress, read_latents
 from vitascope.sample.legal import departures, grain_of, legal_fps, legal_size, legalise, of_plain_types
-from vitascope.system import Card, VideoModel
+from vitascope.system import VideoModel
 from vitascope.types import Clip, Picture, Request, UserError
 
 HUB = "hub:"

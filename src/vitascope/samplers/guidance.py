@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from vitascope.choices import GuidanceKind
 from vitascope.conditions import Conditions, TextFeatures, per_frame
 from vitascope.noise import SMALLEST, Estimate, Level, Path, Video, from_velocity, velocity
 from vitascope.protocols import Estimator
@@ -158,7 +159,8 @@ def _length(velocity: Video, known: Bool[Tensor, "b t"]) -> Float[Tensor, "b"]:
     return velocity.masked_fill(per_frame(known), 0).flatten(1).norm(dim=1)
 
 
-GUIDANCE: dict[str, Callable[[Estimator, float, float], GuidedEstimator]] = {  # estimator, scale, scale for the frames
+# From an estimator, the scale, and that for the frames.
+GUIDANCE: dict[GuidanceKind, Callable[[Estimator, float, float], GuidedEstimator]] = {
     "joint": lambda estimate, scale, _: joint_guidance(estimate, scale),
     "text": lambda estimate, scale, _: text_guidance(estimate, scale),
     "separate": separate_guidance,

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vitascope.choices import KnownSlots
 from vitascope.conditions import Conditions, per_frame
 from vitascope.noise import SMALLEST, Estimate, Level, Path, Video, from_clean, log_snr_half, mix
 from vitascope.protocols import Estimator
@@ -259,5 +260,5 @@ def _ratio(above: Tensor, below: Tensor) -> Tensor:
     return (above / below.masked_fill(still, 1)).masked_fill(still, 0)
 
 
-KNOWN_SLOTS: dict[str, Keep] = {"renoised": renoised, "evolving": evolving}
+KNOWN_SLOTS: dict[KnownSlots, Keep] = {"renoised": renoised, "evolving": evolving}
 SOLVERS: dict[str, Step] = {"euler": euler, "heun": heun, "dpmpp": dpmpp_2m, "unipc": unipc, "sde": sde}

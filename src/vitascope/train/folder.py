@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, and what it means when nothing can be written there."""
+"""The folder of a run: whose it is, what it holds, and what it means when nothing can be written there."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from safetensors import SafetensorError
 
 from vitascope import media
 from vitascope.atomic import PARTS, NoLocks, locked, sweep
+from vitascope.card import CARD
 from vitascope.config import code_options, to_json
-from vitascope.train.stages import Run, Stage
+from vitascope.train.stages import Run, Stage, is_folder
 from vitascope.types import UserError
 
 RUN, CHECKPOINTS, STAGES, LOCK = "run.json", "checkpoints", "stages", ".lock"
@@ -78,6 +79,27 @@ def refuse_folder(folder: Path, run: Run, resume: bool) -> None:
 def learned_in(folder: Path) -> list[Path]:
     """Where there is something that a training has learned."""
     return [folder / name for name in LEARNED if (folder / name).is_dir()]
+
+
+def home_of(folder: Path, stage: str) -> Path:
+    """Where a run keeps what a stage of it has learned."""
+    return folder / STAGES / stage
+
+
+def is_done(folder: Path, stage: str) -> bool:
+    return (home_of(folder, stage) / CARD).is_file()
+
+
+def refuse_missing_stages(run: Run, stages: tuple[Stage, ...], folder: Path) -> None:
+    """Stages that are neither trained now nor have been, and with which one of `stages` begins."""
+    coming = {stage.name for stage in stages}
+    for stage in stages:
+        for origin in run.origins(stage):
+            if not (is_folder(origin.of) or origin.of in coming or is_done(folder, origin.of)):
+                raise UserError(
+                    f"stage {stage.name} begins with what stage {origin.of} has learned, and '{folder}' does not hold "
+                    f"it; train that first: --stage {origin.of}"
+                )
 
 
 def refuse_other_shapes(state: Mapping[str, Any], run: Run, stage: Stage, checkpoints: Path) -> None:

@@ -16,8 +16,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from vitascope.card import load_model
 from vitascope.config import Config
-from vitascope.system import ModelConfig, VideoModel, load_model
+from vitascope.system import ModelConfig, VideoModel
 from vitascope.train.pixart import is_pixart, read_pixart
 from vitascope.types import UserError, generator_for
 

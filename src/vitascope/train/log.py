@@ -9,6 +9,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from io import RawIOBase
 from pathlib import Path
 from types import TracebackType
@@ -95,6 +96,21 @@ class Log:
             return iter(())
         self.bar.stop()
         return iter(track(items, what, console=self.console, transient=True))
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What is told of a step."""
+
+    loss: float
+    norm: float  # of the gradient, before it was clipped
+    rate: float
+    per_second: float  # samples, over the last steps
+    parts: Mapping[str, float]
+
+    def scalars(self) -> dict[str, float]:
+        told = {"loss": self.loss, "norm": self.norm, "rate": self.rate, "per_second": self.per_second}
+        return {**told, **self.parts}
 
 
 class Speed:

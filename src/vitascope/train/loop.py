@@ -5,44 +5,38 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from vitascope.config import code_options, nearest, to_json
-from vitascope.device import fast_bf16, usual_device
-from vitascope.errors import NonFinite, first_line, is_out_of_memory
+from vitascope.card import load_model, read_card, save_model
+from vitascope.config import nearest, to_json
+from vitascope.device import usual_device
+from vitascope.errors import first_line
 from vitascope.protocols import FrozenTextEncoder
-from vitascope.system import CARD, VideoModel, load_model, read_card, save_model
+from vitascope.system import VideoModel
 from vitascope.train import checkpoint
 from vitascope.train.check import refuse_what_cannot_be_read_back, refuse_what_does_not_fit
 from vitascope.train.checkpoint import Progress
-from vitascope.train.folder import CHECKPOINTS, RUN, claimed, refuse_folder, refuse_other_shapes, writing
+from vitascope.train.diagnosis import enough_memory, refuse_broken_lesson, refuse_broken_weights
+from vitascope.train.folder import (
+    claimed,
+    home_of,
+    is_done,
+    refuse_folder,
+    refuse_missing_stages,
+    refuse_other_shapes,
+    writing,
+)
 from vitascope.train.initialise import inherit, initialised, weights_of
-from vitascope.train.log import Log, Speed
-from vitascope.train.optim import MovingAverage, learned, warmup_then_decay
-from vitascope.train.stages import Course, Run, Stage, VideoStage, Watch, is_folder
+from vitascope.train.learner import Learner, autocast, eager
+from vitascope.train.log import Log, Speed, Taken
+from vitascope.train.optim import MovingAverage, warmup_then_decay
+from vitascope.train.session import Session
+from vitascope.train.stages import Course, Run, Stage, Watch, is_folder
 from vitascope.train.stop import Stopped, StopRequest
-from vitascope.types import Loss, UserError
-
-
-@dataclass(frozen=True)
-class Session:
-    """What stays the same in a stage of a run."""
-
-    run: Run  # as the stage sees it
-    model: VideoModel
-    folder: Path
-    log: Log
-    watch: Watch | None
-
-    def checkpoints(self, stage: Stage) -> Path:
-        return self.folder / CHECKPOINTS / stage.name
+from vitascope.types import UserError
 
 
 def fit(
@@ -81,18 +75,6 @@ def chosen(run: Run, only: str | None) -> tuple[Stage, ...]:
     return tuple(stage for stage in run.stages if only in (None, stage.name))
 
 
-def refuse_missing_stages(run: Run, stages: tuple[Stage, ...], folder: Path) -> None:
-    """Stages that are neither trained now nor have been, and with which one of `stages` begins."""
-    coming = {stage.name for stage in stages}
-    for stage in stages:
-        for origin in run.origins(stage):
-            if not (is_folder(origin.of) or origin.of in coming or is_done(folder, origin.of)):
-                raise UserError(
-                    f"stage {stage.name} begins with what stage {origin.of} has learned, and '{folder}' does not hold "
-                    f"it; train that first: --stage {origin.of}"
-                )
-
-
 def _fit(
     run: Run,
     stages: tuple[Stage, ...],
@@ -102,34 +84,36 @@ def _fit(
     cache_root: Path,
     device: str,
 ) -> VideoModel:
-    left = math.inf if run.minutes is None else 60 * run.minutes
-    shares = sum(stage.share for stage in stages)
+    seconds_left = math.inf if run.minutes is None else 60 * run.minutes
+    shares_left = sum(stage.share for stage in stages)
     for stage in stages:
-        share, shares = stage.share / shares, shares - stage.share
-        done = folder / "stages" / stage.name
+        part = stage.share / shares_left  # of the time that is left
+        shares_left -= stage.share
+        home = home_of(folder, stage.name)
         if is_done(folder, stage.name):
             log.say(f"{stage.name}: done before")
-            left = max(left - read_card(done).report.get("seconds", left * share), 0)
+            seconds_left = max(seconds_left - read_card(home).report.get("seconds", seconds_left * part), 0)
             continue
         begun = time.monotonic()
-        here = run.at(stage)
+        stage_run = run.at(stage)
         model = begun_model(run, stage, folder).to(device)
         if isinstance(model.text, FrozenTextEncoder):
             model.text.keep_in(cache_root / "text")
         with writing(folder):
-            course = stage.begin(here, model, cache_root, log.track)
+            course = stage.begin(stage_run, model, cache_root, log.track)
         prepared = time.monotonic() - begun
-        budget = prepared + max(left - prepared, 0) * share
-        average, spent = _learn(Session(here, model, folder, log, watch), stage, course, budget, begun)
-        left = max(left - spent, 0)
+        budget = prepared + max(seconds_left - prepared, 0) * part
+        session = Session(stage_run, stage, model, folder, log, watch)
+        average, spent = _learn(session, course, budget, begun)
+        seconds_left = max(seconds_left - spent, 0)
         course.module.load_state_dict(average.weights)
         course.finish(log.track)
         report = {"stage": stage.name, "seconds": round(spent, 1), "run": to_json(run)}
         with writing(folder):
-            save_model(here.model, model.state_dict(), folder / "model", report)
-            save_model(here.model, model.state_dict(), done, report)
-        shutil.rmtree(folder / CHECKPOINTS / stage.name, ignore_errors=True)
-    return load_model(folder / "stages" / stages[-1].name)
+            save_model(stage_run.model, model.state_dict(), folder / "model", report)
+            save_model(stage_run.model, model.state_dict(), home, report)
+        shutil.rmtree(session.checkpoints, ignore_errors=True)
+    return load_model(home_of(folder, stages[-1].name))
 
 
 def begun_model(run: Run, stage: Stage, folder: Path) -> VideoModel:
@@ -137,182 +121,123 @@ def begun_model(run: Run, stage: Stage, folder: Path) -> VideoModel:
     model = initialised(run.at(stage).model, run.seed)
     origins = run.origins(stage)
     if origins:
-        homes = [Path(one.of) if is_folder(one.of) else folder / "stages" / one.of for one in origins]
+        homes = [Path(one.of) if is_folder(one.of) else home_of(folder, one.of) for one in origins]
         inherit(model, [(one, weights_of(home)) for one, home in zip(origins, homes, strict=True)], stage.fresh)
     return model
 
 
-def is_done(folder: Path, stage: str) -> bool:
-    return (folder / "stages" / stage / CARD).is_file()
+@dataclass(frozen=True)
+class Clock:
+    """The time of a stage, preparations and what was spent before an interruption included. All in seconds."""
+
+    budget: float  # infinite, if only steps end the stage
+    begun: float  # by the machine's clock
+    earlier: float
+
+    def spent(self) -> float:
+        return self.earlier + time.monotonic() - self.begun
+
+    def left(self) -> float:
+        return self.budget - self.spent()
+
+    def rate(self, stage: Stage, step: int) -> float:
+        """The learning rate of a step, which decays by whichever ends the stage first."""
+        done = max(step / stage.steps, self.spent() / self.budget)
+        return stage.learning_rate * warmup_then_decay(step, done, stage.warmup_steps, stage.decay_share)
 
 
-def _learn(session: Session, stage: Stage, course: Course, budget: float, begun: float) -> tuple[MovingAverage, float]:
+class Saver:
+    """Checkpoints of a stage, of weights that are finite only."""
+
+    def __init__(self, session: Session, learner: Learner, clock: Clock) -> None:
+        self.session, self.learner, self.clock = session, learner, clock
+        self.saved = time.monotonic()
+
+    def save(self, step: int) -> None:
+        session, learner = self.session, self.learner
+        refuse_broken_weights(session, learner.module, step)
+        progress = Progress(session.stage.name, step, self.clock.spent())
+        run = to_json(session.run)
+        checkpoint.save(session.checkpoints, progress, learner.module, learner.average, learner.optimizer, run)
+
+    def save_when_due(self, step: int) -> None:
+        if time.monotonic() - self.saved > self.session.run.checkpoint_seconds:
+            self.save(step)
+            self.saved = time.monotonic()
+
+
+def _learn(session: Session, course: Course, budget: float, begun: float) -> tuple[MovingAverage, float]:
     """One stage, from its beginning or its checkpoint, to its last step or the end of its time.
 
     Returns the averaged weights and the seconds spent. `begun` is when the preparations of the stage began.
     """
-    run, log, module = session.run, session.log, course.module.train()
-    parameters = learned(module)
-    optimizer = stage.optimizer.build(module, stage.learning_rate)
-    average = MovingAverage(module, stage.ema_decay)
-    step, earlier = 0, 0.0
-    place = session.checkpoints(stage)
-    state = checkpoint.load(place, log.say)
-    if state is not None:
-        refuse_other_shapes(state, run, stage, place)
-        progress = checkpoint.restore(state, module, average, optimizer)
-        step, earlier = progress.step, progress.seconds
-    del state
-    cast = autocast(run.precision, session.model.device)
+    run, stage, log = session.run, session.stage, session.log
+    learner = Learner(stage, course, autocast(run.precision, session.model.device))
+    before = _restored(session, learner)
+    clock = Clock(budget, begun, before.seconds)
     if run.compile:
         for block in course.blocks:
             block.compile()  # the length of captions varies: after the second one dynamo takes it as a variable
-
-    def spent() -> float:
-        return earlier + time.monotonic() - begun
-
-    def save() -> None:
-        refuse_broken_weights(module, stage.name, step, session)
-        now = Progress(stage.name, step, spent())
-        checkpoint.save(place, now, module, average, optimizer, to_json(run))
-
-    log.begin(stage.name, step, stage.steps)
-    first, saved, speed = step, time.monotonic(), Speed(stage.batch)
+    log.begin(stage.name, before.step, stage.steps)
+    step, saver, speed = before.step, Saver(session, learner, clock), Speed(stage.batch)
     with StopRequest() as stop:
-        while step < stage.steps and spent() < budget:
-            here = time.monotonic()
-            done = max(step / stage.steps, spent() / budget)
-            rate = stage.learning_rate * warmup_then_decay(step, done, stage.warmup_steps, stage.decay_share)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            with _enough_memory(stage, step, session):
-                with cast():
-                    loss = course.loss(step)
-                loss.total.backward()
-                norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-                if not (torch.isfinite(loss.total) and torch.isfinite(norm)):
-                    with cast(), _eager(run):
-                        name = culprit(module, course.loss, step)
-                    what = f"the loss is {loss.total.item():g} and the gradient's norm {norm.item():g}"
-                    raise broken(what, name, stage.name, step, session)
-                nn.utils.clip_grads_with_norm_(parameters, stage.clip_norm, norm)
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                average.update(module)
+        while step < stage.steps and clock.left() > 0:
+            taken = _step(session, learner, clock, speed, step)
             step += 1
-            per_second = speed.after(time.monotonic() - here)
-            values = {"loss": loss.total.item(), "norm": norm.item(), "rate": rate, "per_second": per_second}
-            left = min(budget - spent(), (stage.steps - step) * stage.batch / per_second)
-            log.show(step, course.unit, per_second, values["loss"], left)
-            log.scalars(stage.name, step, {**values, **loss.parts})
+            left = min(clock.left(), (stage.steps - step) * stage.batch / taken.per_second)
+            log.show(step, course.unit, taken.per_second, taken.loss, left)
+            log.scalars(stage.name, step, taken.scalars())
             if stop.asked:
-                save()
+                saver.save(step)
                 raise Stopped(f"{stage.name}, step {step}: stopped and saved; go on with the same command and --resume")
-            if time.monotonic() - saved > run.checkpoint_seconds:
-                save()
-                saved = time.monotonic()
+            saver.save_when_due(step)
             if session.watch is not None and step % run.preview_steps == 0:
-                _look(session, stage, course, average, step, session.watch)
+                _look(session, learner, step, session.watch)
     if step == 0:
         raise UserError(
             f"{stage.name}: its share of {run.minutes:g} minutes was over before its first step; give the run more "
-            f"minutes in {way_on(session)}"
+            f"minutes in {session.way_on()}"
         )
-    save()
-    log.say(f"{stage.name}: {step - first} steps in {(spent() - earlier) / 60:.1f} min")
-    return average, spent()
+    saver.save(step)
+    log.say(f"{stage.name}: {step - before.step} steps in {(clock.spent() - before.seconds) / 60:.1f} min")
+    return learner.average, clock.spent()
 
 
-def _look(session: Session, stage: Stage, course: Course, average: MovingAverage, step: int, watch: Watch) -> None:
+def _restored(session: Session, learner: Learner) -> Progress:
+    """Where the stage stands: at its checkpoint, which is now in place, or at its beginning."""
+    state = checkpoint.load(session.checkpoints, session.log.say)
+    if state is None:
+        return Progress(session.stage.name, 0, 0.0)
+    refuse_other_shapes(state, session.run, session.stage, session.checkpoints)
+    return checkpoint.restore(state, learner.module, learner.average, learner.optimizer)
+
+
+def _step(session: Session, learner: Learner, clock: Clock, speed: Speed, step: int) -> Taken:
+    """Give a lesson and follow its gradient, if both are sound."""
+    begun = time.monotonic()
+    rate = clock.rate(session.stage, step)
+    with enough_memory(session, step):
+        loss, norm = learner.lesson(step)
+        refuse_broken_lesson(session, learner, loss, norm, step)
+        learner.follow(norm, rate)
+    per_second = speed.after(time.monotonic() - begun)
+    return Taken(loss.total.item(), norm.item(), rate, per_second, loss.parts)
+
+
+def _look(session: Session, learner: Learner, step: int, watch: Watch) -> None:
     """Show the averaged weights to `watch`, then put the training weights back. What fails here stops no training."""
-    kept = {name: value.clone() for name, value in course.module.state_dict().items()}
-    course.module.load_state_dict(average.weights)
-    course.module.eval()
+    module, stage = learner.module, session.stage
+    kept = {name: value.clone() for name, value in module.state_dict().items()}
+    module.load_state_dict(learner.average.weights)
+    module.eval()
     try:
-        with _eager(session.run):
+        with eager(session.run):
             scores = watch(session.model, stage, session.folder / "previews", f"{stage.name}-{step:06d}")
     except Exception as error:
         session.log.say(f"{stage.name}, step {step}: no preview: {first_line(error)}")
         return
     finally:
-        course.module.load_state_dict(kept)
-        course.module.train()
+        module.load_state_dict(kept)
+        module.train()
     if scores:
         session.log.scalars(stage.name, step, scores)
-
-
-def _eager(run: Run) -> AbstractContextManager[Any]:
-    """Without compiled blocks: what happens once, in other shapes, is not worth compiling."""
-    return torch.compiler.set_stance("force_eager") if run.compile else nullcontext()
-
-
-@contextmanager
-def _enough_memory(stage: Stage, step: int, session: Session) -> Iterator[None]:
-    """Memory that runs out in a step, as one line that says how to go on with less."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        pictures = stage.pictures_beside if isinstance(stage, VideoStage) else 0
-        beside = f" and its pictures_beside to {pictures // 2}" if pictures else ""
-        less = f"Set the batch of {stage.name} to {stage.batch // 2}{beside} in {way_on(session)}"
-        raise UserError(
-            f"{stage.name}, step {step}: the memory ran out with a batch of {stage.batch}; the last checkpoint is "
-            f"kept. {less if stage.batch > 1 else 'Begin another run with a smaller model or smaller clips'}"
-        ) from error
-
-
-def autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
-    """bf16 where the hardware multiplies it faster than fp32, unless told otherwise."""
-    if precision == "bf16" or (precision == "auto" and fast_bf16(device)):
-        return lambda: torch.autocast(device.type, torch.bfloat16)
-    return nullcontext
-
-
-def culprit(module: nn.Module, loss: Callable[[int], Loss], step: int) -> str:
-    """The first part whose weights, output or gradient is not finite, found by giving the lesson again."""
-    if name := _first_broken(dict(module.named_parameters())):
-        return name
-    found: list[str] = []
-
-    def look(name: str) -> Callable[..., None]:
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
-            if not found and isinstance(output, Tensor) and not output.isfinite().all():
-                found.append(name)
-
-        return hook
-
-    hooks = [part.register_forward_hook(look(name)) for name, part in module.named_modules()]
-    with torch.no_grad():
-        loss(step)
-    for hook in hooks:
-        hook.remove()
-    if found:
-        return found[0]
-    return _first_broken({n: p.grad for n, p in module.named_parameters() if p.grad is not None}) or "the loss itself"
-
-
-def _first_broken(tensors: Mapping[str, Tensor]) -> str | None:
-    return next((name for name, value in tensors.items() if not value.isfinite().all()), None)
-
-
-def refuse_broken_weights(module: nn.Module, stage: str, step: int, session: Session) -> None:
-    """Before a checkpoint: the weights of a step too large may be broken although its loss was not."""
-    if name := _first_broken(dict(module.named_parameters())):
-        raise broken("a weight is not finite", name, stage, step, session)
-
-
-def broken(what: str, name: str, stage: str, step: int, session: Session) -> NonFinite:
-    """The error of a number that is not finite, and the way out."""
-    return NonFinite(
-        f"{stage}, step {step}: {what}, first seen in '{name}'; the last good checkpoint is kept. Lower the "
-        f"learning_rate of {stage} in {way_on(session)}"
-    )
-
-
-def way_on(session: Session) -> str:
-    """The end of a sentence about a setting to be changed in the middle of a run."""
-    folder = session.folder
-    command = f"vitascope{code_options(session.run)} train"
-    return f"'{folder / RUN}', then: {command} {folder / RUN} --out {folder} --resume"

@@ -14,12 +14,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from vitascope.card import CARD
 from vitascope.doctor import Finding, available_memory
 from vitascope.sample.hub.folder import INDEX, looks_whole, read_index
 from vitascope.sample.hub.known import KNOWN, Known, Memory
 from vitascope.sample.loading import bundled
 from vitascope.sample.model import HUB
-from vitascope.system import CARD
 from vitascope.types import UserError
 
 UNKNOWN = "unknown"
