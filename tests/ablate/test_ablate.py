@@ -15,7 +15,7 @@ import torch
 from tiny import StripesConfig, save_tiny, tiny_model
 from vitascope.ablate.folder import LOCKS, read_results, settle, taken, write_result
 from vitascope.ablate.measures import Floor, GuidedLength, HeldOutError, Sampled, held_out, same_noisiness
-from vitascope.ablate.report import publish, refuse_lesser
+from vitascope.ablate.report import publish
 from vitascope.ablate.run import Budget, Place, ablate, settings_of
 from vitascope.ablate.table import BASE, Claim, Guard, Row, Side, Table, begun_with
 from vitascope.ablate.tables import TABLES, table_named
@@ -33,6 +33,7 @@ from vitascope.types import generator_for
 
 DATA = StripesConfig()
 ERROR = HeldOutError(data=DATA, num=4, batch=2, levels=(0.3, 0.7))
+OF = {"measures": 2, "base": "0123456789ab", "budget": Budget().model_dump()}
 
 
 def row(name: str, **stage: Any) -> Row:
@@ -85,6 +86,17 @@ def test_a_claim_holds_where_its_whole_interval_lies(expected: str, left: list[f
     assert len(found.differences) == len(left)
 
 
+@pytest.mark.parametrize("expected", ["lower", "higher", "same", "no higher"])
+def test_what_never_happened_on_either_side_tells_nothing(expected: str) -> None:
+    """Such as a training that diverged."""
+    never = find(claim(expected), results(left=[0.0] * 3, right=[0.0] * 3))
+    assert never.differences == (0.0,) * 3 and never.verdict == "cannot be told"
+    always = find(claim("lower"), results(left=[0.0] * 3, right=[1.0] * 3))
+    assert always.verdict == "holds"
+    once = find(claim("no higher"), results(left=[0.0] * 3, right=[0.0, 1.0, 0.0]))
+    assert not once.eventless and once.verdict == "cannot be told"  # of three seeds
+
+
 def test_what_seeds_share_cancels_and_what_is_not_measured_is_left_out() -> None:
     found = find(claim(), results(left=[1.0, 11.0, 101.0, math.nan], right=[2.0, 12.0, 102.0, 5.0]))
     assert found.differences == (-1.0, -1.0, -1.0) and found.verdict == "holds"
@@ -114,28 +126,21 @@ def test_a_table_of_two_rows_from_nothing_to_its_page(tmp_path: Path) -> None:
 
     again: list[str] = []
     assert ablate(two, place, 2, Budget(), say=again.append) == done and not again  # nothing is done twice
-    lines = [*publish(two, done, tmp_path / "pages", "vitascope ablate two", "a base")]
+    lines = [*publish(two, done, OF, tmp_path / "pages", "vitascope ablate two", "a base")]
     assert lines[0].startswith("1") and lines[-1].endswith("two.md: the page")
     page = (tmp_path / "pages" / "two.md").read_text()
     assert "| `slow` |" in page and "![what was measured](two.png)" in page and "2 of 2 rows, 2 seeds" in page
     assert "The base: a base." in page
     assert (tmp_path / "pages" / "two.png").read_bytes().startswith(b"\x89PNG")
     told = json.loads((tmp_path / "pages" / "two.json").read_text())
-    assert {(one["row"], one["seed"]): one["metrics"] for one in told} == {k: v["metrics"] for k, v in done.items()}
+    assert {(one["row"], one["seed"]): one["metrics"] for one in told["results"]} == {
+        k: v["metrics"] for k, v in done.items()
+    }
 
     trained = load_model(tmp_path / "work" / "runs" / "one.1" / "model")
     kept = load_model(base).tokenizer.state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in trained.tokenizer.state_dict().items())
     assert ERROR.measure(trained, 1)["error"] == done["one", 1]["metrics"]["error"]
-
-
-def test_a_page_is_not_replaced_by_one_of_fewer_results(tmp_path: Path) -> None:
-    two, done = table(row("one"), row("other")), {("one", 0): {"metrics": {"error": 1.0}, "seconds": 1.0}}
-    refuse_lesser(two, done, tmp_path)  # there is none
-    [*publish(two, {**done, ("other", 0): done["one", 0]}, tmp_path, "vitascope ablate two", "a base")]
-    with pytest.raises(UserError, match=r"tells of 2 results, 1 of which would be missing.*--force"):
-        refuse_lesser(two, done, tmp_path)
-    refuse_lesser(two, {*done, ("other", 0), ("other", 1)}, tmp_path)
 
 
 def test_one_row_alone_and_rows_that_come_later(tmp_path: Path) -> None:
@@ -162,9 +167,10 @@ def test_a_folder_of_other_settings_is_refused_with_the_difference(tmp_path: Pat
         settle(tmp_path / "work", settings_of(table(row("one"), name="three"), base, Budget()))
     with pytest.raises(UserError, match=r"other settings: base was"):
         settle(tmp_path / "work", settings_of(one, save_tiny(tmp_path / "another", seed=1), Budget()))
-    settle(tmp_path / "older", settings_of(one, base, Budget()) | {"measures": 1})
-    with pytest.raises(UserError, match=r"older' are of measures that have been corrected since; choose another --out"):
-        settle(tmp_path / "older", settings_of(one, base, Budget()))
+    for name, revision, said in (("older", {"measures": 1}, "1"), ("oldest", {"measures": None}, "unknown")):
+        settle(tmp_path / name, settings_of(one, base, Budget()) | revision)
+        with pytest.raises(UserError, match=rf"{name}' are of .*\(revision {said}, now 2\).*choose another --out"):
+            settle(tmp_path / name, settings_of(one, base, Budget()))
 
 
 def test_a_row_that_another_is_at_work_on_is_left_to_it(tmp_path: Path) -> None:
@@ -264,7 +270,7 @@ def test_a_training_that_diverges_is_a_result(tmp_path: Path) -> None:
     wild = table(row("wild", learning_rate=1e30, steps=20, warmup_steps=0, clip_norm=1e30))
     done = ablate(wild, Place(tmp_path / "work", tmp_path / "base"), 1, Budget(), say=str)
     assert done["wild", 0]["metrics"] == {"diverged": 1.0}
-    assert [*publish(wild, done, tmp_path, "x", "y")] and "(1 of 1 diverged)" in (tmp_path / "two.md").read_text()
+    assert [*publish(wild, done, OF, tmp_path, "x", "y")] and "(1 of 1 diverged)" in (tmp_path / "two.md").read_text()
 
 
 def test_budgets_are_of_steps_or_of_minutes() -> None:
@@ -412,7 +418,7 @@ def test_a_page_draws_what_is_paid_against_what_is_got(tmp_path: Path) -> None:
     trade = {"title": "Steps", "paid": "network evaluations", "got": "oracle mean", "lines": (("euler-1", "euler-2"),)}
     two = table(*rows, shown=("oracle mean",), trades=(trade,))
     done = ablate(two, Place(tmp_path / "work", base), 2, Budget(), say=str)
-    lines = [*publish(two, done, tmp_path / "pages", "vitascope ablate two", "a base")]
+    lines = [*publish(two, done, OF, tmp_path / "pages", "vitascope ablate two", "a base")]
     assert lines[-1].endswith("two.md: the page") and (tmp_path / "pages" / "two.png").stat().st_size > 10_000
     with pytest.raises(ValueError, match="about 'heun-1', which is no row"):
         table(*rows, trades=({**trade, "lines": (("heun-1",),)},))
@@ -430,7 +436,7 @@ def test_a_claim_is_looked_at_again_where_both_rows_have_the_other_number(tmp_pa
     assert near is not None and near.claim.margin == pytest.approx(0.5 * statistics.fmean((2, 2 + 1 / 7, 2 + 2 / 7)))
     done = {key: {"metrics": metrics, "seconds": 1.0, "training_seconds": 60.0} for key, metrics in told.items()}
     two = table(one, other, claims=(asked, asked.model_copy(update={"number": "2"})), caution="Beware.")
-    assert [*publish(two, done, tmp_path, "x", "y")]
+    assert [*publish(two, done, OF, tmp_path, "x", "y")]
     page = (tmp_path / "two.md").read_text()
     assert "contradict each other in 1, 2;" in page and "of the 1 different ones" in page
     assert "trainings of 1.0 to 1.0 minutes" in page and "Beware." in page
@@ -441,7 +447,7 @@ def test_what_a_guard_leaves_out_is_told_all_the_same(tmp_path: Path) -> None:
     told = {("left", seed): {"error": 1.0 + seed / 9, "motion": 7.0} for seed in range(3)}
     told |= {("right", seed): {"error": 2.0 + seed / 9, "motion": 1.0} for seed in range(3)}
     done = {key: {"metrics": metrics, "seconds": 1.0} for key, metrics in told.items()}
-    [*publish(table(row("left"), row("right"), claims=(guarded,)), done, tmp_path, "x", "y")]
+    [*publish(table(row("left"), row("right"), claims=(guarded,)), done, OF, tmp_path, "x", "y")]
     page = (tmp_path / "two.md").read_text()
     assert "| -1 (-1 to -1), but motion above 2 in every seed | 0 | **cannot be told** |" in page
 

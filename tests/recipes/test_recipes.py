@@ -54,7 +54,7 @@ def test_a_recipe_describes_a_model_and_fits_its_own_data(name: str) -> None:
             assert model.text.count(prompt) <= model.text.max_tokens
 
 
-@pytest.mark.parametrize("name", ["laptop:stiv", "laptop:ladder"])  # the others: test_worlds.py
+@pytest.mark.parametrize("name", ["laptop:stiv", "laptop:ladder"])  # others: test_worlds.py, data/test_commands.py
 def test_a_laptop_recipe_itself_learns_is_saved_and_samples(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

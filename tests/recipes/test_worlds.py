@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -12,18 +13,21 @@ import torch
 
 from shell import Shell
 from vitascope import media, toyland
-from vitascope.cli.train import started
+from vitascope.card import load_model
+from vitascope.cli.train import changed, started
 from vitascope.config import override
-from vitascope.recipes import laptop, resolve
+from vitascope.recipes import extensions, laptop, resolve
 from vitascope.recipes.extensions import KEYFRAME_STRIDE
 from vitascope.recipes.toyland import KindMix, ToylandConfig
 from vitascope.recipes.worlds import LabelledConfig, PacedConfig, SolidsConfig
 from vitascope.sample.loading import bundled, load, load_own
 from vitascope.toyland.scene import COLOURS, LASTING
 from vitascope.train.loop import fit
+from vitascope.train.stages import Run, Stage, VideoStage
 from vitascope.types import Request, UserError
 
-STAGES = ("sft", "v2v", "tup", "long", "views", "classes")
+RECIPE_OF = {"frames32": "stride2"}  # of a stage; the others are named as their recipes
+STAGES = ("sft", "v2v", "tup", "stride2", "frames32", "long", "views", "classes")
 SOURCES = [
     SolidsConfig(size=16),
     PacedConfig(size=16, num_frames=2, paces=(16.0, 32.0), latest_seconds=1.0),
@@ -82,11 +86,20 @@ def test_a_round_has_seven_views() -> None:
         SolidsConfig(num_frames=8).build()
 
 
+def shortened(run: Run, stage: Stage, batch: int) -> Run:
+    """The run with a stage of two steps."""
+    assert isinstance(stage, VideoStage)
+    small = {"steps": 2, "batch": batch, "num_clips": 2, "pictures_beside": min(stage.pictures_beside, 1)}
+    for setting, value in small.items():
+        run = override(run, f"stages.{stage.name}.{setting}", str(value))
+    return run
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_goes_on_with_the_bundled_model_and_does_its_task(name: str, tmp_path: Path) -> None:
-    run = started(resolve(f"laptop:{name}"), "bundled", name)
-    for setting, value in {"steps": 2, "batch": 1, "num_clips": 2}.items():
-        run = override(run, f"stages.{name}.{setting}", str(value))
+    run = started(resolve(f"laptop:{RECIPE_OF.get(name, name)}"), "bundled", name)
+    (stage,) = (stage for stage in run.stages if stage.name == name)
+    run = shortened(run, stage, batch=1)
     fit(run, tmp_path / "run", only=name)
     model = load(tmp_path / "run" / "model")
     picture = torch.rand(3, 64, 64)
@@ -94,14 +107,37 @@ def test_a_stage_goes_on_with_the_bundled_model_and_does_its_task(name: str, tmp
         "sft": Request("a red circle", steps=1),
         "v2v": Request("a red circle", frames=dict.fromkeys(range(4), picture), steps=1),
         "tup": Request("", frames=dict.fromkeys(range(0, 20, 2), picture), num_frames=20, steps=1),
+        "stride2": Request("a red circle", steps=1),
+        "frames32": Request("a red circle", steps=1),
         "long": Request("a red circle spins", num_frames=40, steps=1),
         "views": Request("", frames={0: picture}, steps=1),
         "classes": Request("red", steps=1),
     }
     clip = model.fulfil(asked[name])
-    lengths = {"sft": 16, "v2v": 16, "tup": 20, "long": 40, "views": 7, "classes": 16}
-    assert clip.num_frames == lengths[name]
+    lengths = {"tup": 20, "frames32": 32, "long": 40, "views": 7}
+    assert clip.num_frames == lengths.get(name, 16)
+    assert clip.fps == {"tup": 16.0, "stride2": 4.0, "views": 2.0}.get(name, 8.0)
     assert clip.pixels.isfinite().all()
+
+
+def test_the_fine_tuning_that_hides_tokens_runs_as_the_docs_say_it(tmp_path: Path) -> None:
+    """From T2I on, on a small backbone: what comes before has no part in the settings that are named."""
+    text = (Path(__file__).parents[2] / "docs" / "fidelity.md").read_text()
+    (told,) = re.findall(r"vitascope train laptop:sft((?: --set \S+?)+)`", text)
+    run = changed("laptop:sft", told.split(" --set ")[1:])
+    for path in ("model", "stages.t2i.model", "stages.t2v.model"):
+        run = override(override(run, f"{path}.backbone.width", "32"), f"{path}.backbone.depth", "1")
+    first = [stage.name for stage in run.stages].index("t2i")
+    run = run.model_copy(update={"stages": run.stages[first:], "preview_prompts": ()})
+    for stage in run.stages:
+        run = shortened(run, stage, batch=2)
+    fit(run, tmp_path / "run")
+    marks = {
+        stage.name: load_model(tmp_path / "run" / "stages" / stage.name).state_dict()["backbone.mask_token"]
+        for stage in run.stages
+    }
+    assert torch.equal(marks["t2i"], marks["t2v"]) and torch.equal(marks["t2v"], marks["ti2v"])
+    assert not torch.equal(marks["ti2v"], marks["sft"])  # it stands for the hidden tokens, which only this stage has
 
 
 def test_what_was_judged_is_drawn(
@@ -132,7 +168,10 @@ def test_classes_keep_their_own_text_and_backbone_and_take_the_autoencoder() -> 
 def test_a_gap_between_keyframes_is_a_window() -> None:
     defaults = resolve("laptop:long").at(resolve("laptop:long").stages[-1]).model.defaults
     assert defaults.num_frames == KEYFRAME_STRIDE + 1
-    assert set(STAGES) < set(laptop.RECIPES)
+
+
+def test_every_extension_is_trained_by_some_test() -> None:
+    assert {RECIPE_OF.get(name, name) for name in STAGES} == {*extensions.recipes(laptop.stiv)}
 
 
 def test_kinds_of_scenes_come_as_often_as_is_said() -> None:

@@ -169,6 +169,23 @@ def test_every_weight_without_partner_is_named_and_nothing_is_loaded() -> None:
     assert all(torch.equal(value, before[name]) for name, value in shallow.state_dict().items())
 
 
+def test_a_pattern_without_weights_hides_no_other_mistake() -> None:
+    wide = learned(override(tiny_run(), "model.backbone.width", "64").model, 1).state_dict()
+    given = {name: value for name, value in wide.items() if name != "backbone.enter.bias"} | {"extra": torch.ones(1)}
+    origins = [(Origin(of="t2i"), given), (Origin(of="t2v", weights=("backbone.tme.*", "txt.*")), given)]
+    with pytest.raises(UserError) as caught:
+        inherit(initialised(tiny_model(), 2), origins, ("backbone.layers.*", "backbone.lost.*"))
+    said = str(caught.value)
+    for pattern, whose in (
+        ("backbone.layers.*", "this model"),
+        ("backbone.lost.*", "this model"),
+        ("backbone.tme.*", "'t2v'"),
+        ("txt.*", "'t2v'"),
+    ):
+        assert f"the pattern '{pattern}' matches no weight of {whose}" in said
+    assert "lacks 1 of" in said and "another shape" in said and "not have: extra" in said
+
+
 @pytest.mark.parametrize("theirs", [{"patch": (1, 1), "channels": 4}, {"patch": (1, 2), "channels": 1}])
 def test_only_time_is_inflated(theirs: dict[str, object]) -> None:
     """Cubes of fewer channels or of smaller squares have weights of another shape, whatever divides what."""

@@ -11,11 +11,13 @@ from safetensors.torch import load_file, save_file
 
 from tiny import tiny_model, tiny_run
 from vitascope.backbones.stiv import StivConfig
+from vitascope.cli.train import started
 from vitascope.nn.positions import rotary_2d
+from vitascope.recipes import resolve
 from vitascope.train.initialise import Origin, inherit, initialised, weights_of
 from vitascope.train.loop import fit
 from vitascope.train.pixart import TAKEN, is_pixart
-from vitascope.train.stages import VideoStage
+from vitascope.train.stages import Run, VideoStage
 from vitascope.types import UserError
 
 diffusers = pytest.importorskip("diffusers")
@@ -50,7 +52,8 @@ def model_config(**changes: object) -> Any:
 def fresh(config: Any) -> tuple[str, ...]:
     names = initialised(config, 0).state_dict()
     taken = ("space.enter", "space.leave", "text.query", "text.enter", "text.leave", "mlp.")
-    return tuple(name for name in names if not any(f".{part}" in name and "blocks" in name for part in taken))
+    main = tuple(f"backbone.blocks.{block}." for block in range(config.backbone.depth))
+    return tuple(name for name in names if not (name.startswith(main) and any(f".{part}" in name for part in taken)))
 
 
 def test_attention_and_feed_forward_compute_what_they_did(tmp_path: Path) -> None:
@@ -108,12 +111,46 @@ def test_another_depth_or_width_names_what_does_not_fit(tmp_path: Path) -> None:
             inherit(initialised(config, 0), [(Origin(of="p/", weights=TAKEN), weights_of(tmp_path))], fresh(config))
 
 
-def test_the_command_begins_with_it_and_says_what_begins_anew(tmp_path: Path) -> None:
-    from vitascope.cli.train import started
+def asked(**changes: object) -> Run:
+    stage = VideoStage(name="videos", steps=1, batch=2, num_clips=8, learning_rate=1e-12)
+    return tiny_run(stage, preview_steps=100).model_copy(update={"model": model_config(**changes)})
 
-    pixart(tmp_path)
-    stage = VideoStage(name="videos", steps=1, batch=2, num_clips=8)
-    run = started(tiny_run(stage).model_copy(update={"model": model_config()}), str(tmp_path), None)
+
+@pytest.mark.parametrize("tail", [0, 2])
+def test_the_command_begins_with_it_and_says_what_begins_anew(tail: int, tmp_path: Path, cache: Path) -> None:
+    """Blocks that come after the hidden tokens have returned are none of PixArt's."""
+    pixart(tmp_path / "pixart")
+    run = started(asked(tail_blocks=tail), str(tmp_path / "pixart"), None)
     (begun,) = run.stages
-    assert set(begun.fresh) == set(fresh(model_config()))
-    assert begun.begins == (Origin(of=str(tmp_path), weights=TAKEN),)
+    assert set(begun.fresh) == set(fresh(run.model))
+    assert begun.begins == (Origin(of=str(tmp_path / "pixart"), weights=TAKEN),)
+    trained = fit(run, tmp_path / "run", cache_root=cache).state_dict()
+    given, first = weights_of(tmp_path / "pixart"), initialised(run.model, run.seed).state_dict()
+    for name in (*given, *(name for name in first if name.startswith(("backbone.blocks.2.", "backbone.blocks.3.")))):
+        torch.testing.assert_close(trained[name], given.get(name, first[name]), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"depth": 1}, r"2 blocks and the backbone 1 .*backbone\.blocks\.1 of the PixArt.*backbone\.depth=2"),
+        # Else the PixArt's second block would be taken for the first one of the tail, and dropped.
+        ({"depth": 1, "tail_blocks": 2}, r"backbone\.blocks\.1 of the PixArt"),
+        ({"depth": 4}, r"backbone\.blocks\.2, backbone\.blocks\.3 of the backbone"),
+        ({"depth": 4, "tail_blocks": 2}, r"backbone\.blocks\.2, backbone\.blocks\.3 of the backbone"),
+        ({"heads": 4}, r"2 heads and the backbone 4; set model\.backbone\.heads=2"),
+        ({"depth": 1, "heads": 4}, r"backbone\.depth=2\. Also: .*backbone\.heads=2"),
+    ],
+)
+def test_the_command_refuses_other_blocks_or_heads(changes: dict[str, object], said: str, tmp_path: Path) -> None:
+    pixart(tmp_path)
+    with pytest.raises(UserError, match=said):
+        started(asked(**changes), str(tmp_path), None)
+
+
+def test_the_preset_has_pixarts_sizes_and_no_stage_of_pictures() -> None:
+    run = resolve("stiv:xl_256_pixart")
+    backbone = run.model.backbone
+    assert isinstance(backbone, StivConfig)
+    assert (backbone.width, backbone.heads, backbone.depth, backbone.channels) == (1152, 16, 28, 4)
+    assert [stage.name for stage in run.stages] == ["t2v", "t2v_whole", "ti2v", "ti2v_whole"]

@@ -33,9 +33,10 @@ def settle(folder: Path, settings: Mapping[str, Any]) -> None:
         before = _read(path) if path.is_file() else {}
         if (held := before.get("table", settings["table"])) != settings["table"]:
             raise UserError(f"'{folder}' holds table {held}, not {settings['table']}; choose another --out")
-        if before and before.get("measures") != settings["measures"]:
+        if before and (revision := before.get("measures")) != settings["measures"]:
             raise UserError(
-                f"the numbers in '{folder}' are of measures that have been corrected since; choose another --out"
+                f"the numbers in '{folder}' are of another revision of the measures (revision {revision or 'unknown'}, "
+                f"now {settings['measures']}), with which new ones do not compare; choose another --out"
             )
         if changes := list(differences(before, dict(settings))):
             more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""

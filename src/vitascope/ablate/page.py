@@ -40,13 +40,18 @@ def _head(table: Table, results: Results, took: Took, made_by: str, base: str) -
 
 
 def _short(table: Table, took: Took) -> Iterator[str]:
-    """What the verdicts under it are of."""
-    trained = [training for (name, _), (_, training) in took.items() if training and table.row(name).run is not None]
-    if trained:
-        least, most = min(trained) / 60, max(trained) / 60
+    """What the verdicts under it are of, as far as they are of trainings."""
+    trained = {row.name for row in table.rows if row.run is not None}
+    seconds = [training for (name, _), (_, training) in took.items() if training and name in trained]
+    of_trained = [claim.number for claim in table.claims if {claim.left.row, claim.right.row} & trained]
+    if seconds and of_trained:
+        least, most = min(seconds) / 60, max(seconds) / 60
+        some = len(of_trained) < len(table.claims)
         yield (
-            f"**These verdicts are of trainings of {least:.1f} to {most:.1f} minutes on the clock for a row**, in "
-            "which little is learned; longer ones may tell otherwise."
+            f"**{f'The verdicts of {listed(of_trained)}' if some else 'These verdicts'} are of trainings of "
+            f"{least:.1f} to {most:.1f} minutes on the clock for a row**, in which little is learned; longer ones may "
+            "tell otherwise."
+            + (" The others compare what one model makes: nothing is trained for them." if some else "")
             + (f" {table.caution}\n" if table.caution else "\n")
         )
 
@@ -125,6 +130,8 @@ def listed(claims: Sequence[str]) -> str:
 
 def told(found: Finding, results: Results) -> str:
     """What was measured; and where both sides are there and the comparison means nothing, why."""
+    if found.eventless:
+        return f"{measured(found)}, but zero on both sides in every seed"
     guard = found.claim.guard
     both = {row for row, _ in results} >= {found.claim.left.row, found.claim.right.row}
     if guard is not None and both and not found.differences:

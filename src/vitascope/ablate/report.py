@@ -12,35 +12,56 @@ from vitascope.ablate.page import page, told
 from vitascope.ablate.plot import draw
 from vitascope.ablate.table import Table
 from vitascope.ablate.verdict import find
-from vitascope.train.folder import writing
+from vitascope.train.folder import differences, writing
 from vitascope.types import UserError
 
 
-def refuse_lesser(table: Table, coming: Collection[tuple[str, int]], folder: Path) -> None:
-    """A page is not replaced by one of fewer results, such as of some rows that are only tried."""
+def refuse_to_replace(
+    table: Table, coming: Collection[tuple[str, int]], made_of: Mapping[str, Any], folder: Path
+) -> None:
+    """A page is not replaced by one of fewer results, such as of some rows that are only tried, nor by one that is made
+    of something else (`run.made_of`)."""
     path = folder / f"{table.name}.json"
     try:
-        there = {(one["row"], one["seed"]) for one in json.loads(path.read_text())} if path.is_file() else set()
+        read = json.loads(path.read_text()) if path.is_file() else []
+        # Of pages before this was kept there is a list of results alone.
+        told, results = (None, read) if isinstance(read, list) else (read, read["results"])
+        there = {(one["row"], one["seed"]) for one in results}
     except (OSError, ValueError, TypeError, KeyError):
         return  # no page of ours that would be missed
+    mistakes = []
+    if told is None and there:
+        mistakes.append(
+            "was written before base and budget were kept beside it, so that it is not known whether they are the same"
+        )
+    elif told is not None and (changes := list(differences({name: told.get(name) for name in made_of}, dict(made_of)))):
+        mistakes.append(f"is made of something else: {'; '.join(changes)}")
     if gone := there - set(coming):
+        mistakes.append(f"tells of {len(there)} results, {len(gone)} of which would be missing from it now")
+    if mistakes:
         raise UserError(
-            f"'{path.with_suffix('.md')}' tells of {len(there)} results, {len(gone)} of which would be missing from it "
-            "now; choose other --pages, or pass --force to replace it"
+            f"'{path.with_suffix('.md')}' {'. It also '.join(mistakes)}; choose other --pages, or pass --force to "
+            "replace it"
         )
 
 
 def publish(
-    table: Table, results: Mapping[tuple[str, int], Mapping[str, Any]], folder: Path, made_by: str, base: str
+    table: Table,
+    results: Mapping[tuple[str, int], Mapping[str, Any]],
+    made_of: Mapping[str, Any],
+    folder: Path,
+    made_by: str,
+    base: str,
 ) -> Iterator[str]:
-    """Write what has been measured so far; what it says of each claim, in a line each."""
+    """Write what has been measured so far and of what (`run.made_of`); what it says of each claim, in a line each."""
     metrics = {key: result["metrics"] for key, result in results.items()}
     took = {key: (result["seconds"], result.get("training_seconds", 0.0)) for key, result in results.items()}
     every = [{"row": row, "seed": seed, **result} for (row, seed), result in sorted(results.items())]
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         media.replace_file(folder / f"{table.name}.png", draw(table, metrics))
-        media.replace_file(folder / f"{table.name}.json", (json.dumps(every, indent=1) + "\n").encode())
+        numbers = json.dumps({**made_of, "results": every}, indent=1) + "\n"
+        media.replace_file(folder / f"{table.name}.json", numbers.encode())
         media.replace_file(folder / f"{table.name}.md", page(table, metrics, took, made_by, base).encode())
     for claim in table.claims:
         found = find(claim, metrics)

@@ -97,6 +97,11 @@ def settings_of(table: Table, base: Path, budget: Budget) -> dict[str, Any]:
     return json.loads(json.dumps(settings))  # as it is read back
 
 
+def made_of(base: Path, budget: Budget) -> dict[str, Any]:
+    """What all numbers of a page follow from beside its rows."""
+    return {"measures": REVISION, "base": read_card(base).sha256[:12], "budget": budget.model_dump()}
+
+
 def result_of(row: Row, seed: int, place: Place, budget: Budget, say: Callable[[str], None]) -> dict[str, Any]:
     """Train and measure. What is not finite any more, in training or in samples, is a result too."""
     begun = time.monotonic()

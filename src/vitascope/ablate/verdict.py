@@ -32,6 +32,7 @@ class Finding:
 
     claim: Claim
     differences: tuple[float, ...]
+    eventless: bool = False  # both sides are zero in every seed
 
     @property
     def mean(self) -> float:
@@ -43,6 +44,8 @@ class Finding:
 
     @property
     def verdict(self) -> Verdict:
+        if self.eventless:  # what never happened on either side tells of no difference between them
+            return "cannot be told"
         low, high = self.interval
         margin = self.claim.margin
         if self.claim.expected == "no higher":
@@ -60,14 +63,15 @@ def told(holds: bool, fails: bool) -> Verdict:
 
 def find(claim: Claim, results: Results) -> Finding:
     """The difference within each seed, of those in which both sides were measured: draws that both share cancel."""
-    differences = []
+    differences, eventless = [], True
     for seed in sorted({seed for _, seed in results}):
         left, right = (of(side, results, seed) for side in (claim.left, claim.right))
         if not is_meant(claim, results, seed):
             continue
         if left is not None and right is not None and not (claim.relative and right == 0):
             differences.append(left / right - 1 if claim.relative else left - right)
-    return Finding(claim, tuple(differences))
+            eventless &= left == right == 0
+    return Finding(claim, tuple(differences), eventless and bool(differences))
 
 
 def second_look(claim: Claim, results: Results) -> Finding | None:

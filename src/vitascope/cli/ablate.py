@@ -28,8 +28,8 @@ def ablate(
 ) -> None:
     """Run a table of variants at equal budget and say which of the paper's claims hold."""
     from vitascope.ablate.folder import read_results
-    from vitascope.ablate.report import publish, refuse_lesser
-    from vitascope.ablate.run import Budget, Place, ablate
+    from vitascope.ablate.report import publish, refuse_to_replace
+    from vitascope.ablate.run import Budget, Place, ablate, made_of
     from vitascope.ablate.tables import table_named
     from vitascope.card import model_folder, read_card
     from vitascope.sample.loading import bundled
@@ -41,11 +41,13 @@ def ablate(
     base = bundled() if model is None else model_folder(Path(model))
     table = table_named(name, read_card(base).config)
     place = Place(base=base, folder=out or Path("runs") / "ablate" / name, cache=cache)
+    budget = Budget(times=times, minutes=minutes)
+    origin = made_of(base, budget)
     if not force:
         every = [row.name for row in table.rows]
         wanted = {(table.row(name).name, seed) for name in rows or every for seed in range(seeds)}
-        refuse_lesser(table, wanted | read_results(place.folder, every).keys(), pages)
-    results = ablate(table, place, seeds, Budget(times=times, minutes=minutes), rows or (), say)
+        refuse_to_replace(table, wanted | read_results(place.folder, every).keys(), origin, pages)
+    results = ablate(table, place, seeds, budget, rows or (), say)
     asked = f"vitascope ablate {name} --seeds {seeds}" + ("" if model is None else " --model MODEL")
     asked += "".join(f" --row {row}" for row in rows or ())
     asked += f" --minutes {minutes:g}" if minutes is not None else f" --times {times:g}" if times != 1 else ""
@@ -53,5 +55,5 @@ def ablate(
     told = f"the model that came with the package when this was measured, sha256 {own}"
     if own != shipped:
         told = f"MODEL, sha256 {own}; the model that came with the package then was another one, {shipped}"
-    for finding in publish(table, results, pages, asked, told):
+    for finding in publish(table, results, origin, pages, asked, told):
         say(finding)

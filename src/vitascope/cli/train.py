@@ -133,16 +133,18 @@ def tell_where_it_does_not_reach(run: Run, path: str) -> None:
 def started(run: Run, model: str, stage: str | None) -> Run:
     """The run whose stage, or the first one, begins with the weights of a model, and whose models have its parts.
 
-    Of a PixArt there are only blocks: the run keeps its own parts, and what the blocks do not hold begins anew.
+    Of a PixArt there are only the main blocks: the run keeps its own parts, and what those blocks do not hold, the tail
+    of MaskDiT with it, begins anew.
     """
+    from vitascope.backbones.stiv import StivConfig
     from vitascope.card import model_folder, read_card
     from vitascope.sample.loading import bundled
-    from vitascope.train.initialise import Origin, initialised, matching, weights_of
+    from vitascope.train.initialise import Origin, initialised, weights_of
     from vitascope.train.loop import chosen
-    from vitascope.train.pixart import TAKEN, is_pixart
+    from vitascope.train.pixart import TAKEN, is_pixart, refuse_other_sizes, taken_by
 
     folder = bundled() if model == "bundled" else model_folder(Path(model).resolve())
-    weights_of(folder)  # here, so that a folder without any is the first thing said
+    given = weights_of(folder)  # here, so that a folder without any is the first thing said
     first = chosen(run, stage)[0]
     taken = tuple(pattern for origin in first.begins for pattern in origin.weights)  # of stages that say so
     begins: dict[str, object] = {"begins": (Origin(of=str(folder), **({"weights": taken} if taken else {})),)}
@@ -150,8 +152,12 @@ def started(run: Run, model: str, stage: str | None) -> Run:
         run = with_parts(run, read_card(folder).config, first.fresh)
         first = chosen(run, stage)[0]
     else:
-        names = initialised(run.at(first).model, run.seed).state_dict()
-        anew = tuple(name for name in names if name not in matching(TAKEN, names))
+        backbone = run.at(first).model.backbone
+        if not isinstance(backbone, StivConfig):
+            raise UserError(f"a PixArt can begin a STIV, and the backbone is a {type(backbone).__name__}")
+        refuse_other_sizes(given, folder, backbone.depth, backbone.heads)
+        names, from_there = initialised(run.at(first).model, run.seed).state_dict(), taken_by(backbone.depth)
+        anew = tuple(name for name in names if name not in from_there)
         begins = {"begins": (Origin(of=str(folder), weights=TAKEN),), "fresh": anew}
     begun = first.model_copy(update=begins)
     return run.model_copy(update={"stages": tuple(begun if one is first else one for one in run.stages)})

@@ -232,6 +232,17 @@ def in_the_open(backbone: StivConfig, size: int, num_frames: int, name: str) -> 
     return run.model_copy(update={"model": run.model.model_copy(update=parts), "data": data})
 
 
+def from_pixart() -> Run:
+    """T2V and TI2V of `xl_256_open` in the 16 heads of PixArt-alpha, whose blocks stand for the stage of T2I: both have
+    28 blocks of width 1152 and the autoencoder sd-vae-ft-ema.
+
+    vitascope train stiv:xl_256_pixart --data FOLDER --from PIXART
+    """
+    run = in_the_open(XL.model_copy(update={"heads": 16}), 256, 20, "stiv_xl_256_pixart")
+    videos = tuple(stage for stage in run.stages if isinstance(stage, VideoStage) and not stage.images)
+    return run.model_copy(update={"stages": videos})
+
+
 PRESETS = {
     f"{letter}_{size}{frames}": (backbone, size, num_frames)
     for letter, backbone in (("xl", XL), ("xxl", XXL), ("m", M))
@@ -242,4 +253,4 @@ PAPER: dict[str, Callable[[], Run]] = {key: partial(paper, *sizes, f"stiv_{key}"
 OPEN: dict[str, Callable[[], Run]] = {
     f"{key}_open": partial(in_the_open, *sizes, f"stiv_{key}_open") for key, sizes in PRESETS.items()
 }
-RECIPES = {**PAPER, **OPEN, "xl_512_both": from_both}
+RECIPES = {**PAPER, **OPEN, "xl_512_both": from_both, "xl_256_pixart": from_pixart}

@@ -67,16 +67,16 @@ def inherit(
     loaded.
     """
     wanted = model.state_dict()
-    kept = matching(fresh, wanted)
+    kept, mistakes = matched(fresh, wanted), idle(fresh, wanted, "this model")
     needed = {name: value for name, value in wanted.items() if name not in kept}
     found: dict[str, Tensor] = {}
     sources: dict[str, str] = {}
     for origin, state in origins:
         given = inflated(model, state)
-        for name in matching(origin.weights, given):
+        mistakes += idle(origin.weights, given, f"'{origin.of}'")
+        for name in matched(origin.weights, given):
             found[name], sources[name] = given[name], origin.of
     names = " and ".join(f"'{origin.of}'" for origin, _ in origins)
-    mistakes = []
     if missing := [name for name in needed if name not in found]:
         mistakes.append(
             f"{names} lacks {len(missing)} of the weights that begin from there: {gathered(missing)}; a pattern in "
@@ -126,14 +126,22 @@ def inflated(model: VideoModel, state: Mapping[str, Tensor]) -> dict[str, Tensor
 
 def freeze(model: VideoModel, patterns: tuple[str, ...]) -> None:
     """Weights whose names match a pattern learn nothing."""
-    for name in matching(patterns, dict(model.named_parameters())):
+    names = dict(model.named_parameters())
+    if mistakes := idle(patterns, names, "this model"):
+        raise UserError(". Also: ".join(mistakes))
+    for name in matched(patterns, names):
         model.get_parameter(name).requires_grad_(False)
 
 
-def matching(patterns: tuple[str, ...], names: Collection[str]) -> set[str]:
-    """The names that match a pattern; a pattern without any is an error."""
-    found = {pattern: fnmatch.filter(names, pattern) for pattern in patterns}
-    for pattern, matched in found.items():
-        if not matched:
-            raise UserError(f"the pattern '{pattern}' matches no weight; names look like '{next(iter(names))}'")
-    return {name for matched in found.values() for name in matched}
+def matched(patterns: tuple[str, ...], names: Collection[str]) -> set[str]:
+    """The names that match a pattern."""
+    return {name for pattern in patterns for name in fnmatch.filter(names, pattern)}
+
+
+def idle(patterns: tuple[str, ...], names: Collection[str], whose: str) -> list[str]:
+    """What is wrong with the patterns that match none of the names: a line for each."""
+    return [
+        f"the pattern '{pattern}' matches no weight of {whose}, whose names look like '{next(iter(names), '')}'"
+        for pattern in patterns
+        if not fnmatch.filter(names, pattern)
+    ]

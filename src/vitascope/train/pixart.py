@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -34,9 +35,47 @@ TAKEN = tuple(f"backbone.blocks.*.{layer}.*" for layer in MATRICES)
 
 def is_pixart(folder: Path) -> bool:
     try:
-        return json.loads((folder / "config.json").read_text()).get("_class_name") == "PixArtTransformer2DModel"
+        return _settings(folder).get("_class_name") == "PixArtTransformer2DModel"
     except (OSError, ValueError, AttributeError):
         return False
+
+
+def heads_of(folder: Path) -> int:
+    """Into how many heads a PixArt cuts the width: the shapes of its weights do not tell."""
+    heads = _settings(folder).get("num_attention_heads")
+    if not isinstance(heads, int):
+        raise UserError(f"'{folder / 'config.json'}' does not tell num_attention_heads; copy it again")
+    return heads
+
+
+def _settings(folder: Path) -> Any:
+    return json.loads((folder / "config.json").read_text())
+
+
+def taken_by(depth: int) -> set[str]:
+    """Names of the weights that a model with so many main blocks takes: blocks after those (MaskDiT's tail) have no
+    counterpart in a PixArt."""
+    kinds = ("weight", "bias")
+    return {f"backbone.blocks.{block}.{layer}.{kind}" for block in range(depth) for layer in MATRICES for kind in kinds}
+
+
+def refuse_other_sizes(given: Iterable[str], folder: Path, depth: int, heads: int) -> None:
+    """Weights `given` of a PixArt for a model of `depth` main blocks of `heads` heads each. A block too many would
+    otherwise be lost in silence where the model has tail blocks, and other heads have weights of the same shape."""
+    theirs = {int(name.split(".")[2]) for name in given}
+    mistakes = []
+    if theirs != set(range(depth)):
+        alone = sorted(theirs.symmetric_difference(range(depth)))
+        where = "the PixArt" if len(theirs) > depth else "the backbone"
+        names = ", ".join(f"backbone.blocks.{block}" for block in alone)
+        mistakes.append(
+            f"it has {len(theirs)} blocks and the backbone {depth} before its tail, so that {names} of {where} would "
+            f"find no partner; set model.backbone.depth={len(theirs)}"
+        )
+    if (wanted := heads_of(folder)) != heads:
+        mistakes.append(f"it has {wanted} heads and the backbone {heads}; set model.backbone.heads={wanted}")
+    if mistakes:
+        raise UserError(f"'{folder}' does not fit: {'. Also: '.join(mistakes)}")
 
 
 def read_pixart(folder: Path) -> dict[str, Tensor]:
