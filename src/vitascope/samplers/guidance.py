@@ -37,12 +37,12 @@ def text_guidance(estimate: Estimator, scale: float) -> GuidedEstimator:
 
 
 def joint_guidance(estimate: Estimator, scale: float) -> GuidedEstimator:
-    """STIV's JIT-CFG (section 3.3): one scale away from neither text nor frames. Without known frames this is CFG."""
+    """STIV's JIT-CFG (its table 4): one scale away from neither text nor frames. Without known frames this is CFG."""
     return _blend(estimate, [(1 - scale, _told_nothing), (scale, _told_all)])
 
 
 def separate_guidance(estimate: Estimator, scale: float, image_scale: float) -> GuidedEstimator:
-    """STIV's SIT-CFG (section 3.3), in three passes: `image_scale` from nothing to frames, `scale` from there to text.
+    """STIV's SIT-CFG (its figure 7), in three passes: `image_scale` from nothing to frames, `scale` from there to text.
 
     F(0, 0) + image_scale (F(image, 0) - F(0, 0)) + scale (F(image, text) - F(image, 0)), its terms gathered by pass.
     """
@@ -56,7 +56,7 @@ def blank_guidance(estimate: Estimator, scale: float) -> GuidedEstimator:
 
 
 def renormalised(guided: GuidedEstimator, path: Path) -> GuidedEstimator:
-    """STIV's CFG-renorm (section 2.4): the direction of the guided velocity, the length of the plain one.
+    """STIV's CFG-renorm (appendix A): the direction of the guided velocity, the length of the plain one.
 
     The length is that of a whole sample, over the frames to be made only.
     """

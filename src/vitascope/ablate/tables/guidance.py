@@ -223,7 +223,7 @@ CLAIMS = (
         "plain-7.5",
         "lower",
         "what renorm prevents is overshoot: contrasts are weaker",
-        "section 2.4, no numbers",
+        "appendix A, no numbers",
         metric="contrast",
     ),
     over_levels("9a", "guided length", "the guided velocity is longest where there is most noise"),
