@@ -111,15 +111,6 @@ def parse_rules(texts: list[str] | None) -> dict[str, Any]:
     return {name: getattr(rules, name) for name in names}
 
 
-def folder_for_many(out: Path, of: str) -> Path:
-    """`--out` where there are many files: a name with a video's ending was surely meant for one."""
-    from vitascope.media.writing import ENCODERS
-
-    if out.suffix.lower() in ENCODERS and not out.is_dir():
-        raise UserError(f"{of} makes many files and --out is then their folder, got '{out}'; leave the ending out")
-    return out
-
-
 def one_of(option: str, value: str | None, known: tuple[str, ...]) -> Any:
     if value is not None and value not in known:
         raise UserError(f"{option} must be one of {', '.join(known)}, got '{value}'")

@@ -59,6 +59,13 @@ def check_free(path: str | Path, *, force: bool = False) -> None:
         raise UserError(f"nothing can be written in '{path.parent}': no permission; choose another folder")
 
 
+def folder_for_many(out: Path, of: str) -> Path:
+    """`out` as the folder of many files, which `of` makes: a name with a video's ending was surely meant for one."""
+    if out.suffix.lower() in ENCODERS and not out.is_dir():
+        raise UserError(f"{of} makes many files and out is then their folder, got '{out}'; leave the ending out")
+    return out
+
+
 def make_folder(path: str | Path) -> None:
     """A folder to write in, and those that it lies in; one that is there is left alone."""
     try:
