@@ -13,6 +13,8 @@ from vitascope.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from vitascope.config import Tree
+
 ModelOption = Annotated[
     str | None,
     typer.Option("--model", help="Folder of a trained model, or hub:ID or hub:FOLDER; the bundled one if absent."),
@@ -92,6 +94,18 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
         return int(width), int(height)
     except ValueError:
         raise UserError(f"a size is WIDTHxHEIGHT in pixels, such as 64x64, got '{text}'") from None
+
+
+def overridden(config: Tree, texts: list[str] | None, option: str, form: str = "name=value") -> Tree:
+    """The settings changed as `option` says, each time in the form that its help promises."""
+    from vitascope.config import override
+
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"{option} needs {form}, got '{text}'")
+        config = override(config, name, value)
+    return config
 
 
 def parse_rules(texts: list[str] | None) -> dict[str, Any]:
