@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from vitascope.config import Tree
+    from vitascope.sample.model import Source
 
 ModelOption = Annotated[
     str | None,
@@ -123,6 +125,23 @@ def parse_rules(texts: list[str] | None) -> dict[str, Any]:
         rules = override(rules, name, value)
         names.append(name)
     return {name: getattr(rules, name) for name in names}
+
+
+def decode_command(source: Source, latents: Path, path: Path) -> str:
+    """What to type to have the video of latents that were kept, by the model that made them."""
+    said = {
+        "--model": source.model,
+        "--revision": source.revision,
+        "--dtype": source.dtype,
+        "--offload": source.offload,
+    }
+    words = ["vitascope"]
+    for file in source.code:
+        words += ["--code", file]
+    words += ["decode", str(latents), "--out", str(path)]
+    for option, value in (*said.items(), *(("--lora", lora) for lora in source.loras)):
+        words += [] if value is None else [option, value]
+    return shlex.join(words)
 
 
 def one_of(option: str, value: str | None, known: tuple[str, ...]) -> Any:

@@ -17,6 +17,7 @@ from vitascope.cli.common import (
     RevisionOption,
     RulesOption,
     SolverOption,
+    decode_command,
     one_of,
     parse_rules,
     parse_size,
@@ -34,7 +35,7 @@ def demo(
     from vitascope import media
     from vitascope.sample.demo import make_demo
 
-    make_demo(media.folder_for_many(out, "demo"), force=force or out == DEMO_FOLDER, say=say)
+    make_demo(media.folder_for_many(out, "demo"), force=force or out == DEMO_FOLDER, say=say, rescue=decode_command)
 
 
 def generate(
@@ -86,7 +87,7 @@ def generate(
     if model is None and (origin := plan.settings.get("hub")):
         raise UserError(f"'{like}' was made by a hub model: add {options_of(origin)}")
     loaded = load(model, device, revision=revision, dtype=dtype, offload=offload, loras=lora or ())
-    make_planned(loaded, plan, say=say, force=force, preview=preview)
+    make_planned(loaded, plan, say=say, force=force, preview=preview, rescue=decode_command)
 
 
 def decode(

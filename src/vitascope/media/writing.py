@@ -20,6 +20,7 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from vitascope.atomic import replacing
+from vitascope.errors import Kept
 from vitascope.media.pictures import beyond, grid, to_bytes
 from vitascope.types import Clip, UserError
 
@@ -49,10 +50,7 @@ def check_free(path: str | Path, *, force: bool = False) -> None:
     if path.is_dir():
         raise UserError(f"'{path}' is a folder; name a file in it")
     if path.exists() and not force:
-        raise UserError(
-            f"'{path}' exists already and is kept; pass --force (in Python force=True) to replace it, "
-            "or choose another name"
-        )
+        raise Kept(f"'{path}' exists already and is kept; choose another name, or pass force to replace it")
     if not path.parent.is_dir():
         raise UserError(f"the folder '{path.parent}' does not exist; create it, or choose another one")
     if not os.access(path.parent, os.W_OK | os.X_OK):

@@ -9,8 +9,10 @@ from typing import Any
 
 from vitascope import media
 from vitascope.sample.files import (
+    Rescue,
     Say,
     Wanted,
+    by_hand,
     check_destinations,
     differences,
     from_lines,
@@ -77,7 +79,9 @@ def planned(wishes: Wishes, *, force: bool = False, preview: bool = False) -> Pl
     return Plan(wishes, request, wanted, settings)
 
 
-def make_planned(model: Model, plan: Plan, *, say: Say, force: bool = False, preview: bool = False) -> None:
+def make_planned(
+    model: Model, plan: Plan, *, say: Say, force: bool = False, preview: bool = False, rescue: Rescue = by_hand
+) -> None:
     """Make the files of a plan; `say` is told where the file begun from would come out otherwise."""
     wishes, request = plan.wishes, plan.request
     if wishes.like is not None:
@@ -86,7 +90,7 @@ def make_planned(model: Model, plan: Plan, *, say: Say, force: bool = False, pre
             say(f"note: {difference}")
     known = known_frames(model, request, wishes.image, wishes.video, wishes.frames, wishes.last, say)
     begun = [(replace(one, frames={**one.frames, **known}), path) for one, path in plan.wanted]
-    make_all(model, begun, say=say, force=force, preview=preview)
+    make_all(model, begun, say=say, force=force, preview=preview, rescue=rescue)
 
 
 def _refuse_contradictions(wishes: Wishes) -> None:
