@@ -388,19 +388,19 @@ def test_without_free_memory_it_says_what_would_fit(model: Model, monkeypatch: p
         generate(model.system, [Request("x", size=(512, 256))])
     width, height = map(int, str(e.value).split("; ")[1].split()[0].split("x"))
     assert width / height == pytest.approx(2, rel=0.1)
-    assert sampling_bytes(model.system, (width, height), 4, 4, 1) <= 20 * 2**20
+    assert sampling_bytes(model.system, (width, height), 4, 4, 1, 2) <= 20 * 2**20
     with pytest.raises(UserError, match=r"; \d+ frames at 16x16 would fit") as e:
         generate(model.system, [Request("x", num_frames=100_000)])
     most = int(str(e.value).split("; ")[1].split()[0])
-    fits, bursts = (sampling_bytes(model.system, (16, 16), length, 4, 1) for length in (most, most + 2))
+    fits, bursts = (sampling_bytes(model.system, (16, 16), length, 4, 1, 2) for length in (most, most + 2))
     assert fits <= 20 * 2**20 < bursts
 
 
 def test_memory_needed_grows_with_everything(model: Model) -> None:
-    base = sampling_bytes(model.system, (64, 64), 4, 4, 1)
-    assert base < sampling_bytes(model.system, (128, 64), 4, 4, 1)
-    assert base < sampling_bytes(model.system, (64, 64), 40, 4, 1)
-    assert base < sampling_bytes(model.system, (64, 64), 4, 4, 2)
+    base = sampling_bytes(model.system, (64, 64), 4, 4, 1, 2)
+    assert base < sampling_bytes(model.system, (128, 64), 4, 4, 1, 2)
+    assert base < sampling_bytes(model.system, (64, 64), 40, 4, 1, 2)
+    assert base < sampling_bytes(model.system, (64, 64), 4, 4, 2, 2)
     assert free_bytes(torch.device("cpu")) > 0
 
 
