@@ -231,7 +231,7 @@ def test_what_the_model_cannot_make_is_snapped_and_said(
         ({"guidance": -1.0}, "guidance"),
         ({"guidance": float("nan")}, "guidance"),
         ({"solver": "huen"}, "did you mean 'heun'"),
-        ({"prompt": "word " * 400}, r"\d+ tokens .* reads 64; shorten it to about \d+ characters"),
+        ({"prompt": "word " * 400}, r"\d+ tokens .* reads 64: shorten it to about \d+ characters"),
         ({"frames": {4: torch.zeros(3, 16, 16)}}, r"frame 4 was given but the video has 4 frames \(0 to 3\)"),
         ({"frames": {-5: torch.zeros(3, 16, 16)}}, "frame -5"),
         ({"frames": {0: torch.full((3, 8, 8), 255.0)}}, "from 0 to 1 .*, got numbers from 255 to 255"),

@@ -16,6 +16,7 @@ from vitascope import media
 from vitascope.config import Config, nearest
 from vitascope.samplers.solvers import SOLVERS
 from vitascope.system import Defaults, Rules, VideoModel
+from vitascope.text.length import too_long
 from vitascope.types import Request, UserError
 
 LARGEST_SIZE, MOST_STEPS, MOST_FRAMES = 8192, 10_000, 100_000
@@ -51,10 +52,7 @@ def legalise(model: VideoModel, request: Request) -> Legal:
     if reads_as_empty and not request.frames:
         raise UserError("the prompt is empty to the model: say what the video should show, or give an image")
     if count > model.text.max_tokens:
-        raise UserError(
-            f"the prompt has {count} tokens and the model reads {model.text.max_tokens}; "
-            f"shorten it to about {len(request.prompt) * model.text.max_tokens // count} characters"
-        )
+        raise too_long(request.prompt, count, model.text.max_tokens)
     steps = legal_steps(request.steps, defaults.steps)
     scale = legal_guidance(request.guidance, defaults.guidance)
     solver = request.solver or defaults.solver
