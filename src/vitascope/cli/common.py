@@ -37,7 +37,8 @@ RulesOption = Annotated[
     list[str] | None,
     typer.Option(
         "--rule",
-        help="A rule of sampling: guidance_kind=separate, renorm=false, guidance_interval=[0.2,0.8]. Repeatable.",
+        help="A rule of sampling, NAME=VALUE, such as guidance_kind=separate, renorm=false or "
+        "guidance_interval=[0.2,0.8]; docs/sampling.md lists all. Repeatable.",
     ),
 ]
 SOLVER_NAMES = ("euler", "heun", "dpmpp", "unipc", "sde")

@@ -43,7 +43,10 @@ def toyland(
     lora: LoraOption = None,
     split: Annotated[str, typer.Option(help="seen or unseen triples of colour, shape and motion.")] = "seen",
     kind: Annotated[
-        str | None, typer.Option(help="one, two, relation, count, change, interaction, camera or style.")
+        str | None,
+        typer.Option(
+            help="one, two, relation, count, change, interaction, camera or style; one if absent, all with --suites."
+        ),
     ] = None,
     num: Annotated[
         int | None, typer.Option(help="How many clips; 256 if absent, with --suites 32 of each kind.")

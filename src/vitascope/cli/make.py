@@ -53,7 +53,7 @@ def generate(
     num_frames: Annotated[int | None, typer.Option(help="Length in frames.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames a second.")] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same video.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same video; 0 if absent, or that of --like.")] = None,
     negative: Annotated[str | None, typer.Option(help="Of a hub model: what the video should not show.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="1: none; higher follows the words more closely.")] = None,
