@@ -137,10 +137,14 @@ def modules_outside(data: Any) -> list[str]:
     return [module for item in data for module in modules_outside(item)] if isinstance(data, list) else []
 
 
+def code_files(config: Config) -> tuple[str, ...]:
+    """Files with classes that these settings name and that are not of vitascope."""
+    return tuple(dict.fromkeys(file_of(module) for module in modules_outside(to_json(config))))
+
+
 def code_options(config: Config) -> str:
-    """What to type before the name of a command that is to read these settings: files with classes not of vitascope."""
-    files = dict.fromkeys(file_of(module) for module in modules_outside(to_json(config)))
-    return "".join(f" --code {shlex.quote(file)}" for file in files)
+    """What to type before the name of a command that is to read these settings."""
+    return "".join(f" --code {shlex.quote(file)}" for file in code_files(config))
 
 
 def file_of(module: str) -> str:

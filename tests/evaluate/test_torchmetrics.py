@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vitascope.evaluate.metrics.frechet import distance_of_rows
-from vitascope.evaluate.metrics.kernel import KVD, kernel_distance
+from vitascope.evaluate.metrics.kernel import KVD, kernel_distances
 from vitascope.evaluate.metrics.paired import psnr, ssim
 from vitascope.types import generator_for
 
@@ -45,7 +45,8 @@ def test_distances_of_sets(metric: str):
     else:
         other = KernelInceptionDistance(feature=Rows(), subsets=1, subset_size=50)
         real = real[:50]
-        ours = kernel_distance(real.flatten(1), made.flatten(1), KVD)
+        ones = torch.ones(1, len(real)), torch.ones(1, len(made))
+        ours = kernel_distances(real.flatten(1), made.flatten(1), KVD, *ones).item()
     other.update(real, real=True)
     other.update(made, real=False)
     theirs = other.compute()

@@ -268,7 +268,7 @@ def test_a_fitting_run_needs_no_advice_and_the_advised_batch_fits() -> None:
 )
 def test_passes_are_those_of_solver_and_guidance(changes: dict[str, Any], passes: int) -> None:
     run = tiny_run().model_copy(update={"model": tiny_model(**{"steps": 4, "guidance": 3.0, **changes})})
-    assert needs.num_passes(run) == passes
+    assert needs.sampling_needs(run, PROCESSOR).passes == passes
 
 
 def test_sampling_grows_by_the_pass() -> None:

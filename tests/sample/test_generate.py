@@ -231,7 +231,7 @@ def test_what_the_model_cannot_make_is_snapped_and_said(
         ({"guidance": -1.0}, "guidance"),
         ({"guidance": float("nan")}, "guidance"),
         ({"solver": "huen"}, "did you mean 'heun'"),
-        ({"prompt": "word " * 400}, r"\d+ tokens .* reads 64; shorten it to about \d+ characters"),
+        ({"prompt": "word " * 400}, r"\d+ tokens .* reads 64: shorten it to about \d+ characters"),
         ({"frames": {4: torch.zeros(3, 16, 16)}}, r"frame 4 was given but the video has 4 frames \(0 to 3\)"),
         ({"frames": {-5: torch.zeros(3, 16, 16)}}, "frame -5"),
         ({"frames": {0: torch.full((3, 8, 8), 255.0)}}, "from 0 to 1 .*, got numbers from 255 to 255"),
@@ -388,19 +388,19 @@ def test_without_free_memory_it_says_what_would_fit(model: Model, monkeypatch: p
         generate(model.system, [Request("x", size=(512, 256))])
     width, height = map(int, str(e.value).split("; ")[1].split()[0].split("x"))
     assert width / height == pytest.approx(2, rel=0.1)
-    assert sampling_bytes(model.system, (width, height), 4, 4, 1) <= 20 * 2**20
+    assert sampling_bytes(model.system, (width, height), 4, 4, 1, 2) <= 20 * 2**20
     with pytest.raises(UserError, match=r"; \d+ frames at 16x16 would fit") as e:
         generate(model.system, [Request("x", num_frames=100_000)])
     most = int(str(e.value).split("; ")[1].split()[0])
-    fits, bursts = (sampling_bytes(model.system, (16, 16), length, 4, 1) for length in (most, most + 2))
+    fits, bursts = (sampling_bytes(model.system, (16, 16), length, 4, 1, 2) for length in (most, most + 2))
     assert fits <= 20 * 2**20 < bursts
 
 
 def test_memory_needed_grows_with_everything(model: Model) -> None:
-    base = sampling_bytes(model.system, (64, 64), 4, 4, 1)
-    assert base < sampling_bytes(model.system, (128, 64), 4, 4, 1)
-    assert base < sampling_bytes(model.system, (64, 64), 40, 4, 1)
-    assert base < sampling_bytes(model.system, (64, 64), 4, 4, 2)
+    base = sampling_bytes(model.system, (64, 64), 4, 4, 1, 2)
+    assert base < sampling_bytes(model.system, (128, 64), 4, 4, 1, 2)
+    assert base < sampling_bytes(model.system, (64, 64), 40, 4, 1, 2)
+    assert base < sampling_bytes(model.system, (64, 64), 4, 4, 2, 2)
     assert free_bytes(torch.device("cpu")) > 0
 
 

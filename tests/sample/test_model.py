@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import shutil
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from safetensors.torch import save_file
 import vitascope
 from tiny import save_tiny
 from vitascope import media
+from vitascope.cli.common import decode_command
 from vitascope.sample import loading
 from vitascope.sample.latents import write_latents
 from vitascope.sample.legal import legalise, settings_of
 from vitascope.sample.loading import bundled, load
-from vitascope.sample.model import Model
+from vitascope.sample.model import Model, Source
 from vitascope.types import Request, UserError
 
 
@@ -113,6 +115,22 @@ def test_without_a_model_it_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(loading.vitascope, "__file__", str(tmp_path / "__init__.py"))
     with pytest.raises(UserError, match="vitascope train"):
         load()
+
+
+def test_a_model_knows_where_it_came_from_and_nobody_changes_that(model: Model, folder: Path) -> None:
+    assert model.source == Source(str(folder))
+    with pytest.raises(FrozenInstanceError):
+        model.source.model = "another"
+
+
+def test_what_to_type_for_kept_latents_names_all_that_the_model_was_loaded_with() -> None:
+    latents, path = Path("x.latents.safetensors"), Path("x.mp4")
+    assert decode_command(Source(), latents, path) == "vitascope decode x.latents.safetensors --out x.mp4"
+    source = Source("hub:my model", "v2", "bf16", "model", ("a.safetensors", "b.safetensors:0.5"), ("./mine.py",))
+    assert decode_command(source, latents, path) == (
+        "vitascope --code ./mine.py decode x.latents.safetensors --out x.mp4 --model 'hub:my model' --revision v2 "
+        "--dtype bf16 --offload model --lora a.safetensors --lora b.safetensors:0.5"
+    )
 
 
 def test_a_bundled_model_is_found_whatever_its_name(

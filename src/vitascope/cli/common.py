@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,9 @@ from vitascope.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from vitascope.config import Tree
+    from vitascope.sample.model import Source
 
 ModelOption = Annotated[
     str | None,
@@ -34,7 +38,8 @@ RulesOption = Annotated[
     list[str] | None,
     typer.Option(
         "--rule",
-        help="A rule of sampling: guidance_kind=separate, renorm=false, guidance_interval=[0.2,0.8]. Repeatable.",
+        help="A rule of sampling, NAME=VALUE, such as guidance_kind=separate, renorm=false or "
+        "guidance_interval=[0.2,0.8]; docs/sampling.md lists all. Repeatable.",
     ),
 ]
 SolverOption = Annotated[str | None, typer.Option(help=f"{', '.join(SOLVER_NAMES[:-1])} or {SOLVER_NAMES[-1]}.")]
@@ -93,6 +98,18 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
         raise UserError(f"a size is WIDTHxHEIGHT in pixels, such as 64x64, got '{text}'") from None
 
 
+def overridden(config: Tree, texts: list[str] | None, option: str, form: str = "name=value") -> Tree:
+    """The settings changed as `option` says, each time in the form that its help promises."""
+    from vitascope.config import override
+
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"{option} needs {form}, got '{text}'")
+        config = override(config, name, value)
+    return config
+
+
 def parse_rules(texts: list[str] | None) -> dict[str, Any]:
     """Rules of sampling by name, checked one against the other."""
     if not texts:
@@ -110,13 +127,21 @@ def parse_rules(texts: list[str] | None) -> dict[str, Any]:
     return {name: getattr(rules, name) for name in names}
 
 
-def folder_for_many(out: Path, of: str) -> Path:
-    """`--out` where there are many files: a name with a video's ending was surely meant for one."""
-    from vitascope.media.writing import ENCODERS
-
-    if out.suffix.lower() in ENCODERS and not out.is_dir():
-        raise UserError(f"{of} makes many files and --out is then their folder, got '{out}'; leave the ending out")
-    return out
+def decode_command(source: Source, latents: Path, path: Path) -> str:
+    """What to type to have the video of latents that were kept, by the model that made them."""
+    said = {
+        "--model": source.model,
+        "--revision": source.revision,
+        "--dtype": source.dtype,
+        "--offload": source.offload,
+    }
+    words = ["vitascope"]
+    for file in source.code:
+        words += ["--code", file]
+    words += ["decode", str(latents), "--out", str(path)]
+    for option, value in (*said.items(), *(("--lora", lora) for lora in source.loras)):
+        words += [] if value is None else [option, value]
+    return shlex.join(words)
 
 
 def one_of(option: str, value: str | None, known: tuple[str, ...]) -> Any:

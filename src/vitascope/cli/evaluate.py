@@ -43,7 +43,10 @@ def toyland(
     lora: LoraOption = None,
     split: Annotated[str, typer.Option(help="seen or unseen triples of colour, shape and motion.")] = "seen",
     kind: Annotated[
-        str | None, typer.Option(help="one, two, relation, count, change, interaction, camera or style.")
+        str | None,
+        typer.Option(
+            help="one, two, relation, count, change, interaction, camera or style; one if absent, all with --suites."
+        ),
     ] = None,
     num: Annotated[
         int | None, typer.Option(help="How many clips; 256 if absent, with --suites 32 of each kind.")
@@ -76,10 +79,9 @@ def toyland(
     With --out, the report and the clips beside it (NAME_clips) are written as they come; a stopped one goes on.
     """
 
-    from vitascope import media
     from vitascope.errors import UserError
     from vitascope.evaluate import toyland as one_kind
-    from vitascope.evaluate.report.reading import clips_folder, unfinished
+    from vitascope.evaluate.report.reading import unfinished
     from vitascope.evaluate.vbench import twins
     from vitascope.recipes.judged import Judged
     from vitascope.sample.loading import load
@@ -94,16 +96,7 @@ def toyland(
         "encode_decode": judged.encode_decode, "made_with": judged.made_with, "progress": tracker("judging"),
         "shard": _shard_of(shard),
     }  # fmt: skip
-
-    def write(report: one_kind.Report | twins.TwinReport) -> None:
-        if out is not None:
-            media.replace_file(out, report.to_json().encode())
-
-    def keep(number: int, clip: Clip) -> None:
-        if out is not None:
-            media.make_folder(clips_folder(out))
-            media.write(clip, clips_folder(out) / f"{number}.mp4", force=True)
-
+    write, keep = _kept_at(out)
     report: one_kind.Report | twins.TwinReport
     if suites:
         told |= {"num": 32 if num is None else num, "before": _went_on(twins.TwinReport.from_json, stopped, out)}
@@ -114,6 +107,23 @@ def toyland(
     report.print(screen())
     if out is not None:
         say(f"{out}: the report; see it: vitascope evaluate report {out} --out page")
+
+
+def _kept_at(out: Path | None) -> tuple[Callable[[Any], None], Callable[[int, Clip], None]]:
+    """Where a report and its clips go as they come: to `out` and beside it, or nowhere."""
+    from vitascope import media
+    from vitascope.evaluate.report.reading import clips_folder
+
+    def write(report: Any) -> None:
+        if out is not None:
+            media.replace_file(out, report.to_json().encode())
+
+    def keep(number: int, clip: Clip) -> None:
+        if out is not None:
+            media.make_folder(clips_folder(out))
+            media.write(clip, clips_folder(out) / f"{number}.mp4", force=True)
+
+    return write, keep
 
 
 def _untrained() -> Callable[[Sequence[Request]], Sequence[Clip]]:

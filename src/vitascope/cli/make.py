@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,7 +17,7 @@ from vitascope.cli.common import (
     RevisionOption,
     RulesOption,
     SolverOption,
-    folder_for_many,
+    decode_command,
     one_of,
     parse_rules,
     parse_size,
@@ -32,9 +32,10 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the videos.")] = DEMO_FOLDER, force: ForceOption = False
 ) -> None:
     """Make videos from text and from an image with the bundled model."""
+    from vitascope import media
     from vitascope.sample.demo import make_demo
 
-    make_demo(folder_for_many(out, "demo"), force=force or out == DEMO_FOLDER, say=say)
+    make_demo(media.folder_for_many(out, "demo"), force=force or out == DEMO_FOLDER, say=say, rescue=decode_command)
 
 
 def generate(
@@ -52,7 +53,7 @@ def generate(
     num_frames: Annotated[int | None, typer.Option(help="Length in frames.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames a second.")] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same video.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same video; 0 if absent, or that of --like.")] = None,
     negative: Annotated[str | None, typer.Option(help="Of a hub model: what the video should not show.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="1: none; higher follows the words more closely.")] = None,
@@ -73,55 +74,20 @@ def generate(
     force: ForceOption = False,
 ) -> None:
     """Make a video from text, from an image, or from frames."""
-    from dataclasses import replace
-
-    from vitascope import media
-    from vitascope.sample import files
-    from vitascope.sample.legal import request_of
     from vitascope.sample.loading import load
     from vitascope.sample.model import options_of
-    from vitascope.types import Request
+    from vitascope.sample.wishes import Wishes, make_planned, planned
 
-    for one, other, what in (
-        (seconds, num_frames, "--seconds and --num-frames both say how long"),
-        (image, video, "--image and --video both say how the video begins"),
-        (prompt or None, prompts, "a prompt and --prompts both say what to show"),
-    ):
-        if one is not None and other is not None:
-            raise UserError(f"{what}; give one of them")
-    if frames is not None and video is None:
-        raise UserError("--frames says how much of --video to go on from; give a --video, or leave it out")
-    if num < 1:
-        raise UserError(f"--num must be at least 1, got {num}")
-    settings = media.read_settings(like) if like else {}
-    request = request_of(settings, with_video=video is not None) if like else Request(prompt)
-    given: dict[str, Any] = {
-        "prompt": prompt or None, "num_frames": num_frames, "seconds": seconds, "fps": fps,
-        "size": parse_size(size), "seed": seed, "steps": steps, "guidance": guidance, "solver": solver,
-        "negative": negative,
-    }  # fmt: skip
-    if seconds is not None:
-        request = replace(request, num_frames=None)
-    ruled = parse_rules(rules)
-    request = replace(request, **{name: value for name, value in given.items() if value is not None})
-    request = replace(request, rules={**request.rules, **ruled})
-    if prompts is None:
-        wanted = files.numbered(request, out or Path("out.mp4"), num)
-    else:
-        wanted = files.from_lines(request, prompts, folder_for_many(out or Path("out"), "--prompts"), num)
-    paths = [path for _, path in wanted]
-    if prompts is None or paths[0].parent.exists():  # else it is made once all else is known to be right
-        files.check_destinations(paths, force=force, preview=preview)
-    if like and model is None and settings.get("hub"):
-        raise UserError(f"'{like}' was made by a hub model: add {options_of(settings['hub'])}")
+    wishes = Wishes(
+        prompt=prompt or None, negative=negative, num_frames=num_frames, seconds=seconds, fps=fps,
+        size=parse_size(size), seed=seed, steps=steps, guidance=guidance, solver=solver, rules=parse_rules(rules),
+        image=image, video=video, frames=frames, last=last, like=like, prompts=prompts, num=num, out=out,
+    )  # fmt: skip
+    plan = planned(wishes, force=force, preview=preview)
+    if model is None and (origin := plan.settings.get("hub")):
+        raise UserError(f"'{like}' was made by a hub model: add {options_of(origin)}")
     loaded = load(model, device, revision=revision, dtype=dtype, offload=offload, loras=lora or ())
-    if like:
-        of_file = {name: rule for name, rule in request.rules.items() if name not in ruled}
-        for difference in files.differences(loaded, settings, replace(request, rules=of_file), like):
-            say(f"note: {difference}")
-    known = files.known_frames(loaded, request, image, video, frames, last, say)
-    begun = [(replace(one, frames={**one.frames, **known}), path) for one, path in wanted]
-    files.make_all(loaded, begun, say=say, force=force, preview=preview)
+    make_planned(loaded, plan, say=say, force=force, preview=preview, rescue=decode_command)
 
 
 def decode(
@@ -178,6 +144,7 @@ def toyland(
     import random
     from typing import get_args
 
+    from vitascope import media
     from vitascope.toyland.drawing import draw_scenes, draw_sentence, drawing
     from vitascope.toyland.scene import Kind, Split
 
@@ -194,7 +161,6 @@ def toyland(
     if num < 1:
         raise UserError(f"--num must be at least 1, got {num}")
     wanted_kind, wanted_split = one_of("--kind", kind, get_args(Kind)), one_of("--split", split, get_args(Split))
-    draw_scenes(
-        folder_for_many(out, "toyland without a sentence"), num, wanted_kind, wanted_split, draw, rng, force=force
-    )
+    folder = media.folder_for_many(out, "toyland without a sentence")
+    draw_scenes(folder, num, wanted_kind, wanted_split, draw, rng, force=force)
     say(f"{out}: {num} {'clip' if num == 1 else 'clips'}, captions.tsv, sheet.png")

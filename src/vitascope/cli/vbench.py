@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitascope.cli.common import DeviceOption, ForceOption, say, screen, tracker
+from vitascope.cli.common import DeviceOption, ForceOption, overridden, say, screen, tracker
 from vitascope.errors import UserError
 
 if TYPE_CHECKING:
     from vitascope.evaluate.vbench.aggregate import Suite
     from vitascope.evaluate.vbench.report import SuiteReport
-    from vitascope.evaluate.vbench.ways import Quirks
 
 SuiteOption = Annotated[str, typer.Option(help="vbench, vbench_i2v, vbench_long or vbench_2.0.")]
 FEW = 5  # of a list that are shown; the report holds all
@@ -65,16 +65,15 @@ def vbench(
 
     from vitascope import media
     from vitascope.device import usual_device
-    from vitascope.evaluate.networks.features import sha256_of
     from vitascope.evaluate.vbench.aggregate import official_name
     from vitascope.evaluate.vbench.files import read_prompts
     from vitascope.evaluate.vbench.long import read_slow
     from vitascope.evaluate.vbench.networks import Files, load_networks
     from vitascope.evaluate.vbench.official import Bridge, measure_official
-    from vitascope.evaluate.vbench.report import merged, read_report
+    from vitascope.evaluate.vbench.report import merged, of_prompts, read_report
     from vitascope.evaluate.vbench.run import measure
     from vitascope.evaluate.vbench.shown import print_report, print_ways
-    from vitascope.evaluate.vbench.ways import Given
+    from vitascope.evaluate.vbench.ways import Given, Quirks
 
     if list_all:
         print_ways(screen())
@@ -91,16 +90,16 @@ def vbench(
             "--dreamsim": dreamsim, "--dino2": dino2, "--images": images, "--slow-fast": slow_fast,
             "--quirk": quirk,
         }  # fmt: skip
-        refuse_ours([option for option, value in ours.items() if value])
+        refuse_ours(ours)
     which, model = suite_named(suite), name or videos.resolve().name
     wanted = [official_name(one) for one in dimension or ()]
     others = [read_report(path, model, which.name) for path in join or ()]
     records = read_prompts(prompts, which)
     progress = tracker("measuring")
     if official is None:
-        files = Files(dino, clip, large_clip, head, dreamsim, dino2)
-        loaded = load_networks(files, torch.device(usual_device(device)))
-        given = Given(loaded, images, read_slow(slow_fast) if slow_fast else {}, quirks_of(quirk or ()))
+        loaded = load_networks(Files(dino, clip, large_clip, head, dreamsim, dino2), torch.device(usual_device(device)))
+        quirks = overridden(Quirks(), quirk, "--quirk", "name=true or name=false")
+        given = Given(loaded, images, read_slow(slow_fast) if slow_fast else {}, quirks)
         kept = None if out is None else out.with_suffix(".videos.jsonl")
         report = measure(
             videos, records, given, model=model, suite=which, wanted=wanted, kept=kept, progress=progress
@@ -112,8 +111,7 @@ def vbench(
     say_the_rest(report)
     if others:
         report = merged([report, *others])
-    told = {"prompts": {"file": prompts.name, "sha256": sha256_of(prompts)}, "rewritten": rewritten}
-    report = report.model_copy(update={"protocol": {**report.protocol, **told}})
+    report = of_prompts(report, prompts, rewritten=rewritten)
     print_report(report, screen())
     if out is not None:
         media.replace_file(out, report.model_dump_json(indent=1).encode())
@@ -144,9 +142,9 @@ def vbench_export(
             say(f"{len(some)} {what}: {shown}{' ...' if len(some) > FEW else ''}")
 
 
-def refuse_ours(options: list[str]) -> None:
+def refuse_ours(given: Mapping[str, object]) -> None:
     """What says how we measure says nothing to the official packages, and must not seem to."""
-    if options:
+    if options := [option for option, value in given.items() if value]:
         raise UserError(
             f"{', '.join(options)} cannot go with --official: the package measures by its own networks, where and how "
             "its command says; leave it out, and choose a GPU for the package by CUDA_VISIBLE_DEVICES"
@@ -170,19 +168,6 @@ def suite_named(name: str) -> Suite:
     from vitascope.evaluate.vbench.report import one_suite
 
     return SUITES[one_suite(name)]
-
-
-def quirks_of(texts: list[str] | tuple[()]) -> Quirks:
-    from vitascope.config import override
-    from vitascope.evaluate.vbench.ways import Quirks
-
-    quirks = Quirks()
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UserError(f"--quirk needs name=true or name=false, got '{text}'")
-        quirks = override(quirks, name, value)
-    return quirks
 
 
 def say_the_rest(report: SuiteReport) -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitascope.cli.common import DeviceOption, ForceOption, say, screen, tracker
+from vitascope.cli.common import DeviceOption, ForceOption, overridden, say, screen, tracker
 from vitascope.errors import UserError
 
 if TYPE_CHECKING:
     from vitascope.evaluate.measured import Report
-
-FEATURES = "features.sqlite"
 
 
 def videos(
@@ -49,15 +46,14 @@ def videos(
     import torch
 
     from vitascope import media
-    from vitascope.config import override
     from vitascope.device import usual_device
     from vitascope.evaluate import forms
-    from vitascope.evaluate.catalogue import PAIRED, WITHOUT_FILES, Networks, metrics_named, print_catalogue
+    from vitascope.evaluate.catalogue import Networks, metrics_named, print_catalogue, usual_metrics
     from vitascope.evaluate.metrics.metric import Bootstrap
     from vitascope.evaluate.protocol import protocol_named
     from vitascope.evaluate.report.reading import unfinished
     from vitascope.evaluate.run import evaluate
-    from vitascope.evaluate.store import Store
+    from vitascope.evaluate.store import FEATURES, Store
     from vitascope.evaluate.videos import find_videos, read_captions
 
     if list_all:
@@ -70,20 +66,11 @@ def videos(
     if resamples < 0:
         raise UserError(f"--resamples must be 0 or more, got {resamples}")
     if out is not None:
-        stopped = unfinished(out, force=force)  # one of this command goes on from what it kept
-        if stopped is not None and json.loads(stopped).get("form") != forms.VIDEOS:
-            raise UserError(f"'{out}' is a stopped report of another command; pass --force to replace it")
-    wanted = protocol_named(protocol)
-    for change in changes or ():
-        name, equals, text = change.partition("=")
-        if not equals:
-            raise UserError(f"--set needs name=value, got '{change}'")
-        wanted = override(wanted, name, text)
+        unfinished(out, force=force, form=forms.VIDEOS)  # one of this command goes on from what it kept
+    wanted = overridden(protocol_named(protocol), changes, "--set")
     paths = dict(_named(text) for text in networks or ())
-    usual = [name for name in WITHOUT_FILES if real is not None or name == "flicker"]
-    chosen = metrics_named(
-        metrics or [*usual, *(PAIRED if paired else ())], Networks(paths, wanted, torch.device(usual_device(device)))
-    )
+    read = Networks(paths, wanted, torch.device(usual_device(device)))
+    chosen = metrics_named(metrics or usual_metrics(with_real=real is not None, paired=paired), read)
     given, numbers = read_captions(captions) if captions else None, tracker("measuring")
 
     def written(report: Report) -> None:
@@ -137,27 +124,14 @@ def merge(
     """Join the reports of parts of a set: the value of one run over all. Refuses parts that were measured otherwise."""
 
     from vitascope import media
-    from vitascope.evaluate import forms
-    from vitascope.evaluate.measured import read_report
-    from vitascope.evaluate.merging import Part, merge_judged
-    from vitascope.evaluate.merging import merge as merge_measured
-    from vitascope.evaluate.store import Store
-    from vitascope.evaluate.vbench.report import read_json
+    from vitascope.evaluate.merging import merge_files
+    from vitascope.evaluate.store import FEATURES
 
     media.check_free(out, force=force)
     if caches and len(caches) != len(parts):
         raise UserError(f"--cache must be given once for each of the {len(parts)} parts, got {len(caches)}")
-    contents = [read_json(path) for path in parts]
-    found = {str(content.get("form", "no form")) if isinstance(content, dict) else "no form" for content in contents}
-    if len(found) > 1 and not found <= {forms.TOYLAND, forms.TWINS}:
-        told = " and ".join(sorted(found))
-        raise UserError(f"reports of different commands cannot be merged, got {told}; give parts of one")
-    if found <= {forms.TOYLAND, forms.TWINS}:
-        whole: Any = merge_judged(parts, contents)
-    else:
-        kept = caches or [path.parent / FEATURES for path in parts]
-        read = [(path, read_report(path), Store.there(cache)) for path, cache in zip(parts, kept, strict=True)]
-        whole = merge_measured([Part(*one) for one in read], Store(out.parent / FEATURES))
+    kept = caches or [path.parent / FEATURES for path in parts]
+    whole = merge_files(parts, kept, out.parent / FEATURES)
     whole.print(screen())
     media.replace_file(out, whole.to_json().encode())
     say(f"{out}: the report of {len(parts)} parts")

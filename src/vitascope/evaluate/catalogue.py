@@ -220,6 +220,11 @@ def flicker(name: str, networks: Networks) -> Metric:
     return VideoMetric(name, FlickerReader(), lambda rows, _: rows.double().mean().item(), "1 is still")
 
 
+def usual_metrics(*, with_real: bool, paired: bool) -> list[str]:
+    """What is measured if nothing is asked for: all that needs neither the file of a network nor videos not given."""
+    return [*(name for name in WITHOUT_FILES if with_real or name == "flicker"), *(PAIRED if paired else ())]
+
+
 def print_catalogue(console: Console) -> None:
     """All metrics, and where the networks come from."""
     console.print("metrics: " + ", ".join(METRICS), highlight=False)

@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 from vitascope.evaluate import forms, toyland
 from vitascope.evaluate.columns import MADE, PAIR, REAL, features_of
 from vitascope.evaluate.compare import unlike
-from vitascope.evaluate.measured import ALONE, Features, Measured, Report, Rows, Unusable
+from vitascope.evaluate.measured import ALONE, Features, Measured, Report, Rows, Unusable, read_report
 from vitascope.evaluate.metrics.metric import Bootstrap, between_sets, distance_of, mean_of, of_probabilities
 from vitascope.evaluate.store import Store
+from vitascope.evaluate.vbench.report import read_json
 from vitascope.evaluate.vbench.twins import TwinReport
 from vitascope.types import UserError
 
@@ -35,6 +36,23 @@ class Part:
     path: Path
     report: Report
     store: Store
+
+
+def merge_files(paths: Sequence[Path], caches: Sequence[Path], cache: Path) -> Report | toyland.Report | TwinReport:
+    """The report of the whole, of reports of one command in files.
+
+    Of videos also: `caches`, where the features of each part are, and `cache`, where those of the whole are to be.
+    """
+    contents = [read_json(path) for path in paths]
+    found = {str(content.get("form", "no form")) if isinstance(content, dict) else "no form" for content in contents}
+    are_judged = found <= {forms.TOYLAND, forms.TWINS}
+    if len(found) > 1 and not are_judged:
+        told = " and ".join(sorted(found))
+        raise UserError(f"reports of different commands cannot be merged, got {told}; give parts of one")
+    if are_judged:
+        return merge_judged(paths, contents)
+    read = [Part(path, read_report(path), Store.there(kept)) for path, kept in zip(paths, caches, strict=True)]
+    return merge(read, Store(cache))
 
 
 def merge(parts: Sequence[Part], store: Store) -> Report:

@@ -16,6 +16,9 @@ from torch import Tensor
 
 from vitascope.types import UserError
 
+FEATURES = "features.sqlite"
+"""What a store is called that lies beside a report."""
+
 VERSION = 1
 """Of how frames are decoded and prepared: raised when that changes, so that nothing old is taken for new."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -13,15 +12,13 @@ from torch import Tensor, nn
 from vitascope.nn.layers import rms_norm
 from vitascope.nn.positions import Turns, rotate
 
-Core = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
-"""`core(q, k, v, mask)`: q `... heads n k`, k and v `... heads m k`, mask None or broadcastable to `... heads n m`
-(True: may look)."""
-
 FEW = 128**2
 """On a CPU, up to so many weights of a head are faster as two batched matrix products than through the fused kernel."""
 
 
 def dot_product(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """The core of an attention: q `... heads n k`, k and v `... heads m k`, mask None or broadcastable to
+    `... heads n m` (True: may look)."""
     if q.is_cuda or q.shape[-2] * k.shape[-2] > FEW:
         # Four dims: given more, torch takes the kernel that keeps all weights in memory.
         lead = q.shape[:-3]

@@ -48,16 +48,19 @@ class Reconstruction(nn.Module):
             deviation = torch.hypot(deviation, more.expand_as(deviation))
         raw = mean + deviation * torch.randn(mean.shape, generator=rng).to(mean)
         made = autoencoder.reconstruct(raw)
-        terms = {
-            "l1": F.l1_loss(made, pictures),
-            "l2": F.mse_loss(made, pictures),
-            "kl": 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean(),
+        told = self.config
+        weighted = {
+            "l1": (told.l1, F.l1_loss(made, pictures)),
+            "l2": (told.l2, F.mse_loss(made, pictures)),
+            "kl": (told.kl, 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()),
         }
-        if self.config.equivariance:
-            terms["equivariance"] = F.mse_loss(autoencoder.reconstruct(F.avg_pool2d(raw, 2)), F.avg_pool2d(pictures, 2))
+        if told.equivariance:
+            halved = F.mse_loss(autoencoder.reconstruct(F.avg_pool2d(raw, 2)), F.avg_pool2d(pictures, 2))
+            weighted["equivariance"] = told.equivariance, halved
         if self.features is not None:
-            terms["perceptual"] = self.features.distance(made, pictures)
-        total = sum((getattr(self.config, name) * term for name, term in terms.items()), torch.zeros(()).to(mean))
+            weighted["perceptual"] = told.perceptual, self.features.distance(made, pictures)
+        total = sum((weight * term for weight, term in weighted.values()), torch.zeros(()).to(mean))
+        terms = {name: term for name, (_, term) in weighted.items()}
         if self.critic is not None:
             terms["adversarial"], terms["critic"] = self.fool(made), self.judge(made, pictures)
             total = total + self.config.adversarial * terms["adversarial"] + terms["critic"]

@@ -8,18 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vitascope.conditions import MICRO, Conditions, TextFeatures, micro_conditions
+from vitascope.conditions import micro_conditions
 from vitascope.config import Config
 from vitascope.data.cache import ClipSource
-from vitascope.noise import Estimate
 from vitascope.plan.devices import Device
 from vitascope.plan.parts import outline, tokenizer
 from vitascope.plan.walking import Walk, size_of, walking
 from vitascope.protocols import checked
 from vitascope.sample.generate import FRAMES_DECODED_AT_ONCE
 from vitascope.sample.latents import guided
-from vitascope.samplers.solvers import SOLVERS, integrate, levels
-from vitascope.system import Defaults, VideoModel, build
+from vitascope.sample.passes import passes_in_all
+from vitascope.system import VideoModel, build
 from vitascope.text.pretrained import PretrainedText
 from vitascope.tokenizers.hub import HubVae
 from vitascope.train.check import refuse_what_does_not_divide, told_of
@@ -227,7 +226,7 @@ def sampling_needs(run: Run, device: Device) -> SamplingNeeds:
     defaults = run.model.defaults
     (width, height), t = defaults.size, defaults.num_frames
     lengths = (1, t) if defaults.image_first and t > 1 else (t,)  # of what is sampled, one after the other
-    passes = num_passes(run)
+    passes = passes_in_all(defaults, build(run.model.objective).path)
     with walking(device.is_gpu) as walk, torch.no_grad():
         model = outline(run.model, walk).eval()
         z = torch.empty_like(model.tokenizer.encode(torch.empty(1, t, 3, height, width)))
@@ -253,25 +252,6 @@ def _sampling_flops(model: VideoModel, z: Tensor, passes: int, walk: Walk) -> in
     level = torch.full((1, t), defaults.guidance_interval[1])
     guided(model.estimate, model.objective.path, defaults, defaults.guidance)(z, level, cond)
     return reading + passes * one_pass
-
-
-def num_passes(run: Run) -> int:
-    """How often the backbone is asked for a video, found by asking the real solver and guidance with an empty one."""
-    defaults: Defaults = run.model.defaults
-    asked = 0
-
-    def estimate(z: Tensor, level: Tensor, cond: Conditions) -> Estimate:
-        nonlocal asked
-        asked += len(z)
-        return Estimate(z, z)
-
-    nothing = torch.zeros(1, 1, 1, 1, 1)
-    text = TextFeatures(torch.zeros(1, 1, 1), torch.ones(1, 1, dtype=torch.bool), torch.zeros(1, 1))
-    cond = Conditions(torch.zeros(1, 1, dtype=torch.bool), nothing, text, text, torch.zeros(1, len(MICRO)))
-    walk, path = levels(defaults.steps, defaults.level_shift), build(run.model.objective).path
-    seen = guided(estimate, path, defaults, defaults.guidance)
-    integrate(SOLVERS[defaults.solver], path, seen, nothing, walk, cond, rng=[generator_for(0, "plan")])
-    return asked
 
 
 def cache_needs(run: Run) -> CacheNeeds | None:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from vitascope.recipes.toyland import ToylandConfig
+from vitascope.recipes.weights import TEXT
 from vitascope.recipes.worlds import LabelledConfig, PacedConfig, SolidsConfig
 from vitascope.system import Defaults, Lesson, ModelConfig
 from vitascope.tasks import TaskMix
@@ -113,7 +114,7 @@ def by_class(base: Run) -> Run:
         "classes",
         steps=1500,
         begins=(Origin(of=autoencoder.name, weights=("tokenizer.*",)),),
-        fresh=("text.*", "backbone.*"),
+        fresh=(TEXT, "backbone.*"),
         frozen=(),
     )
     stages = (autoencoder.model_copy(update={"data": base.data}), stage)
@@ -125,7 +126,7 @@ def further(name: str, **changes: Any) -> VideoStage:
     """A stage that goes on with a trained model, whose text encoder stays as it is."""
     usual: dict[str, Any] = {"batch": 32, "share": 30, "num_clips": 4096, "learning_rate": 0.01, "decay_share": 0.5}
     optimizer = MuonConfig(weight_decay=0.1)
-    return VideoStage(name=name, optimizer=optimizer, **{"frozen": ("text.*",), **usual, **changes})
+    return VideoStage(name=name, optimizer=optimizer, **{"frozen": (TEXT,), **usual, **changes})
 
 
 def extended(base: Run, stage: VideoStage, prompts: tuple[str, ...] | None = None) -> Run:

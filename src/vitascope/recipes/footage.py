@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vitascope.data.source import FootageConfig, FootageSource
+from vitascope.recipes.weights import TEXT
 from vitascope.system import Defaults, ModelConfig
 from vitascope.train.stages import CaptionStage, Run, Stage, VideoStage
 
@@ -51,7 +53,7 @@ def without_comparisons(stages: Sequence[Stage]) -> tuple[Stage, ...]:
             before |= {stage.name: kept[-1].name} if kept else {}
         elif before:
             begins = tuple(one.model_copy(update={"of": before.get(one.of, one.of)}) for one in stage.begins)
-            frozen = tuple(pattern for pattern in stage.frozen if not pattern.startswith("text."))
+            frozen = tuple(pattern for pattern in stage.frozen if not fnmatch.fnmatchcase(pattern, TEXT))
             kept.append(stage.model_copy(update={"begins": begins, "frozen": frozen}))
         else:
             kept.append(stage)

@@ -8,6 +8,7 @@ from vitascope.objectives.flow import FlowConfig
 from vitascope.objectives.reconstruction import ReconstructionConfig
 from vitascope.recipes import extensions
 from vitascope.recipes.toyland import KindMix, ToylandConfig
+from vitascope.recipes.weights import TEXT, TIME
 from vitascope.system import Defaults, Lesson, ModelConfig
 from vitascope.tasks import TaskMix
 from vitascope.text.tiny import TinyTextConfig
@@ -16,8 +17,6 @@ from vitascope.train.initialise import Origin
 from vitascope.train.muon import MuonConfig
 from vitascope.train.stages import CaptionStage, Run, TokenizerStage, VideoStage
 
-TIME = "backbone.blocks.*.time.*"
-TEXT = ("text.*",)
 PROMPTS = (
     "a small red circle moves left on a black background",
     "a large blue star spins on a beige background",
@@ -101,7 +100,7 @@ def stiv() -> Run:
                 learning_rate=0.02,
                 decay_share=0.4,
                 optimizer=MuonConfig(),
-                frozen=TEXT,
+                frozen=(TEXT,),
                 model=model.model_copy(update={"objective": FlowConfig(mean=0.3)}),
             ),
             # High levels first, at which it is decided what is where and goes where; the stage after refines.
@@ -116,7 +115,7 @@ def stiv() -> Run:
                 learning_rate=0.02,
                 decay_share=0.35,
                 optimizer=MuonConfig(),
-                frozen=TEXT,
+                frozen=(TEXT,),
                 model=model.model_copy(update={"objective": FlowConfig(mean=2.0, spread=1.2), "defaults": at_once}),
             ),
             # Mostly the first frame is given, and pictures are learned beside: a video of words alone is made as its
@@ -136,7 +135,7 @@ def stiv() -> Run:
                 learning_rate=0.008,
                 decay_share=0.6,
                 optimizer=MuonConfig(weight_decay=0.1),
-                frozen=TEXT,
+                frozen=(TEXT,),
             ),
         ),
         preview_prompts=PROMPTS,

@@ -18,6 +18,7 @@ from vitascope.backbones.stiv import XL, XXL, M, StivConfig
 from vitascope.config import Config, Count
 from vitascope.data.source import FootageConfig
 from vitascope.objectives.flow import FlowConfig
+from vitascope.recipes.weights import TIME
 from vitascope.system import Defaults, Lesson, ModelConfig
 from vitascope.tasks import TaskMix
 from vitascope.text.pretrained import PretrainedTextConfig
@@ -79,7 +80,6 @@ SCHEDULES = {  # steps with half of the tokens hidden, then with all: the paper'
     "t2v": (400_000, 100_000),
     "ti2v": (400_000, 100_000),
 }
-TIME = "backbone.blocks.*.time.*"
 NUM_CLIPS = 74_000_000  # [inferred] 400,000 steps of 1,024 are told to be 5.5 epochs
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from vitascope import media
-from vitascope.sample.files import Say, check_destinations, make
+from vitascope.sample.files import Rescue, Say, by_hand, check_destinations, make
 from vitascope.sample.loading import load
 from vitascope.types import Clip, Request
 
@@ -18,7 +19,7 @@ PROMPTS = (
 GIVEN, MOVED = 1, "a large blue star moves right on a beige background"
 
 
-def make_demo(folder: Path, *, force: bool, say: Say) -> None:
+def make_demo(folder: Path, *, force: bool, say: Say, rescue: Rescue = by_hand) -> None:
     """A video for each prompt, one that moves the first frame of another, and a sheet and a film of all."""
     videos = [folder / f"text-{number}.mp4" for number in range(len(PROMPTS))]
     image, moved, sheet, moving = (folder / name for name in ("image.png", "image-0.mp4", "sheet.png", "all.webp"))
@@ -27,10 +28,11 @@ def make_demo(folder: Path, *, force: bool, say: Say) -> None:
     model = load()
     media.make_folder(folder)
     wanted = [Request(prompt, seed=number) for number, prompt in enumerate(PROMPTS)]
-    clips = [make(model, request, path, say=say, force=force) for request, path in zip(wanted, videos, strict=True)]
+    film = partial(make, model, say=say, force=force, rescue=rescue)
+    clips = [film(request, path) for request, path in zip(wanted, videos, strict=True)]
     given = clips[GIVEN].pixels[0]
     media.write(Clip(given[None], caption=PROMPTS[GIVEN]), image, force=force)
-    clips.append(make(model, Request(MOVED, {0: given}, seed=9), moved, say=say, force=force))
+    clips.append(film(Request(MOVED, {0: given}, seed=9), moved))
     media.write(Clip(media.contact_sheet(clips, columns=1)[None]), sheet, force=force)
     media.write(media.mosaic(clips, columns=len(clips)), moving, force=force)
     say(f"{sheet}: all of them in one picture; {moving}: all of them moving, side by side")

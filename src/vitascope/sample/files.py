@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,13 +16,16 @@ from rich.progress import Progress as Bar
 from torch import Tensor
 
 from vitascope import media
+from vitascope.errors import Kept
 from vitascope.sample.latents import Progress
 from vitascope.sample.legal import MOST_FRAMES, wished_length
-from vitascope.sample.model import Model
+from vitascope.sample.model import Model, Source
 from vitascope.types import Clip, Request, UserError
 
 Say = Callable[[str], None]
 Wanted = Sequence[tuple[Request, Path]]
+Rescue = Callable[[Source, Path, Path], str]
+"""How the latents in a file become the video that was to be in another one, in words."""
 
 
 def read_prompts(path: Path) -> list[str]:
@@ -67,14 +69,11 @@ def check_destinations(paths: Iterable[Path], *, force: bool, preview: bool = Fa
             media.check_free(preview_beside(path), force=force)
         kept = latents_beside(path)
         if kept.exists() and not force:
-            raise UserError(
-                f"'{kept}' holds finished work of an interrupted run: finish it ({_decoding(kept, path)}),"
-                " or pass --force to replace it"
-            )
+            raise Kept(f"'{kept}' holds finished work of an interrupted run: decode it, or pass force to replace it")
 
 
-def _decoding(latents: Path, path: Path, code: str = "") -> str:
-    return f"vitascope{code} decode {shlex.quote(str(latents))} --out {shlex.quote(str(path))}"
+def by_hand(source: Source, latents: Path, path: Path) -> str:
+    return f"decode '{latents}' with the same model into '{path}'"
 
 
 def known_frames(
@@ -101,7 +100,7 @@ def last_frames(path: Path, num: int | None, fps: float, size: tuple[int, int], 
     """The last `num` frames of a video as if it had been taken at `fps`; None: four, or what there is."""
     asked = 4 if num is None else num
     if not 1 <= asked <= MOST_FRAMES:
-        raise UserError(f"--frames must be from 1 to {MOST_FRAMES}, got {asked}")
+        raise UserError(f"frames must be from 1 to {MOST_FRAMES}, got {asked}")
     clip = media.read_end(path, (asked - 1) / fps, size)
     behind = [round(k * clip.fps / fps) for k in range(asked)]  # so many frames before the last
     most = sum(k < clip.num_frames for k in behind)
@@ -110,7 +109,7 @@ def last_frames(path: Path, num: int | None, fps: float, size: tuple[int, int], 
         behind = behind[:most]
     if behind[-1] >= clip.num_frames:
         raise UserError(
-            f"'{path}' has {clip.num_frames} frames and --frames asks for {num} "
+            f"'{path}' has {clip.num_frames} frames and {num} were asked for "
             f"({behind[-1] + 1} of its own, at {clip.fps:g} fps); ask for at most {most}"
         )
     if behind != list(range(len(behind))):
@@ -134,7 +133,7 @@ def first_frames(
             f"'{path}' has {there} frames at {fps:g} fps and {wished:g} were asked for; ask for at most {there}"
         )
     if not asked and there > wished:
-        say(f"note: of '{path}' the first {own} frames are taken, as the model was made for; --num-frames takes more")
+        say(f"note: of '{path}' the first {own} frames are taken, as the model was made for; ask for more to take more")
     taken = max(round(min(wished, there)), 1)
     return clip.pixels[[min(int(k * clip.fps / fps + 1e-6), clip.num_frames - 1) for k in range(taken)]]
 
@@ -153,10 +152,12 @@ def differences(model: Model, settings: Mapping[str, Any], request: Request, pat
     return [f"'{path}' was made by another model; with this one the video is another", *rules]
 
 
-def make_all(model: Model, wanted: Wanted, *, say: Say, force: bool, preview: bool = False) -> None:
+def make_all(
+    model: Model, wanted: Wanted, *, say: Say, force: bool, preview: bool = False, rescue: Rescue = by_hand
+) -> None:
     """A file for each request. What is wrong with any of them is said before the first is begun."""
     if preview and not model.has_previews:
-        raise UserError("--preview is for models of ours: each family of others keeps latents in its own order")
+        raise UserError("previews are of models of ours: each family of others keeps latents in its own order")
     for request, _ in wanted:
         try:
             model.changes(request)
@@ -167,10 +168,19 @@ def make_all(model: Model, wanted: Wanted, *, say: Say, force: bool, preview: bo
     for folder in {path.parent for _, path in wanted}:
         media.make_folder(folder)
     for request, path in wanted:
-        make(model, request, path, say=say, force=force, preview=preview)
+        make(model, request, path, say=say, force=force, preview=preview, rescue=rescue)
 
 
-def make(model: Model, request: Request, path: Path, *, say: Say, force: bool, preview: bool = False) -> Clip:
+def make(
+    model: Model,
+    request: Request,
+    path: Path,
+    *,
+    say: Say,
+    force: bool,
+    preview: bool = False,
+    rescue: Rescue = by_hand,
+) -> Clip:
     """Sample, keep the latents until the video is written, write it, and say what came of it."""
     check_destinations([path], force=force, preview=preview)
     for change in model.changes(request):
@@ -183,7 +193,7 @@ def make(model: Model, request: Request, path: Path, *, say: Say, force: bool, p
         media.write(clip, path, force=force)
     except BaseException:
         if latents.exists():
-            say(f"the sampled video is not lost: {_decoding(latents, path, model.code)}{model.options}")
+            say(f"the sampled video is not lost: {rescue(model.source, latents, path)}")
         raise
     latents.unlink(missing_ok=True)
     how = clip.settings.get("hub", {}).get("decoded", "")

@@ -16,6 +16,7 @@ from vitascope.sample.latents import Progress, write_latents
 from vitascope.sample.legal import legalise, settings_of
 from vitascope.sample.memory import (
     FRAMES_DECODED_AT_ONCE,
+    passes_of,
     refuse_what_does_not_fit,
     sampling_bytes,
     what_would_fit,
@@ -58,7 +59,7 @@ def generate(
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        less = sampling_bytes(model, first.size, first.num_frames, at_once, num) // 2
+        less = sampling_bytes(model, first.size, first.num_frames, at_once, num, passes_of(model, first)) // 2
         advice = what_would_fit(model, first, at_once, num, less)
         raise UserError(f"the memory ran out; {advice}") from error
 

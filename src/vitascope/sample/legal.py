@@ -16,6 +16,7 @@ from vitascope import media
 from vitascope.config import Config, nearest
 from vitascope.samplers.solvers import SOLVERS
 from vitascope.system import Defaults, Rules, VideoModel
+from vitascope.text.length import too_long
 from vitascope.types import Request, UserError
 
 LARGEST_SIZE, MOST_STEPS, MOST_FRAMES = 8192, 10_000, 100_000
@@ -45,18 +46,13 @@ def legalise(model: VideoModel, request: Request) -> Legal:
     changes: list[str] = []
     request = of_plain_types(request)
     if request.negative:
-        raise UserError(
-            "a model of vitascope takes no words for what not to show; leave --negative (in Python negative) out"
-        )
+        raise UserError("a model of vitascope takes no words for what not to show; leave negative out")
     count = model.text.count(request.prompt)
     reads_as_empty = not request.prompt.strip() or count == model.text.count("")  # a full stop alone, for one
     if reads_as_empty and not request.frames:
         raise UserError("the prompt is empty to the model: say what the video should show, or give an image")
     if count > model.text.max_tokens:
-        raise UserError(
-            f"the prompt has {count} tokens and the model reads {model.text.max_tokens}; "
-            f"shorten it to about {len(request.prompt) * model.text.max_tokens // count} characters"
-        )
+        raise too_long(request.prompt, count, model.text.max_tokens)
     steps = legal_steps(request.steps, defaults.steps)
     scale = legal_guidance(request.guidance, defaults.guidance)
     solver = request.solver or defaults.solver
@@ -308,9 +304,7 @@ def request_of(settings: Mapping[str, Any], *, with_video: bool = False) -> Requ
     """
     kept = checked(dict(settings))
     if kept.hub and kept.hub.video and not with_video:
-        raise UserError(
-            "this was made by working over a video, which is not kept inside the file; give it with --video"
-        )
+        raise UserError("this was made by working over a video, which is not kept inside the file; give that video too")
     try:
         frames = {int(number): media.picture_from_base64png(text) for number, text in kept.frames.items()}
     except (ValueError, OSError, SyntaxError) as error:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 import vitascope
 from vitascope.card import load_model, model_folder, read_card
-from vitascope.config import code_options
+from vitascope.config import code_files
 from vitascope.device import usual_device
-from vitascope.sample.model import HUB, Model, OwnModel
+from vitascope.sample.model import HUB, Model, OwnModel, Source
 from vitascope.types import UserError
 
 
@@ -32,30 +31,16 @@ def load(
     if folder is not None and str(folder).startswith(HUB):
         from vitascope.sample.hub.model import load_checkpoint  # late: an extra, and slow to import
 
-        found = load_checkpoint(
-            str(folder).removeprefix(HUB), revision, dtype, offload, tuple(loras), usual_device(device)
-        )
-        found.options = _typed(model=folder, revision=revision, dtype=dtype, offload=offload, lora=loras)
-        return found
+        name = str(folder).removeprefix(HUB)
+        return load_checkpoint(name, revision, dtype, offload, tuple(loras), usual_device(device))
     for option, value in (("revision", revision), ("dtype", dtype), ("offload", offload), ("lora", loras)):
         if value:
             raise UserError(f"{option} is for checkpoints in diffusers' layout (hub:ID or hub:FOLDER); leave it out")
     path = bundled() if folder is None else model_folder(Path(folder))
     if (path / "model_index.json").is_file() and not (path / "model.json").is_file():
         raise UserError(f"'{path}' is a checkpoint in diffusers' layout: give it as {HUB}{path}")
-    model = OwnModel(load_model(path, usual_device(device)), read_card(path))
-    model.options, model.code = _typed(model=folder), code_options(model.card.config)
-    return model
-
-
-def _typed(**options: str | Path | Sequence[str] | None) -> str:
-    """Options as they were typed, each after a blank."""
-    words = [
-        (f"--{name}", str(one))
-        for name, given in options.items()
-        for one in ([given] if isinstance(given, (str, Path)) else given or ())
-    ]
-    return "".join(f" {name} {shlex.quote(value)}" for name, value in words)
+    system, card = load_model(path, usual_device(device)), read_card(path)
+    return OwnModel(system, card, Source(None if folder is None else str(folder), code=code_files(card.config)))
 
 
 def load_own(folder: str | Path | None = None, device: str | None = None) -> OwnModel:

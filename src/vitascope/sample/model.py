@@ -6,7 +6,7 @@ import shlex
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,24 @@ from vitascope.types import Clip, Picture, Request, UserError
 HUB = "hub:"
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where a model came from, in the words in which `load` was asked for it; all absent: the bundled one."""
+
+    model: str | None = None
+    revision: str | None = None
+    dtype: str | None = None
+    offload: str | None = None
+    loras: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()  # files with classes of the user's own, to be imported first
+
+
 class Model(ABC):
     """What makes clips of requests: a model of ours, or a checkpoint of others."""
 
     has_previews = True  # `preview` can show a video while it is sampled
     reworked_frames = 0  # of a given video that is worked over, if no length is asked for; ours go on from its end
-    options = ""  # what to type to have it again, as `load` was asked; nothing for the bundled one
-    code = ""  # and before the command, where it has classes of the user's own
+    source = Source()
 
     @property
     @abstractmethod
@@ -117,8 +128,8 @@ class Model(ABC):
 class OwnModel(Model):
     """A video model of ours with the card that came with its weights."""
 
-    def __init__(self, system: VideoModel, card: Card) -> None:
-        self.system, self.card = system, card
+    def __init__(self, system: VideoModel, card: Card, source: Source | None = None) -> None:
+        self.system, self.card, self.source = system, card, source or Source()
 
     @property
     def identity(self) -> str:

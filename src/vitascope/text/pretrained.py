@@ -19,6 +19,7 @@ from vitascope.config import Config, Count
 from vitascope.errors import install, why_unwritten
 from vitascope.nn.frozen import Frozen, digest_of
 from vitascope.protocols import TextFeatures
+from vitascope.text.length import too_long
 from vitascope.types import UserError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}  # no float16: T5 overflows in it
@@ -122,11 +123,8 @@ class PretrainedText(nn.Module):
     def ids(self, caption: str) -> tuple[int, ...]:
         ids = self._ids(caption)
         if len(ids) > self.max_tokens:
-            kept = self.tokenizer.decode(ids[: self.max_tokens - 1], skip_special_tokens=True)
-            raise UserError(
-                f"the text takes {len(ids)} tokens and the model reads {self.max_tokens}: "
-                f"it would end after '...{kept[-40:]}'; shorten it"
-            )
+            read = self.tokenizer.decode(ids[: self.max_tokens - 1], skip_special_tokens=True)
+            raise too_long(caption, len(ids), self.max_tokens, read)
         return ids
 
     def count(self, caption: str) -> int:

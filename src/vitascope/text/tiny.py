@@ -18,7 +18,7 @@ from vitascope.nn.attention import Attention
 from vitascope.nn.layers import FeedForward, ResidualBlock
 from vitascope.nn.positions import Turns, rotary_1d
 from vitascope.protocols import TextFeatures
-from vitascope.types import UserError
+from vitascope.text.length import too_long
 
 PAD, BEGIN, END = 0, 1, 2
 NUM_SPECIAL = 3
@@ -186,11 +186,8 @@ class TinyText(nn.Module):
     def ids(self, caption: str) -> list[int]:
         ids = [BEGIN, *self.tokenizer.encode(plain(caption)), END]
         if len(ids) > self.max_tokens:
-            kept = self.tokenizer.decode(ids[: self.max_tokens - 1])
-            raise UserError(
-                f"the text takes {len(ids)} tokens and the model reads {self.max_tokens}: "
-                f"it would end after '...{kept[-40:]}'; shorten it"
-            )
+            read = self.tokenizer.decode(ids[: self.max_tokens - 1])
+            raise too_long(caption, len(ids), self.max_tokens, read)
         return ids
 
     def count(self, caption: str) -> int:

@@ -15,7 +15,7 @@ from vitascope.toyland.track import SHAPE_NAMES, Track
 
 TOUCH = 0.13  # a gap between things, in units, that looks like contact
 STILL = 0.12  # units that a thing may wander and still be said to stay
-EARLY_SECONDS = 0.55
+EARLY_SECONDS = 0.55  # before every change
 
 
 @dataclass(frozen=True, eq=False)

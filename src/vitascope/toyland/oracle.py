@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Float32
 from numpy import ndarray
 
 from vitascope.toyland import segment
-from vitascope.toyland.meeting import INTERACTIONS, STILL, meet
+from vitascope.toyland.meeting import EARLY_SECONDS, INTERACTIONS, STILL, meet
 from vitascope.toyland.registration import find_camera
 from vitascope.toyland.scene import RELATIONS, SIZES, SPAN_SECONDS, Scene, Thing
 from vitascope.toyland.segment import NAMES, Sight, Video
@@ -29,7 +29,7 @@ MAX_COST = 20.0  # of a trajectory, a frame: one that fits worse is none
 JERK = 0.08  # in units: a longer second or third difference of a thing's places
 GRAY_CHROMA = 0.1
 BLOCKY = 0.5
-EARLY_SECONDS, LATE_SECONDS = 0.55, 1.45  # before and after every change
+LATE_SECONDS = 1.45  # after every change
 
 
 def passed(score: float) -> bool:

@@ -56,6 +56,8 @@ CAMERAS: dict[str, tuple[float, float, float]] = {
     "zooms out": (0.0, 0.0, 1 / 1.5),
 }
 """How far the camera goes right and down in two seconds, and its magnification then."""
+BLINK_SECONDS, BLINK_SHARE = 0.75, 2 / 3  # from one time of being seen to the next, and how much of that it is seen
+BLINK_PHASE = 5 / 24  # puts every switch halfway between two frames at 8 fps, at each speed
 STYLES = ("as a line drawing", "in black and white", "as pixel art")
 HALF_WIDTHS = {
     "circle": 1.0,
@@ -204,8 +206,7 @@ def grows(thing: Thing, clock: float) -> Pose:
 
 
 def blinks(thing: Thing, clock: float) -> Pose:
-    # The phase puts every switch halfway between two frames at 8 fps, at each speed.
-    return still(thing, clock)._replace(visible=(clock / 0.75 + 5 / 24) % 1.0 < 2 / 3)
+    return still(thing, clock)._replace(visible=(clock / BLINK_SECONDS + BLINK_PHASE) % 1.0 < BLINK_SHARE)
 
 
 # Interactions: two things and the time to two poses.

@@ -12,7 +12,7 @@ from numpy import ndarray
 from scipy import ndimage
 
 from vitascope.toyland.render import BLOCKS, SCENERY
-from vitascope.toyland.scene import BACKGROUNDS, COLOURS, PLAIN
+from vitascope.toyland.scene import BACKGROUNDS, COLOURS, LUMA, PLAIN
 
 Video = Float32[ndarray, "t h w 3"]
 Lines = Float32[ndarray, "_ 2 3"]
@@ -24,7 +24,6 @@ MAX_PATCHES = 8  # of one colour in a frame
 HORIZONS = (-0.4, 0.85)  # between which a camera can bring the horizon
 PATCH = 21  # rows and columns of the picture of a thing
 REACH = 1.75  # half its side, in radii of the disc of the same area
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 NAMES = tuple(COLOURS)
 TINTS = np.array([COLOURS[name] for name in NAMES], np.float32) / 255
@@ -109,7 +108,9 @@ def lines(name: str, gray: bool) -> tuple[Lines, Lines, Lines]:
         across = [[one, other] for one in (look.sky, *high) for other in (look.ground, *low)]
         edge = np.concatenate([above, below, np.array(across, np.float32)])
     if gray:
-        above, below, edge = (np.repeat((part @ LUMA)[..., None], 3, -1) for part in (above, below, edge))
+        above, below, edge = (
+            np.repeat((part @ np.array(LUMA, np.float32))[..., None], 3, -1) for part in (above, below, edge)
+        )
     return above / 255, below / 255, edge / 255
 
 

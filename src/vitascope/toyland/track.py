@@ -14,7 +14,7 @@ from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
 from vitascope.toyland.render import LINE, SHAPES
-from vitascope.toyland.scene import SPAN_SECONDS, SPEEDS
+from vitascope.toyland.scene import BLINK_PHASE, BLINK_SECONDS, BLINK_SHARE, SPAN_SECONDS, SPEEDS
 from vitascope.toyland.segment import PATCH, REACH, Sight, crop
 
 SHAPE_NAMES = tuple(SHAPES)
@@ -42,6 +42,10 @@ TIE = 0.007  # two shapes that misfit by so much more or less than each other lo
 # How far a measurement may be off without meaning anything: in units, in logarithms, in radians.
 PLACE_ERROR, GROWTH_ERROR, ANGLE_ERROR = 0.035, 0.06, 0.2
 MISSING = 9.0  # what a frame costs in which a thing should be seen and is not, or the other way round
+IMPOSSIBLE = 9.0  # a misfit and a cost above all that there are, so that it is chosen where nothing else is
+# From frame to frame the nearest thing is the same one, unless one of the same colour, or of a spread nearer by a
+# factor of e, is at most so many units further away.
+OTHER_COLOUR, OTHER_SPREAD = 0.4, 0.3
 MAX_LEAP, LATER_LEAP = 0.6, 0.1  # of a thing between two frames, and for each frame that it was hidden
 
 
@@ -191,12 +195,12 @@ class Track:
     @property
     def shapes(self) -> Int[ndarray, "t"]:
         """The shape that fits best in each frame."""
-        return np.where(self.present, np.nan_to_num(self.looks.misfit, nan=9.0).argmin(1), -1)
+        return np.where(self.present, np.nan_to_num(self.looks.misfit, nan=IMPOSSIBLE).argmin(1), -1)
 
     def may_be(self, shape: int) -> Bool[ndarray, "t"]:
         """The frames in which no other shape fits clearly better."""
         best = np.min(self.looks.misfit, 1)
-        return self.present & (np.nan_to_num(self.looks.misfit[:, shape], nan=9.0) <= np.nan_to_num(best) + TIE)
+        return self.present & (np.nan_to_num(self.looks.misfit[:, shape], nan=IMPOSSIBLE) <= np.nan_to_num(best) + TIE)
 
     @property
     def shape(self) -> int:
@@ -230,11 +234,11 @@ def tracks(sight: Sight, seconds: Float[ndarray, "t"], looks: Looks) -> list[Tra
         if len(last) and len(seen):
             leap = MAX_LEAP + LATER_LEAP * (frame - 1 - sight.frame[last])[:, None]
             apart = np.hypot(sight.x[last][:, None] - sight.x[seen], sight.y[last][:, None] - sight.y[seen])
-            cost = apart + 0.4 * (sight.colour[last][:, None] != sight.colour[seen])
-            cost += 0.3 * np.abs(np.log(sight.spread[last][:, None] / sight.spread[seen]))
-            cost = np.where(apart < leap, cost, 9.0)
+            cost = apart + OTHER_COLOUR * (sight.colour[last][:, None] != sight.colour[seen])
+            cost += OTHER_SPREAD * np.abs(np.log(sight.spread[last][:, None] / sight.spread[seen]))
+            cost = np.where(apart < leap, cost, IMPOSSIBLE)
             for one, other in zip(*linear_sum_assignment(cost), strict=True):
-                if cost[one, other] < 9:
+                if cost[one, other] < IMPOSSIBLE:
                     chains[one].append(int(seen[other]))
                     taken.add(other)
         chains += [[int(index)] for other, index in enumerate(seen) if other not in taken]
@@ -307,7 +311,9 @@ def families(times: tuple[float, ...]) -> tuple[Family, ...]:
             found.append(Family("spins", speed, curves(), turn=sign * 1.5 * math.pi * factor / SPAN_SECONDS))
         growth = math.log(1.8) * factor / SPAN_SECONDS
         found += [Family("grows", speed, curves(), growth=growth), Family("shrinks", speed, curves(), growth=-growth)]
-        found.append(Family("blinks", speed, curves(), visible=(clock / 0.75 + 5 / 24) % 1.0 < 2 / 3))
+        found.append(
+            Family("blinks", speed, curves(), visible=(clock / BLINK_SECONDS + BLINK_PHASE) % 1.0 < BLINK_SHARE)
+        )
     return tuple(found)
 
 

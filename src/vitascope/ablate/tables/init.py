@@ -6,8 +6,8 @@ from vitascope.ablate.measures import HeldOutError
 from vitascope.ablate.table import Row, Table
 from vitascope.ablate.tables.small import LATENTS, LEARNED, claim, clips, pictures, small_model, small_stiv
 from vitascope.objectives.flow import FlowConfig
-from vitascope.recipes.laptop import TIME
 from vitascope.recipes.toyland import ToylandConfig
+from vitascope.recipes.weights import TIME
 from vitascope.system import Lesson, ModelConfig
 from vitascope.tasks import TaskMix
 from vitascope.train.initialise import Origin

@@ -42,10 +42,6 @@ def kernel_distances(
     return kernel.times * (within - 2 * across)
 
 
-def kernel_distance(real: Float[Tensor, "n d"], made: Float[Tensor, "m d"], kernel: Kernel) -> float:
-    return kernel_distances(real, made, kernel, torch.ones(1, len(real)), torch.ones(1, len(made))).item()
-
-
 def _mean_within(rows: Float[Tensor, "n d"], weights: Float[Tensor, "b n"], kernel: Kernel) -> Float[Tensor, "b"]:
     total, pairs = _summed(rows, rows, weights, weights, kernel), weights.sum(1) ** 2
     if not kernel.unbiased:

@@ -62,8 +62,11 @@ def videos_told(place: Path, captions: Mapping[str, str] | None = None) -> list[
     return [*found.values()]
 
 
-def unfinished(out: Path, *, force: bool) -> str | None:
-    """What a stopped evaluation left at `out`, to go on with; a finished report there is kept, unless `force`."""
+def unfinished(out: Path, *, force: bool, form: str | None = None) -> str | None:
+    """What a stopped evaluation left at `out`, to go on with; a finished report there is kept, unless `force`.
+
+    With `form` that of another command is refused.
+    """
     if out.is_file() and not force:
         text = out.read_text(encoding="utf-8", errors="replace")
         try:
@@ -71,6 +74,8 @@ def unfinished(out: Path, *, force: bool) -> str | None:
         except ValueError:
             content = None
         if isinstance(content, dict) and content.get("complete") is False:
+            if form is not None and content.get("form") != form:
+                raise UserError(f"'{out}' is a stopped report of another command; pass --force to replace it")
             return text
     media.check_free(out, force=force)
     return None

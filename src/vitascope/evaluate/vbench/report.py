@@ -14,6 +14,7 @@ from vitascope.config import Config, CountOrZero, first_mistake, nearest
 from vitascope.errors import UserError
 from vitascope.evaluate import forms
 from vitascope.evaluate.intervals import bootstrap_interval, resamples
+from vitascope.evaluate.networks.features import sha256_of
 from vitascope.evaluate.vbench.aggregate import SUITES, VBENCH, VBENCH_LONG, Suite, official_name
 
 RESAMPLES = 2000
@@ -77,6 +78,12 @@ class SuiteReport(Config):
 
 def _says(protocol: Mapping[str, Any], what: str) -> bool:
     return bool(protocol.get(what)) or any(_says(part, what) for part in protocol.get("parts", {}).values())
+
+
+def of_prompts(report: SuiteReport, prompts: Path, *, rewritten: bool) -> SuiteReport:
+    """The report that says of which file of prompts its videos are, and whether those were rewritten first."""
+    told = {"prompts": {"file": prompts.name, "sha256": sha256_of(prompts)}, "rewritten": rewritten}
+    return report.model_copy(update={"protocol": {**report.protocol, **told}})
 
 
 def merged(parts: Sequence[SuiteReport]) -> SuiteReport:

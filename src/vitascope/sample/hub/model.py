@@ -22,7 +22,7 @@ from vitascope.sample.hub.lora import merge, parse
 from vitascope.sample.hub.watching import Watch, heard, watched
 from vitascope.sample.latents import Progress, read_latents, write_latents
 from vitascope.sample.legal import legal_fps, request_of
-from vitascope.sample.model import Model, check_maker
+from vitascope.sample.model import HUB, Model, Source, check_maker
 from vitascope.types import Clip, Request, UserError
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -35,8 +35,8 @@ class HubModel(Model):
 
     has_previews = False
 
-    def __init__(self, routes: tuple[Route, ...], identity: str, origin: Mapping[str, Any]) -> None:
-        self.routes, self._identity, self.origin = routes, identity, dict(origin)
+    def __init__(self, routes: tuple[Route, ...], identity: str, origin: Mapping[str, Any], source: Source) -> None:
+        self.routes, self._identity, self.origin, self.source = routes, identity, dict(origin), source
         self.reworked_frames = max((route.traits.num_frames for route in routes if route.traits.video), default=0)
 
     @property
@@ -187,7 +187,7 @@ def load_checkpoint(
         "checkpoint": name, "revision": found.revision, "dtype": chosen, "device": device.partition(":")[0],
         "loras": [list(one) for one in added],
     }  # fmt: skip
-    return HubModel(routes, identity, origin)
+    return HubModel(routes, identity, origin, Source(f"{HUB}{name}", revision, dtype, offload, loras))
 
 
 def _loaded(found: Checkpoint, dtype: torch.dtype) -> Any:
