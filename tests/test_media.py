@@ -202,7 +202,7 @@ def test_video_without_our_note_is_read_too(tmp_path: Path) -> None:
 def test_existing_file_is_kept_unless_forced(tmp_path: Path) -> None:
     path = tmp_path / "clip.png"
     path.write_bytes(b"precious")
-    with pytest.raises(UserError, match="pass force"):
+    with pytest.raises(UserError, match="--force"):
         media.write(flat_clip(), path)
     assert path.read_bytes() == b"precious"
     media.write(flat_clip(), path, force=True)
@@ -213,7 +213,7 @@ def test_check_free_is_for_any_file_and_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text("precious")
     media.check_free(tmp_path / "new.json")
     media.check_free(tmp_path / "report.json", force=True)
-    for name, words in {"report.json": "pass force", "none/new.json": "does not exist", ".": "a folder"}.items():
+    for name, words in {"report.json": "pass --force", "none/new.json": "does not exist", ".": "a folder"}.items():
         with pytest.raises(UserError, match=words):
             media.check_free(tmp_path / name)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]

@@ -16,10 +16,6 @@ class UserError(Exception):
     """
 
 
-class Kept(UserError):
-    """Something is there already and is not replaced, as nobody asked for that (`force`)."""
-
-
 class NonFinite(UserError):
     """A number that should be finite is not: in training a loss, gradient or weight; in sampling the video."""
 

@@ -34,8 +34,8 @@ from vitascope.types import Clip
         (["x", "--image", "picture.png", "--video", "short.mp4"], "give one of them"),
         (["x", "--video", "text.mp4"], "text.mp4"),
         (["x", "--video", "absent.mp4"], "absent.mp4"),
-        (["x", "--video", "short.mp4", "--frames", "4"], "has 3 frames and 4 were asked for"),
-        (["x", "--video", "short.mp4", "--frames", "0"], "frames must be from 1"),
+        (["x", "--video", "short.mp4", "--frames", "4"], "has 3 frames and --frames asks for 4"),
+        (["x", "--video", "short.mp4", "--frames", "0"], "--frames must be from 1"),
         (["x", "--frames", "2"], "give a video"),
         (["x", "--video", "short.mp4", "--frames", "3", "--num-frames", "2"], "the video has 2 frames"),
         (["x", "--size", "-64x64"], "-64x64"),
@@ -58,7 +58,7 @@ from vitascope.types import Clip
         (["x", "--out", "x"], ".mp4"),
         (["x", "--out", "folder"], "folder"),
         (["x", "--out", "absent/x.mp4"], "does not exist"),
-        (["x", "--out", "picture.png"], "pass force to replace it (--force)"),
+        (["x", "--out", "picture.png"], "exists already and is kept; pass --force"),
         (["x", "--out", "text.png/x.mp4"], "text.png"),
         (["x", "--out", "/proc/x.mp4"], "/proc"),
         (["x", "--prompts", "prompts.txt"], "give one of them"),
@@ -195,7 +195,7 @@ def test_a_film_is_gone_on_from_at_the_rate_of_the_model(
 def test_a_film_that_is_too_short_at_the_rate_of_the_model_says_how_much_there_is(shell: Shell, tmp_path: Path) -> None:
     media.write(Clip(torch.rand(9, 3, 16, 16), 24.0), tmp_path / "film.mp4")
     said = shell.generate("x", "--video", "film.mp4", "--frames", "4")
-    is_one_line(said, "has 9 frames and 4 were asked for (10 of its own, at 24 fps); ask for at most 3")
+    is_one_line(said, "has 9 frames and --frames asks for 4 (10 of its own, at 24 fps); ask for at most 3")
 
 
 def test_num_and_prompts_make_a_file_for_each(shell: Shell, files: Path) -> None:
@@ -224,7 +224,7 @@ def test_finished_sampling_is_never_lost(shell: Shell, tmp_path: Path, monkeypat
     assert said.code == 130
     assert "vitascope decode x.latents.safetensors --out x.mp4" in said.err
     before = snapshot(tmp_path)
-    is_one_line(shell.generate("other", "--out", "x.mp4"), "finished work", "decode it", "--force")
+    is_one_line(shell.generate("other", "--out", "x.mp4"), "finished work", "vitascope decode")
     model = ("--model", shell.folder)
     is_one_line(shell("decode", "x.latents.safetensors", "--out", "whole.mp4", *model), "exists already")
     is_one_line(shell("decode", "whole.mp4", "--out", "y.mp4", *model), "holds no latents")

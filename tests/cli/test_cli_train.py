@@ -164,7 +164,7 @@ def test_train_makes_a_model_that_generates(shell: Shell, tmp_path: Path) -> Non
     assert "runs/tiny/model" in said.err
     assert len((tmp_path / "runs/tiny/log.jsonl").read_text().splitlines()) == 3
     assert shell("generate", "x", "--model", "runs/tiny/model").code == 0
-    is_one_line(shell("train", "./mine.py:run", "--set", "stages.videos.steps=3"), "pass resume")
+    is_one_line(shell("train", "./mine.py:run", "--set", "stages.videos.steps=3"), "add --resume")
     is_one_line(shell("train", "./mine.py:run", "--resume"), "stages.videos.steps was 3 and is 2")
     said = shell("train", "./mine.py:run", "--set", "stages.videos.steps=3", "--resume")
     assert said.code == 0

@@ -41,7 +41,7 @@ def test_what_one_command_writes_the_other_adds(measured: Path, tmp_path: Path):
     assert told["dimensions"]["dynamic_degree"]["value"] == 1 and "scene" not in told["dimensions"]
     output = run("leaderboard", "--add", measured, "--name", "ours", "--plot", tmp_path / "board.png")
     assert "100.0*" in output and "ours" in output and (tmp_path / "board.png").stat().st_size > 10_000
-    with pytest.raises(UserError, match="pass force"):
+    with pytest.raises(UserError, match="--force"):
         run("leaderboard", "--plot", tmp_path / "board.png")
     with pytest.raises(UserError, match="got 'abacus'"):
         run("vbench", tmp_path / "mine", "--prompts", tmp_path / "info.json", "--device", "abacus")

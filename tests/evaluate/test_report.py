@@ -199,7 +199,7 @@ def test_only_a_stopped_report_is_gone_on_with(toy: Path, tmp_path: Path):
     stopped.write_text(json.dumps({"complete": False}))
     assert unfinished(stopped, force=False) == stopped.read_text()
     assert unfinished(stopped, force=True) is None and unfinished(tmp_path / "new.json", force=False) is None
-    with pytest.raises(UserError, match="pass force"):
+    with pytest.raises(UserError, match="--force"):
         unfinished(toy, force=False)
 
 

@@ -1,4 +1,4 @@
-"""What comes with the package is a trained model: small enough, quick enough, and it knows what its report says."""
+"""What comes with the package is a trained model: small enough, quick enough, and it heeds words."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ import torch
 from vitascope.evaluate.toyland import Report, evaluate
 from vitascope.sample.loading import bundled, load
 from vitascope.sample.model import Model
-from vitascope.types import Request, UserError
+from vitascope.types import Request
 
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    try:
-        return load()
-    except UserError:
-        pytest.skip("no model is bundled")
+    return load()
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 import vitascope
 from tiny import save_tiny
 from vitascope import media
-from vitascope.cli.common import decode_command
 from vitascope.sample import loading
+from vitascope.sample.files import decode_command
 from vitascope.sample.latents import write_latents
 from vitascope.sample.legal import legalise, settings_of
 from vitascope.sample.loading import bundled, load
@@ -125,9 +125,9 @@ def test_a_model_knows_where_it_came_from_and_nobody_changes_that(model: Model, 
 
 def test_what_to_type_for_kept_latents_names_all_that_the_model_was_loaded_with() -> None:
     latents, path = Path("x.latents.safetensors"), Path("x.mp4")
-    assert decode_command(Source(), latents, path) == "vitascope decode x.latents.safetensors --out x.mp4"
+    assert decode_command(latents, path) == "vitascope decode x.latents.safetensors --out x.mp4"
     source = Source("hub:my model", "v2", "bf16", "model", ("a.safetensors", "b.safetensors:0.5"), ("./mine.py",))
-    assert decode_command(source, latents, path) == (
+    assert decode_command(latents, path, source) == (
         "vitascope --code ./mine.py decode x.latents.safetensors --out x.mp4 --model 'hub:my model' --revision v2 "
         "--dtype bf16 --offload model --lora a.safetensors --lora b.safetensors:0.5"
     )

@@ -42,5 +42,5 @@ def test_passes_are_those_that_the_backbone_is_asked_for(changes: dict[str, Any]
 
 
 def test_memory_needed_follows_the_passes_where_the_backbone_is_the_widest(model: OwnModel) -> None:
-    none, two, three = (sampling_bytes(model.system, (16, 16), 4, 400, 1, passes) for passes in (1, 2, 3))
-    assert three - two == two - none > 0
+    one, two, three = (sampling_bytes(model.system, (16, 16), 4, 400, 1, passes) for passes in (1, 2, 3))
+    assert three - two == two - one > 0

@@ -406,7 +406,7 @@ def test_a_stage_whose_time_is_over_at_once_is_no_success(tmp_path: Path) -> Non
 
 
 def test_a_folder_belongs_to_one_run(tmp_path: Path, straight: Path) -> None:
-    with pytest.raises(UserError, match="already holds a run; pass resume"):
+    with pytest.raises(UserError, match="already holds a run; add --resume"):
         fit(whole_run(), straight)
     with pytest.raises(UserError, match=r"stages\.videos\.batch was 2 and is 3; seed was 0 and is 1"):
         fit(override(override(whole_run(), "stages.videos.batch", "3"), "seed", "1"), straight, resume=True)

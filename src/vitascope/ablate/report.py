@@ -19,23 +19,17 @@ from vitascope.types import UserError
 def refuse_to_replace(
     table: Table, coming: Collection[tuple[str, int]], made_of: Mapping[str, Any], folder: Path
 ) -> None:
-    """A page is not replaced by one of fewer results, such as of some rows that are only tried, nor by one that is made
-    of something else (`run.made_of`)."""
+    """A page is not replaced by one of fewer results, such as of some rows that are only tried, nor by one of another
+    budget. One of another base or of other measures may take its place: it says so itself."""
     path = folder / f"{table.name}.json"
     try:
-        read = json.loads(path.read_text()) if path.is_file() else []
-        # Of pages before this was kept there is a list of results alone.
-        told, results = (None, read) if isinstance(read, list) else (read, read["results"])
-        there = {(one["row"], one["seed"]) for one in results}
+        told = json.loads(path.read_text()) if path.is_file() else {"results": []}
+        there = {(one["row"], one["seed"]) for one in told["results"]}
     except (OSError, ValueError, TypeError, KeyError):
         return  # no page of ours that would be missed
     mistakes = []
-    if told is None and there:
-        mistakes.append(
-            "was written before base and budget were kept beside it, so that it is not known whether they are the same"
-        )
-    elif told is not None and (changes := list(differences({name: told.get(name) for name in made_of}, dict(made_of)))):
-        mistakes.append(f"is made of something else: {'; '.join(changes)}")
+    if there and (changes := list(differences({"budget": told.get("budget")}, {"budget": made_of["budget"]}))):
+        mistakes.append(f"has another budget: {'; '.join(changes)}")
     if gone := there - set(coming):
         mistakes.append(f"tells of {len(there)} results, {len(gone)} of which would be missing from it now")
     if mistakes:

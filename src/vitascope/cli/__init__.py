@@ -29,7 +29,7 @@ from vitascope.cli import (
     videos,
 )
 from vitascope.cli.common import BARS, say
-from vitascope.errors import FULL, Kept, UserError, is_out_of_memory
+from vitascope.errors import FULL, UserError, is_out_of_memory
 from vitascope.train.stop import Stopped
 
 app = typer.Typer(
@@ -79,7 +79,7 @@ def main() -> None:
         with BARS:
             app()
     except UserError as error:
-        say(f"error: {error}{' (--force)' if isinstance(error, Kept) else ''}")
+        say(f"error: {error}")
         sys.exit(2)
     except Stopped as stop:
         say(str(stop))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from vitascope.config import Tree
-    from vitascope.sample.model import Source
 
 ModelOption = Annotated[
     str | None,
@@ -102,12 +101,17 @@ def overridden(config: Tree, texts: list[str] | None, option: str, form: str = "
     """The settings changed as `option` says, each time in the form that its help promises."""
     from vitascope.config import override
 
+    for name, value in assignments(texts, option, form):
+        config = override(config, name, value)
+    return config
+
+
+def assignments(texts: list[str] | None, option: str, form: str) -> Iterator[tuple[str, str]]:
     for text in texts or ():
         name, equals, value = text.partition("=")
         if not equals:
             raise UserError(f"{option} needs {form}, got '{text}'")
-        config = override(config, name, value)
-    return config
+        yield name, value
 
 
 def parse_rules(texts: list[str] | None) -> dict[str, Any]:
@@ -118,30 +122,10 @@ def parse_rules(texts: list[str] | None) -> dict[str, Any]:
     from vitascope.system import Rules
 
     rules, names = Rules(), []
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UserError(f"--rule needs name=value, got '{text}'; names are {', '.join(Rules.model_fields)}")
+    for name, value in assignments(texts, "--rule", f"name=value, a name of {', '.join(Rules.model_fields)}"):
         rules = override(rules, name, value)
         names.append(name)
     return {name: getattr(rules, name) for name in names}
-
-
-def decode_command(source: Source, latents: Path, path: Path) -> str:
-    """What to type to have the video of latents that were kept, by the model that made them."""
-    said = {
-        "--model": source.model,
-        "--revision": source.revision,
-        "--dtype": source.dtype,
-        "--offload": source.offload,
-    }
-    words = ["vitascope"]
-    for file in source.code:
-        words += ["--code", file]
-    words += ["decode", str(latents), "--out", str(path)]
-    for option, value in (*said.items(), *(("--lora", lora) for lora in source.loras)):
-        words += [] if value is None else [option, value]
-    return shlex.join(words)
 
 
 def one_of(option: str, value: str | None, known: tuple[str, ...]) -> Any:

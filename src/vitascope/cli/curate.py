@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vitascope.cli.common import ForceOption, one_of, say, screen, tracker
+from vitascope.cli.common import ForceOption, one_of, overridden, say, screen, tracker
 from vitascope.errors import UserError, install
 
 
@@ -32,19 +32,13 @@ def curate(
     import os
 
     _check_extra()
-    from vitascope.config import override
     from vitascope.engine import executors
     from vitascope.engine.config import Curate
     from vitascope.engine.on_ray import ray_data
     from vitascope.engine.public_sets import gather
     from vitascope.engine.run import curate as run
 
-    settings = Curate()
-    for change in changes or []:
-        path, equals, text = change.partition("=")
-        if not equals:
-            raise UserError(f"--set needs path=value, got '{change}'")
-        settings = override(settings, path, text)
+    settings = overridden(Curate(), changes, "--set", "path=value")
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be at least 1, got {workers}")
     num = workers or len(os.sched_getaffinity(0))

@@ -17,7 +17,6 @@ from vitascope.cli.common import (
     RevisionOption,
     RulesOption,
     SolverOption,
-    decode_command,
     one_of,
     parse_rules,
     parse_size,
@@ -35,7 +34,7 @@ def demo(
     from vitascope import media
     from vitascope.sample.demo import make_demo
 
-    make_demo(media.folder_for_many(out, "demo"), force=force or out == DEMO_FOLDER, say=say, rescue=decode_command)
+    make_demo(media.folder_for_many(out, "demo"), force=force or out == DEMO_FOLDER, say=say)
 
 
 def generate(
@@ -87,7 +86,7 @@ def generate(
     if model is None and (origin := plan.settings.get("hub")):
         raise UserError(f"'{like}' was made by a hub model: add {options_of(origin)}")
     loaded = load(model, device, revision=revision, dtype=dtype, offload=offload, loras=lora or ())
-    make_planned(loaded, plan, say=say, force=force, preview=preview, rescue=decode_command)
+    make_planned(loaded, plan, say=say, force=force, preview=preview)
 
 
 def decode(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitascope.cli.common import ChangesOption, DeviceOption, say, screen, tracker
+from vitascope.cli.common import ChangesOption, DeviceOption, assignments, say, screen, tracker
 from vitascope.errors import UserError
 
 if TYPE_CHECKING:
@@ -102,10 +102,7 @@ def changed(recipe: str, changes: list[str] | None, data: Path | None = None) ->
 
         run = on_footage(run, data)
         tell_of_words(data)
-    for change in changes or []:
-        path, equals, text = change.partition("=")
-        if not equals:
-            raise UserError(f"--set needs path=value, got '{change}'")
+    for path, text in assignments(changes, "--set", "path=value"):
         run = override(run, path, text)
         tell_where_it_does_not_reach(run, path)
     return run

@@ -20,7 +20,6 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from vitascope.atomic import replacing
-from vitascope.errors import Kept
 from vitascope.media.pictures import beyond, grid, to_bytes
 from vitascope.types import Clip, UserError
 
@@ -50,7 +49,10 @@ def check_free(path: str | Path, *, force: bool = False) -> None:
     if path.is_dir():
         raise UserError(f"'{path}' is a folder; name a file in it")
     if path.exists() and not force:
-        raise Kept(f"'{path}' exists already and is kept; choose another name, or pass force to replace it")
+        raise UserError(
+            f"'{path}' exists already and is kept; pass --force (in Python force=True) to replace it, "
+            "or choose another name"
+        )
     if not path.parent.is_dir():
         raise UserError(f"the folder '{path.parent}' does not exist; create it, or choose another one")
     if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -60,7 +62,7 @@ def check_free(path: str | Path, *, force: bool = False) -> None:
 def folder_for_many(out: Path, of: str) -> Path:
     """`out` as the folder of many files, which `of` makes: a name with a video's ending was surely meant for one."""
     if out.suffix.lower() in ENCODERS and not out.is_dir():
-        raise UserError(f"{of} makes many files and out is then their folder, got '{out}'; leave the ending out")
+        raise UserError(f"{of} makes many files and --out is then their folder, got '{out}'; leave the ending out")
     return out
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from vitascope import media
-from vitascope.sample.files import Rescue, Say, by_hand, check_destinations, make
+from vitascope.sample.files import Say, check_destinations, make
 from vitascope.sample.loading import load
 from vitascope.types import Clip, Request
 
@@ -19,7 +19,7 @@ PROMPTS = (
 GIVEN, MOVED = 1, "a large blue star moves right on a beige background"
 
 
-def make_demo(folder: Path, *, force: bool, say: Say, rescue: Rescue = by_hand) -> None:
+def make_demo(folder: Path, *, force: bool, say: Say) -> None:
     """A video for each prompt, one that moves the first frame of another, and a sheet and a film of all."""
     videos = [folder / f"text-{number}.mp4" for number in range(len(PROMPTS))]
     image, moved, sheet, moving = (folder / name for name in ("image.png", "image-0.mp4", "sheet.png", "all.webp"))
@@ -28,7 +28,7 @@ def make_demo(folder: Path, *, force: bool, say: Say, rescue: Rescue = by_hand) 
     model = load()
     media.make_folder(folder)
     wanted = [Request(prompt, seed=number) for number, prompt in enumerate(PROMPTS)]
-    film = partial(make, model, say=say, force=force, rescue=rescue)
+    film = partial(make, model, say=say, force=force)
     clips = [film(request, path) for request, path in zip(wanted, videos, strict=True)]
     given = clips[GIVEN].pixels[0]
     media.write(Clip(given[None], caption=PROMPTS[GIVEN]), image, force=force)

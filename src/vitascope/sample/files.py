@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,6 @@ from rich.progress import Progress as Bar
 from torch import Tensor
 
 from vitascope import media
-from vitascope.errors import Kept
 from vitascope.sample.latents import Progress
 from vitascope.sample.legal import MOST_FRAMES, wished_length
 from vitascope.sample.model import Model, Source
@@ -24,8 +24,6 @@ from vitascope.types import Clip, Request, UserError
 
 Say = Callable[[str], None]
 Wanted = Sequence[tuple[Request, Path]]
-Rescue = Callable[[Source, Path, Path], str]
-"""How the latents in a file become the video that was to be in another one, in words."""
 
 
 def read_prompts(path: Path) -> list[str]:
@@ -69,11 +67,23 @@ def check_destinations(paths: Iterable[Path], *, force: bool, preview: bool = Fa
             media.check_free(preview_beside(path), force=force)
         kept = latents_beside(path)
         if kept.exists() and not force:
-            raise Kept(f"'{kept}' holds finished work of an interrupted run: decode it, or pass force to replace it")
+            raise UserError(
+                f"'{kept}' holds finished work of an interrupted run: finish it ({decode_command(kept, path)}), "
+                "or pass --force to replace it"
+            )
 
 
-def by_hand(source: Source, latents: Path, path: Path) -> str:
-    return f"decode '{latents}' with the same model into '{path}'"
+def decode_command(latents: Path, path: Path, source: Source | None = None) -> str:
+    """What to type to have the video of latents that were kept, by the model that made them where it is known."""
+    one = source or Source()
+    said = {"--model": one.model, "--revision": one.revision, "--dtype": one.dtype, "--offload": one.offload}
+    words = ["vitascope"]
+    for file in one.code:
+        words += ["--code", file]
+    words += ["decode", str(latents), "--out", str(path)]
+    for option, value in (*said.items(), *(("--lora", lora) for lora in one.loras)):
+        words += [] if value is None else [option, value]
+    return shlex.join(words)
 
 
 def known_frames(
@@ -100,7 +110,7 @@ def last_frames(path: Path, num: int | None, fps: float, size: tuple[int, int], 
     """The last `num` frames of a video as if it had been taken at `fps`; None: four, or what there is."""
     asked = 4 if num is None else num
     if not 1 <= asked <= MOST_FRAMES:
-        raise UserError(f"frames must be from 1 to {MOST_FRAMES}, got {asked}")
+        raise UserError(f"--frames must be from 1 to {MOST_FRAMES}, got {asked}")
     clip = media.read_end(path, (asked - 1) / fps, size)
     behind = [round(k * clip.fps / fps) for k in range(asked)]  # so many frames before the last
     most = sum(k < clip.num_frames for k in behind)
@@ -109,7 +119,7 @@ def last_frames(path: Path, num: int | None, fps: float, size: tuple[int, int], 
         behind = behind[:most]
     if behind[-1] >= clip.num_frames:
         raise UserError(
-            f"'{path}' has {clip.num_frames} frames and {num} were asked for "
+            f"'{path}' has {clip.num_frames} frames and --frames asks for {num} "
             f"({behind[-1] + 1} of its own, at {clip.fps:g} fps); ask for at most {most}"
         )
     if behind != list(range(len(behind))):
@@ -133,7 +143,7 @@ def first_frames(
             f"'{path}' has {there} frames at {fps:g} fps and {wished:g} were asked for; ask for at most {there}"
         )
     if not asked and there > wished:
-        say(f"note: of '{path}' the first {own} frames are taken, as the model was made for; ask for more to take more")
+        say(f"note: of '{path}' the first {own} frames are taken, as the model was made for; --num-frames takes more")
     taken = max(round(min(wished, there)), 1)
     return clip.pixels[[min(int(k * clip.fps / fps + 1e-6), clip.num_frames - 1) for k in range(taken)]]
 
@@ -152,12 +162,10 @@ def differences(model: Model, settings: Mapping[str, Any], request: Request, pat
     return [f"'{path}' was made by another model; with this one the video is another", *rules]
 
 
-def make_all(
-    model: Model, wanted: Wanted, *, say: Say, force: bool, preview: bool = False, rescue: Rescue = by_hand
-) -> None:
+def make_all(model: Model, wanted: Wanted, *, say: Say, force: bool, preview: bool = False) -> None:
     """A file for each request. What is wrong with any of them is said before the first is begun."""
     if preview and not model.has_previews:
-        raise UserError("previews are of models of ours: each family of others keeps latents in its own order")
+        raise UserError("--preview is for models of ours: each family of others keeps latents in its own order")
     for request, _ in wanted:
         try:
             model.changes(request)
@@ -168,7 +176,7 @@ def make_all(
     for folder in {path.parent for _, path in wanted}:
         media.make_folder(folder)
     for request, path in wanted:
-        make(model, request, path, say=say, force=force, preview=preview, rescue=rescue)
+        make(model, request, path, say=say, force=force, preview=preview)
 
 
 def make(
@@ -179,7 +187,6 @@ def make(
     say: Say,
     force: bool,
     preview: bool = False,
-    rescue: Rescue = by_hand,
 ) -> Clip:
     """Sample, keep the latents until the video is written, write it, and say what came of it."""
     check_destinations([path], force=force, preview=preview)
@@ -193,7 +200,7 @@ def make(
         media.write(clip, path, force=force)
     except BaseException:
         if latents.exists():
-            say(f"the sampled video is not lost: {rescue(model.source, latents, path)}")
+            say(f"the sampled video is not lost: {decode_command(latents, path, model.source)}")
         raise
     latents.unlink(missing_ok=True)
     how = clip.settings.get("hub", {}).get("decoded", "")

@@ -46,7 +46,9 @@ def legalise(model: VideoModel, request: Request) -> Legal:
     changes: list[str] = []
     request = of_plain_types(request)
     if request.negative:
-        raise UserError("a model of vitascope takes no words for what not to show; leave negative out")
+        raise UserError(
+            "a model of vitascope takes no words for what not to show; leave --negative (in Python negative) out"
+        )
     count = model.text.count(request.prompt)
     reads_as_empty = not request.prompt.strip() or count == model.text.count("")  # a full stop alone, for one
     if reads_as_empty and not request.frames:
@@ -304,7 +306,9 @@ def request_of(settings: Mapping[str, Any], *, with_video: bool = False) -> Requ
     """
     kept = checked(dict(settings))
     if kept.hub and kept.hub.video and not with_video:
-        raise UserError("this was made by working over a video, which is not kept inside the file; give that video too")
+        raise UserError(
+            "this was made by working over a video, which is not kept inside the file; give it with --video"
+        )
     try:
         frames = {int(number): media.picture_from_base64png(text) for number, text in kept.frames.items()}
     except (ValueError, OSError, SyntaxError) as error:

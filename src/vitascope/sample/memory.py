@@ -20,7 +20,7 @@ NUMBER = 4
 BLOCK_WIDTHS = 16
 """Numbers that a transformer's block holds of a token at its fullest, in widths of the stream: layers are four wide."""
 HEAD_WIDTH = 64
-"""Of a backbone that does not say how many heads it has."""
+"""What a head is reckoned to have, whatever the backbone."""
 SCORES = 2
 """What attention holds of a pair of tokens in each head: the score, and its share."""
 PAIRS_AT_ONCE = 128

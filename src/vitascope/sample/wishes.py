@@ -9,10 +9,8 @@ from typing import Any
 
 from vitascope import media
 from vitascope.sample.files import (
-    Rescue,
     Say,
     Wanted,
-    by_hand,
     check_destinations,
     differences,
     from_lines,
@@ -79,9 +77,7 @@ def planned(wishes: Wishes, *, force: bool = False, preview: bool = False) -> Pl
     return Plan(wishes, request, wanted, settings)
 
 
-def make_planned(
-    model: Model, plan: Plan, *, say: Say, force: bool = False, preview: bool = False, rescue: Rescue = by_hand
-) -> None:
+def make_planned(model: Model, plan: Plan, *, say: Say, force: bool = False, preview: bool = False) -> None:
     """Make the files of a plan; `say` is told where the file begun from would come out otherwise."""
     wishes, request = plan.wishes, plan.request
     if wishes.like is not None:
@@ -90,21 +86,21 @@ def make_planned(
             say(f"note: {difference}")
     known = known_frames(model, request, wishes.image, wishes.video, wishes.frames, wishes.last, say)
     begun = [(replace(one, frames={**one.frames, **known}), path) for one, path in plan.wanted]
-    make_all(model, begun, say=say, force=force, preview=preview, rescue=rescue)
+    make_all(model, begun, say=say, force=force, preview=preview)
 
 
 def _refuse_contradictions(wishes: Wishes) -> None:
     for one, other, what in (
-        (wishes.seconds, wishes.num_frames, "a length in seconds and one in frames both say how long"),
-        (wishes.image, wishes.video, "an image and a video both say how the video begins"),
-        (wishes.prompt, wishes.prompts, "a prompt and a file of prompts both say what to show"),
+        (wishes.seconds, wishes.num_frames, "--seconds and --num-frames both say how long"),
+        (wishes.image, wishes.video, "--image and --video both say how the video begins"),
+        (wishes.prompt, wishes.prompts, "a prompt and --prompts both say what to show"),
     ):
         if one is not None and other is not None:
             raise UserError(f"{what}; give one of them")
     if wishes.frames is not None and wishes.video is None:
-        raise UserError("frames says how much of a video to go on from; give a video, or leave it out")
+        raise UserError("--frames says how much of a video to go on from; give a video (--video), or leave it out")
     if wishes.num < 1:
-        raise UserError(f"num must be at least 1, got {wishes.num}")
+        raise UserError(f"--num must be at least 1, got {wishes.num}")
 
 
 def _request_for(wishes: Wishes, settings: Mapping[str, Any]) -> Request:

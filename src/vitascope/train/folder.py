@@ -33,7 +33,7 @@ def claimed(folder: Path, run: Run, resume: bool) -> Iterator[None]:
             except NoLocks:
                 mine = True  # better unguarded than not at all
         if not mine:
-            raise UserError(f"another training is writing to '{folder}'; wait for its end, or choose another folder")
+            raise UserError(f"another training is writing to '{folder}'; wait for its end, or choose another --out")
         refuse_folder(folder, run, resume)  # again: another one may have begun and ended meanwhile
         sweep(folder.glob(PARTS), *((folder / name).rglob(PARTS) for name in (*LEARNED, "cache")))
         if not learned_in(folder):
@@ -47,17 +47,17 @@ def refuse_folder(folder: Path, run: Run, resume: bool) -> None:
     path = folder / RUN
     for above in (folder, *folder.parents):
         if above.exists() and not above.is_dir():
-            raise UserError(f"'{above}' is a file, and a run needs a folder; choose another one")
+            raise UserError(f"'{above}' is a file, and a run needs a folder; choose another --out")
     if not path.is_file():
         if resume:
-            raise UserError(f"'{folder}' holds no run to go on with; leave resume out to begin one")
+            raise UserError(f"'{folder}' holds no run to go on with; leave --resume out to begin one")
         if left := learned_in(folder):
             raise UserError(f"'{left[0]}' is of a run whose '{RUN}' is gone; remove it, or choose another folder")
         return
     if not learned_in(folder):
         return  # it ended before its first checkpoint: whatever its settings were, nothing is lost
     if not resume:
-        raise UserError(f"'{folder}' already holds a run; pass resume to go on with it, or choose another folder")
+        raise UserError(f"'{folder}' already holds a run; add --resume to go on with it, or choose another folder")
     try:
         begun_with = json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -91,9 +91,15 @@ def is_done(folder: Path, stage: str) -> bool:
 
 
 def refuse_missing_stages(run: Run, stages: tuple[Stage, ...], folder: Path) -> None:
-    """Stages that are neither trained now nor have been, and with which one of `stages` begins."""
+    """Stages that are neither trained now nor have been, and with which one of `stages` begins; and one that takes all
+    weights but some from nowhere."""
     coming = {stage.name for stage in stages}
     for stage in stages:
+        if stage.fresh and not run.origins(stage):
+            raise UserError(
+                f"stage {stage.name} begins with a model, but for what is new in it ({', '.join(stage.fresh)}), and "
+                "has none; give one with --from"
+            )
         for origin in run.origins(stage):
             if not (is_folder(origin.of) or origin.of in coming or is_done(folder, origin.of)):
                 raise UserError(

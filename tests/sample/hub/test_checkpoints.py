@@ -81,7 +81,7 @@ def test_every_family_makes_what_is_asked_for_and_the_same_again(model_of: Load,
     settings = json.loads(json.dumps(clip.settings))
     again = request_of(settings, with_video=True)
     if settings["hub"]["video"]:  # which is too large to be kept
-        with pytest.raises(UserError, match="give that video too"):
+        with pytest.raises(UserError, match="give it with --video"):
             request_of(settings)
         again = replace(again, frames=asked.frames)
     assert torch.equal(model.fulfil(again).pixels, clip.pixels)
@@ -121,7 +121,7 @@ def test_a_last_picture_is_refused_where_the_first_alone_is_known_frame_by_frame
     routes = legal.routes_of(ti2v(), "")
     asked = Request("a red circle", {0: picture(1)}, 5, size=SIZE)
     assert type(legal.legalise(routes, asked).route.pipeline).__name__ == "WanImageToVideoPipeline"
-    with pytest.raises(UserError, match=r"a first picture; it was given pictures for frames -1, 0"):
+    with pytest.raises(UserError, match=r"a first picture \(--image\); it was given pictures for frames -1, 0"):
         legal.legalise(routes, replace(asked, frames={0: picture(1), -1: picture(2)}))
 
 
@@ -136,7 +136,7 @@ def test_a_last_picture_reaches_the_video_where_the_denoiser_has_room_for_it(mod
     asked = request(model, "wan_flf")
     one, other = (model.fulfil(replace(asked, frames={0: picture(1), -1: picture(k)})) for k in (7, 8))
     assert is_other(one, other)
-    with pytest.raises(UserError, match="a first and a last picture; it was given"):
+    with pytest.raises(UserError, match=r"a first and a last picture \(--image and --last\)"):
         model.changes(replace(asked, frames={0: picture(1)}))
     with pytest.raises(UserError, match="it was given pictures for frames -1, 0"):
         model_of("wan_i2v").changes(replace(asked, frames={0: picture(1), -1: picture(2)}))
@@ -187,8 +187,8 @@ def test_what_a_family_cannot_make_is_snapped_by_its_own_rules_and_said(
     ("family", "wish", "said"),
     [
         ("mochi", {"frames": {0: picture(1)}}, "from words alone; it was given a picture for frame 0"),
-        ("wan", {"frames": {0: picture(1)}}, "words alone or words and a video to work over; it was given"),
-        ("wan_i2v", {"frames": {}}, "a first picture; it was given words alone"),
+        ("wan", {"frames": {0: picture(1)}}, r"words alone or words and a video to work over \(--video\)"),
+        ("wan_i2v", {"frames": {}}, r"a first picture \(--image\); it was given words alone"),
         ("svd", {"prompt": "a fox"}, "reads no words"),
         ("wan", {"prompt": " "}, "prompt is empty"),
         ("wan", {"solver": "heun"}, "brings its own solver"),

@@ -124,6 +124,6 @@ def test_a_family_from_words_to_a_file_and_back(desk: Shell, folder_of: Folder, 
         assert media.read_settings("negative.mp4")["negative"] == "a star"
     else:
         said = desk.refused(*again, "--negative", "a star", "--out", "negative.mp4")
-        assert "leave negative out" in said
-    assert "previews are of models of ours" in desk.refused(*again, "--preview", "--out", "preview.mp4")
+        assert "leave --negative" in said
+    assert "--preview is for models of ours" in desk.refused(*again, "--preview", "--out", "preview.mp4")
     json.dumps(told)

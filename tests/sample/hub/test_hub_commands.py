@@ -44,7 +44,7 @@ def test_a_video_is_worked_over(shell: Shell, folder_of: Folder) -> None:
     code, said = shell.heard(*typed, "--out", "own.mp4")
     assert "of 'in.mp4' the first 9 frames are taken" in said and "own.mp4: 9 frames" in said
     code, said = shell.heard("generate", *model, "--like", "out.mp4", "--out", "again.mp4")
-    assert code == 2 and "give that video too" in said
+    assert code == 2 and "give it with --video" in said
     code, said = shell.heard(
         "generate", "a star", *model, "--video", "in.mp4", "--num-frames", "33", "--out", "long.mp4"
     )
@@ -65,7 +65,7 @@ def test_kept_latents_are_finished(shell: Shell, folder_of: Folder, model_of: Lo
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--preview"], "previews are of models of ours"),
+        (["--preview"], "--preview is for models of ours"),
         (["--image", "absent.png"], "absent.png"),
         (["--lora", "absent.safetensors"], "absent.safetensors"),
         (["--dtype", "fp8"], "--dtype must be one of"),

@@ -110,7 +110,7 @@ def legalise(routes: tuple[Route, ...], request: Request) -> Wish:
         raise UserError("the prompt is empty: say what the video should show")
     steps, guidance = legal_steps(request.steps, traits.steps), legal_guidance(request.guidance, traits.scale)
     if not traits.guidance and request.guidance is not None:
-        raise UserError("this checkpoint takes no guidance scale; leave guidance out")
+        raise UserError("this checkpoint takes no guidance scale; leave --guidance (in Python guidance) out")
     if request.negative:
         _check_negative(traits, guidance)
     fps = legal_fps(request.fps, traits.fps)
@@ -132,9 +132,11 @@ def _refuse_rules(request: Request) -> None:
 def _check_negative(traits: Traits, guidance: float) -> None:
     """Refuse what the pipeline would not hear, or would pass over in silence."""
     if not traits.negative:
-        raise UserError("this checkpoint takes no words for what not to show; leave negative out")
+        raise UserError(
+            "this checkpoint takes no words for what not to show; leave --negative (in Python negative) out"
+        )
     if traits.guidance and "true_cfg_scale" not in traits.accepts and guidance <= 1:
-        raise UserError(f"negative works by guidance, which {guidance:g} turns off; give a guidance above 1")
+        raise UserError(f"--negative works by guidance, which {guidance:g} turns off; give a --guidance above 1")
 
 
 def _route(routes: tuple[Route, ...], request: Request) -> Route:
@@ -158,11 +160,11 @@ def _route(routes: tuple[Route, ...], request: Request) -> Route:
 def _takes(traits: Traits) -> str:
     words = "words and " if traits.words else ""
     if traits.video:
-        return f"{words}a video to work over"
+        return f"{words}a video to work over (--video)"
     if traits.image:
         if traits.needs_last:
-            return f"{words}a first and a last picture"
-        return f"{words}a first picture{', a last one too' if traits.last_image else ''}"
+            return f"{words}a first and a last picture (--image and --last)"
+        return f"{words}a first picture (--image{'; --last too' if traits.last_image else ''})"
     return "words alone"
 
 
