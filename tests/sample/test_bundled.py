@@ -31,9 +31,14 @@ def pictures(model: Model) -> Report:
     )
 
 
-def test_its_weights_stay_within_what_the_package_may_weigh(model: Model) -> None:
-    folder = bundled()
-    assert sum(file.stat().st_size for file in folder.iterdir()) < 25e6
+def test_it_stays_within_what_the_package_may_weigh() -> None:
+    assert sum(file.stat().st_size for file in bundled().rglob("*")) < 25e6
+
+
+def test_its_reports_are_of_these_weights(model: Model) -> None:
+    reports = [Report.from_json(file.read_text()) for file in (bundled() / "reports").glob("*.json")]
+    assert reports
+    assert {report.protocol["model"] for report in reports} == {model.identity}
 
 
 def test_its_autoencoder_returns_pictures_it_never_saw(pictures: Report) -> None:
