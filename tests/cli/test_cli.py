@@ -114,7 +114,7 @@ def test_what_the_system_refuses_is_one_line(shell: Shell, tmp_path: Path) -> No
     os.mkfifo(tmp_path / "pipe")
     is_one_line(shell("decode", "pipe", "--out", "x.mp4"), "'pipe' is no file")
     (tmp_path / "x.mp4").touch()
-    is_one_line(shell("demo", "--out", "x.mp4"), "many files and out is then their folder")
+    is_one_line(shell("demo", "--out", "x.mp4"), "many files and --out is then their folder")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a full disk to write to")

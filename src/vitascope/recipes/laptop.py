@@ -190,7 +190,7 @@ def ladder() -> Run:
         paced = {"learning_rate": 0.02, "decay_share": 0.3, "optimizer": MuonConfig()}
         return ti2v.model_copy(update={"lesson": Lesson(), "pictures_beside": 0, **paced, **places, **changes})
 
-    learned = Origin(of=captions.name, weights=("tokenizer.*", *TEXT))
+    learned = Origin(of=captions.name, weights=("tokenizer.*", TEXT))
     both = Origin(of="t2i_128"), Origin(of="t2v_64", weights=(TIME,))
     first = at("t2v_64", videos, 64, steps=800, batch=32, share=20, fresh=(TIME,))
     assert first.model is not None

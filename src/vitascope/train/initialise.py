@@ -74,8 +74,10 @@ def inherit(
     for origin, state in origins:
         given = inflated(model, state)
         mistakes += idle(origin.weights, given, f"'{origin.of}'")
-        for name in matched(origin.weights, given):
-            found[name], sources[name] = given[name], origin.of
+        chosen = matched(origin.weights, given)
+        for name, value in given.items():  # in their order, in which they are told
+            if name in chosen:
+                found[name], sources[name] = value, origin.of
     names = " and ".join(f"'{origin.of}'" for origin, _ in origins)
     if missing := [name for name in needed if name not in found]:
         mistakes.append(
