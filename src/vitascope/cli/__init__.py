@@ -77,7 +77,11 @@ def main() -> None:
     """Run a command; what the user can mend is one line on stderr and exit code 2, and Ctrl-C one line and 130."""
     try:
         with BARS:
-            app()
+            code = app(standalone_mode=False)
+    except typer.TyperException as error:
+        message = error.format_message()
+        say(message if "\n" in message else f"error: {message}")  # lines: the help, for want of a command
+        sys.exit(2)
     except UserError as error:
         say(f"error: {error}")
         sys.exit(2)
@@ -87,10 +91,6 @@ def main() -> None:
     except KeyboardInterrupt:  # before the command began, or after it
         say("stopped")
         sys.exit(130)
-    except SystemExit as end:
-        if end.code == 130:  # so typer ends what Ctrl-C interrupted, without a word
-            say("stopped")
-        raise
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -105,6 +105,9 @@ def main() -> None:
         else:
             raise
         sys.exit(2)
+    if code == 130:  # so typer ends what Ctrl-C interrupted, without a word
+        say("stopped")
+    sys.exit(code)
 
 
 def drop(output: TextIO) -> None:
