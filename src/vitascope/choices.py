@@ -6,4 +6,5 @@ from typing import Literal
 
 GuidanceKind = Literal["joint", "text", "separate", "blank"]  # STIV: JIT-CFG, CFG, SIT-CFG, and that of appendix J.3
 KnownSlots = Literal["renoised", "evolving"]
+Precision = Literal["fp32", "bf16"]
 SOLVER_NAMES = ("euler", "heun", "dpmpp", "unipc", "sde")

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from vitascope.choices import GuidanceKind, KnownSlots
+from vitascope.choices import GuidanceKind, KnownSlots, Precision
 from vitascope.conditions import Conditions, TextFeatures
 from vitascope.config import Amount, AmountOrZero, Config, Count, CountOrZero, Share
 from vitascope.noise import Estimate
@@ -31,6 +31,8 @@ class Rules(Config):
     level_shift: Amount = 1.0  # above 1: more steps at high levels (SD3, equation 23)
     keyframe_stride: CountOrZero = 0  # long videos: keyframes so far apart, then what lies between; 0: rolled out
     image_first: bool = False  # of words alone: the first frame as a picture, then the video from it (Emu Video)
+    first_guidance: AmountOrZero | None = None  # scale for that picture; None: that of the video
+    precision: Precision = "fp32"  # of the backbone's matrix products
 
     @model_validator(mode="after")
     def _interval_is_one(self) -> Rules:

@@ -190,6 +190,14 @@ def test_with_image_first_a_video_begins_with_the_picture_of_its_words(
     assert not torch.allclose(made, model.fulfil(wanted).pixels, atol=1e-3)
 
 
+def test_the_first_picture_may_have_a_scale_of_its_own(model: Model) -> None:
+    alone, video = (Request("x", num_frames=length, seed=3) for length in (1, 4))
+    rules = {**FIRST, "first_guidance": 5.0}
+    first = model.fulfil(replace(video, rules=rules)).pixels[:1]
+    torch.testing.assert_close(first, model.fulfil(replace(alone, guidance=5.0)).pixels, atol=1e-5, rtol=0)
+    assert not torch.allclose(first, model.fulfil(alone).pixels, atol=1e-3)
+
+
 def test_image_first_is_for_words_alone_and_does_not_depend_on_the_batch(model: Model) -> None:
     picture = torch.rand(3, 16, 16, generator=generator_for(0, "picture"))
     given, words = Request("x", frames={0: picture}, rules=FIRST), Request("x", seed=1, rules=FIRST)

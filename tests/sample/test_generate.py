@@ -173,8 +173,8 @@ def test_a_picture_may_be_of_any_precision(model: Model, dtype: torch.dtype) -> 
 
 
 def test_what_is_changed_of_a_request_is_a_warning(model: Model) -> None:
-    with pytest.warns(UserWarning, match="size 20x30 became 16x32"):
-        model.generate("x", size=(20, 30), num_frames=2, steps=1)
+    with pytest.warns(UserWarning, match="size 20x20 became 16x16"):
+        model.generate("x", size=(20, 20), num_frames=2, steps=1)
 
 
 def test_an_image_needs_no_words_but_something_is_needed(model: Model) -> None:
@@ -300,6 +300,13 @@ def test_rules_of_sampling_are_a_models_own_and_travel_with_the_clip(
     assert {line.split()[0] for line in told} == set(rules)
     older = {name: value for name, value in kept.items() if name not in Rules.model_fields}
     assert departures(other.system.config.defaults, request_of(older)) == []
+
+
+def test_half_precision_is_the_same_video_to_the_eye(model: Model) -> None:
+    full, half = (model.generate("x", seed=1, rules={"precision": name}) for name in ("fp32", "bf16"))
+    assert not torch.equal(full.pixels, half.pixels)
+    torch.testing.assert_close(full.pixels, half.pixels, atol=0.05, rtol=0)
+    assert torch.equal(model.fulfil(request_of(half.settings)).pixels, half.pixels)
 
 
 def test_settings_of_something_else_are_refused(model: Model) -> None:

@@ -55,6 +55,9 @@ def test_options_and_requests_are_the_same(model: Model) -> None:
 def test_changes_are_told_without_sampling(model: Model) -> None:
     assert model.changes(Request("x")) == ()
     assert len(model.changes(Request("x", size=(17, 17), num_frames=3))) == 2
+    larger, faster = model.changes(Request("x", size=(32, 16), fps=24.0))
+    assert "made for 16x16 pixels; at 32x16" in larger
+    assert "made for 8 frames a second; at 24" in faster
 
 
 def test_a_clip_names_the_model_that_made_it(model: Model) -> None:

@@ -12,7 +12,12 @@ from vitascope.cli.common import DeviceOption, ForceOption, SolverOption, say, t
 
 def upsample(
     video: Annotated[Path, typer.Argument(help="The video: mp4, gif or webp.")],
-    model: Annotated[str, typer.Option("--model", help="Folder of a model trained by laptop:tup.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", help="Folder of a model, such as one trained by laptop:tup; the bundled one if absent."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="mp4, gif or webp.")] = Path("out.mp4"),
     times: Annotated[int, typer.Option(help="As many frames in the same time: 2, 4, 8, ...")] = 2,
     prompt: Annotated[

@@ -43,8 +43,10 @@ def sample_latents(
     whole = windowed(estimate, window, window // 2 // cube * cube)  # of even windows each begins where a cube does
     walk, keep = levels(first.steps, first.rules.level_shift), KNOWN_SLOTS[first.rules.known_slots]
     rng = [_rng(one, "solver") for one in legal]
+    solve, is_bf16 = SOLVERS[first.solver], first.rules.precision == "bf16"
     try:
-        return integrate(SOLVERS[first.solver], path, whole, noise, walk, cond, rng=rng, keep=keep, progress=progress)
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=is_bf16):
+            return integrate(solve, path, whole, noise, walk, cond, rng=rng, keep=keep, progress=progress)
     except FloatingPointError as error:
         raise NonFinite(str(error)) from error
 

@@ -163,6 +163,17 @@ def legal_size(size: tuple[int, int], grain: tuple[int, int], changes: list[str]
     return width, height
 
 
+def strange_to(defaults: Defaults, legal: Legal) -> list[str]:
+    """What can be made, and the model was not made for, in words."""
+    notes = []
+    if legal.size != defaults.size:
+        asked, own = (f"{width}x{height}" for width, height in (legal.size, defaults.size))
+        notes.append(f"the model was made for {own} pixels; at {asked} expect less of it")
+    if legal.fps != defaults.fps:
+        notes.append(f"the model was made for {defaults.fps:g} frames a second; at {legal.fps:g} expect less of it")
+    return notes
+
+
 def grain_of(model: VideoModel) -> tuple[int, int]:
     """Width and height of the blocks of pixels that the model works in."""
     cells = model.backbone.patch[1]

@@ -17,7 +17,7 @@ from vitascope.card import Card
 from vitascope.errors import is_out_of_memory
 from vitascope.sample.generate import clip_of, decode, generate
 from vitascope.sample.latents import Progress, read_latents
-from vitascope.sample.legal import departures, grain_of, legal_fps, legal_size, legalise, of_plain_types
+from vitascope.sample.legal import departures, grain_of, legal_fps, legal_size, legalise, of_plain_types, strange_to
 from vitascope.system import VideoModel
 from vitascope.types import Clip, Picture, Request, UserError
 
@@ -67,7 +67,7 @@ class Model(ABC):
 
     @abstractmethod
     def changes(self, request: Request) -> tuple[str, ...]:
-        """What would be changed of a request to make it legal, in words."""
+        """What would be changed of a request to make it legal, and what the model was not made for, in words."""
 
     @abstractmethod
     def departures(self, request: Request) -> list[str]:
@@ -109,7 +109,7 @@ class Model(ABC):
         A picture is a tensor `3 h w`, a NumPy array `h w 3` (numbers from 0 to 1, or uint8) or an image of PIL, of any
         size. `rules` are fields of `vitascope.system.Rules` by name, such as `{"guidance_kind": "separate"}`; all that
         is not given is the model's choice. What cannot be made is a UserError; what has to be changed to make the
-        request legal, such as its size, is a warning.
+        request legal, such as its size, or what the model was not made for is a warning.
         """
         request = of_plain_types(Request(
             prompt=prompt, frames={} if frames is None else frames, num_frames=num_frames, seconds=seconds, fps=fps,
@@ -171,8 +171,8 @@ class OwnModel(Model):
             ) from error
 
     def changes(self, request: Request) -> tuple[str, ...]:
-        """What would be changed of a request to make it legal, in words."""
-        return legalise(self.system, request).changes
+        legal = legalise(self.system, request)
+        return *legal.changes, *strange_to(self.system.config.defaults, legal)
 
     def departures(self, request: Request) -> list[str]:
         return departures(self.system.config.defaults, request)
