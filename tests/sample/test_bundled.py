@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from vitascope.evaluate.intervals import Rate
 from vitascope.evaluate.toyland import Report, evaluate
 from vitascope.sample.loading import bundled, load
 from vitascope.sample.model import Model
 from vitascope.types import Request
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +43,28 @@ def test_its_reports_are_of_these_weights(model: Model) -> None:
     reports = [Report.from_json(file.read_text()) for file in (bundled() / "reports").glob("*.json")]
     assert reports
     assert {report.protocol["model"] for report in reports} == {model.identity}
+
+
+ROWS = {
+    "one thing, seen triples": "one_seen",
+    "one thing, unseen triples": "one_unseen",
+    "two things, seen triples": "two_seen",
+    "one thing, its true first frame given": "image",
+}
+COLUMNS = "colour", "background", "size", "shape", "motion", "all"
+
+
+@pytest.mark.parametrize("label", ROWS)
+def test_the_readme_says_what_its_reports_say(label: str) -> None:
+    report = Report.from_json((bundled() / "reports" / f"{ROWS[label]}.json").read_text())
+    cells = [cell(report.made[dimension]) for dimension in COLUMNS]
+    row = [f"{label} ({report.protocol['num']})", *cells, f"{report.ceiling['all'].value:.3f}".removeprefix("0")]
+    assert f"| {' | '.join(row)} |" in README.read_text()
+
+
+def cell(rate: Rate) -> str:
+    low, high = rate.interval
+    return f"{rate.value:.2f} ({low:.2f}-{high:.2f})".replace("0.", ".")
 
 
 def test_its_autoencoder_returns_pictures_it_never_saw(pictures: Report) -> None:

@@ -98,7 +98,9 @@ def _training(card: Card) -> list[str]:
     data = run["data"]
     settings = ", ".join(f"{name} {value}" for name, value in data.items() if name != "class")
     stages = ", ".join(str(stage.get("name")) for stage in run.get("stages", ()))
-    return [f"`{data.get('class')}` ({settings}). Stages: {stages}. The whole run stands in `{CARD}`."]
+    note = card.report.get("note")
+    told = f"`{data.get('class')}` ({settings}). Stages: {stages}. The whole run stands in `{CARD}`."
+    return [told, *(["", str(note)] if note else [])]
 
 
 def _scores(scores: Sequence[Scored]) -> list[str]:

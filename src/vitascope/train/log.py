@@ -45,6 +45,8 @@ class Log:
         )
 
     def __enter__(self) -> Log:
+        if not _has_tensorboard():
+            self.say("scalars go to log.jsonl; for TensorBoard too: pip install -e '.[track]' -c constraints.txt")
         return self
 
     def __exit__(
@@ -160,8 +162,12 @@ class Board:
         self.records.write(self.event(wall_time=time.time(), **content).SerializeToString())
 
 
+def _has_tensorboard() -> bool:
+    return importlib.util.find_spec("tensorboard") is not None
+
+
 def _board(folder: Path, step: int, files: contextlib.ExitStack) -> Board | None:
-    if importlib.util.find_spec("tensorboard") is None:
+    if not _has_tensorboard():
         return None
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"events.out.tfevents.{time.time():.0f}.{os.getpid()}"
