@@ -104,7 +104,7 @@ def test_what_lasts_stays_at_the_top_and_what_vanishes_falls() -> None:
     makers = {"truth": Maker(drawn, borders=(16, 32, 48)), "vanishing": Maker(vanishing, {"by": "hand"}, (32, 48))}
     report = evaluate_lasting(makers, seconds=8.0, num=3)
     truth, gone = report.courses
-    assert len(truth.windows) == 4
+    assert [len(clip) for clip in truth.clips] == [4, 4, 4]
     for name in ("permanence", "colour", "background"):
         assert min(truth.curve(name)) > 0.98
     assert min(gone.curve("permanence")[:2]) > 0.98
@@ -112,8 +112,11 @@ def test_what_lasts_stays_at_the_top_and_what_vanishes_falls() -> None:
     assert truth.across and len(truth.within) > len(truth.across)
     assert all(truth.across) and all(truth.within)
     report.print(Console(quiet=True))
-    told = json.loads(report.to_json())["makers"]
-    assert told["vanishing"]["made_with"] == {"by": "hand"}
+    told = json.loads(report.to_json())["makers"]["vanishing"]
+    assert told["made_with"] == {"by": "hand"}
+    begun, *_, ended = told["parts"]
+    assert begun["seconds"] == [0, 2] and begun["permanence"]["n"] == 3 and begun["permanence"]["interval"] is not None
+    assert begun["permanence"]["mean"] > 0.98 and ended["permanence"]["mean"] == 0
 
 
 def test_curves_are_drawn(tmp_path: Path) -> None:

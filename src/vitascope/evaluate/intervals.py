@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -61,3 +62,13 @@ def bootstrap_interval(value: float, replicates: Sequence[float]) -> tuple[float
     values = torch.tensor(replicates, dtype=torch.float64)
     low, high = torch.quantile(values - values.mean(), torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return value + low, value + high
+
+
+def mean_with_interval(values: Sequence[float], *purpose: str) -> dict[str, Any]:
+    """Over things drawn by chance, with the 95 % interval of other draws of them; of one thing there is none."""
+    if len(values) < 2:
+        return {"mean": values[0], "interval": None, "n": len(values)}
+    numbers = torch.tensor(values, dtype=torch.float64)
+    drawn = resamples(len(values), 1000, 0, *purpose).double() @ numbers / len(values)
+    mean = numbers.mean().item()
+    return {"mean": mean, "interval": bootstrap_interval(mean, drawn.tolist()), "n": len(values)}

@@ -18,6 +18,7 @@ from rich.table import Table
 from vitascope import toyland
 from vitascope.errors import install
 from vitascope.evaluate import forms
+from vitascope.evaluate.intervals import mean_with_interval
 from vitascope.evaluate.questions import FPS, SIZE, test_scene
 from vitascope.toyland.oracle import JERK, jerks, judge, watch
 from vitascope.toyland.scene import LASTING, PLAIN
@@ -43,18 +44,33 @@ class Maker:
 
 @dataclass(frozen=True)
 class Course:
-    """Scores of one maker: for each window of two seconds and each dimension the scores of the clips that have it; and
+    """Scores of one maker: of each clip, window of two seconds by window, in the dimensions that the window has; and
     whether things go on without a jerk in moments that reach over the borders of chunks, and in the others."""
 
     maker: str
     made_with: Mapping[str, Any]
-    windows: tuple[Mapping[str, tuple[float, ...]], ...]
+    clips: tuple[tuple[Mapping[str, float], ...], ...]
     across: tuple[bool, ...] = ()
     within: tuple[bool, ...] = ()
 
     def curve(self, dimension: str) -> list[float]:
         """The mean over clips, window by window."""
-        return [mean(window.get(dimension, ())) for window in self.windows]
+        return [
+            mean([window.get(dimension, math.nan) for window in windows]) for windows in zip(*self.clips, strict=True)
+        ]
+
+    def over(self, dimension: str, first: int, last: int) -> dict[str, Any] | None:
+        """The mean over clips of each one's mean in windows `first` to `last`, with its 95 % interval; None if no clip
+        has the dimension there."""
+        means = [mean([window.get(dimension, math.nan) for window in clip[first:last]]) for clip in self.clips]
+        there = [value for value in means if not math.isnan(value)]
+        return mean_with_interval(there, "lasting") if there else None
+
+    @property
+    def parts(self) -> list[tuple[int, int]]:
+        """Beginning, middle and end, in windows."""
+        num = len(self.clips[0])
+        return list(pairwise(sorted({0, num // 3, 2 * num // 3, num})))
 
 
 @dataclass(frozen=True)
@@ -69,7 +85,11 @@ class LastingReport:
             course.maker: {
                 "made_with": course.made_with,
                 "curves": {name: [or_none(value) for value in course.curve(name)] for name in DIMENSIONS},
-                "scores": [dict(window) for window in course.windows],
+                "scores": [[dict(window) for window in clip] for clip in course.clips],
+                "parts": [
+                    {"seconds": _seconds(part), **{name: course.over(name, *part) for name in DIMENSIONS}}
+                    for part in course.parts
+                ],
                 "smoothness_across_borders": or_none(mean(course.across)),
                 "smoothness_within_chunks": or_none(mean(course.within)),
             }
@@ -80,12 +100,10 @@ class LastingReport:
     def print(self, console: Console) -> None:
         title = "{num} scenes of {seconds:g} s, seed {seed}".format(**self.protocol)
         table = Table("seconds", "", *DIMENSIONS, title=title)
-        num = len(self.courses[0].windows)
-        for first, last in thirds(num):
+        for part in self.courses[0].parts:
             for course in self.courses:
-                parts = [mean(course.curve(name)[first:last]) for name in DIMENSIONS]
-                span = f"{first * WINDOW_SECONDS:g} - {last * WINDOW_SECONDS:g}"
-                table.add_row(span, course.maker, *("-" if math.isnan(value) else f"{value:.3f}" for value in parts))
+                cells = [_cell(course.over(name, *part)) for name in DIMENSIONS]
+                table.add_row("{:g} - {:g}".format(*_seconds(part)), course.maker, *cells)
         console.print(table)
         for course in self.courses:
             if course.across and course.within:
@@ -104,7 +122,7 @@ class LastingReport:
         figure = Figure(figsize=(10, 3.6), layout="constrained")
         for axes, name in zip(figure.subplots(1, len(CURVES), sharey=True), CURVES, strict=True):
             for course in self.courses:
-                times = [(number + 0.5) * WINDOW_SECONDS for number in range(len(course.windows))]
+                times = [(number + 0.5) * WINDOW_SECONDS for number in range(len(course.clips[0]))]
                 axes.plot(times, course.curve(name), marker="o", markersize=3, label=course.maker)
             axes.set(title=name, xlabel="seconds", ylim=(-0.03, 1.03))
             axes.grid(alpha=0.3)
@@ -138,7 +156,7 @@ def evaluate_lasting(
     courses: list[Course] = []
     for name, maker in makers.items():
         across, within = list[bool](), list[bool]()
-        found: list[dict[str, list[float]]] = [{} for _ in range(int(seconds / WINDOW_SECONDS))]
+        judged: list[tuple[Mapping[str, float], ...]] = []
         for first in range(0, num, batch):
             asked = scenes[first : first + batch]
             wanted = [
@@ -149,14 +167,11 @@ def evaluate_lasting(
                 at_borders, elsewhere = evenness(clip, scene, maker.borders)
                 across += at_borders
                 within += elsewhere
-                for scores, window in zip(found, windows_of(clip), strict=False):
-                    for dimension, value in judge(window, scene).items():
-                        scores.setdefault(dimension, []).append(value)
+                judged.append(tuple(judge(window, scene) for window in windows_of(clip)))
             done += len(asked)
             if progress is not None:
                 progress(done, num * len(makers))
-        windows = tuple({dimension: tuple(values) for dimension, values in scores.items()} for scores in found)
-        courses.append(Course(name, dict(maker.made_with), windows, tuple(across), tuple(within)))
+        courses.append(Course(name, dict(maker.made_with), tuple(judged), tuple(across), tuple(within)))
     return LastingReport(protocol, tuple(courses))
 
 
@@ -207,7 +222,11 @@ def or_none(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def thirds(num: int) -> list[tuple[int, int]]:
-    """Beginning, middle and end of so many windows."""
-    marks = sorted({0, num // 3, 2 * num // 3, num})
-    return list(pairwise(marks))
+def _seconds(part: tuple[int, int]) -> tuple[float, float]:
+    return part[0] * WINDOW_SECONDS, part[1] * WINDOW_SECONDS
+
+
+def _cell(told: Mapping[str, Any] | None) -> str:
+    if told is None:
+        return "-"
+    return f"{told['mean']:.2f}" + (" ({:.2f}-{:.2f})".format(*told["interval"]) if told["interval"] else "")

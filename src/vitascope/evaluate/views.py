@@ -16,7 +16,7 @@ from rich.table import Table
 from torch import Tensor
 
 from vitascope.evaluate import forms
-from vitascope.evaluate.intervals import bootstrap_interval, resamples
+from vitascope.evaluate.intervals import mean_with_interval
 from vitascope.evaluate.metrics.paired import psnr, ssim
 from vitascope.media import filmstrip, grid
 from vitascope.toyland.scene import COLOURS, PLAIN
@@ -24,7 +24,6 @@ from vitascope.toyland.solids import NUM_VIEWS, UNPAINTED, Solid, render_views, 
 from vitascope.types import Clip, Request, UserError
 
 SIZE = 64
-RESAMPLES = 1000
 Generate = Callable[[Sequence[Request]], Sequence[Clip]]
 
 
@@ -37,7 +36,7 @@ class ViewsReport:
 
     def told(self) -> dict[str, dict[str, Any]]:
         return {
-            maker: {measure: mean_with_interval(values) for measure, values in measures.items()}
+            maker: {measure: mean_with_interval(values, "views") for measure, values in measures.items()}
             for maker, measures in self.scores.items()
         }
 
@@ -134,16 +133,6 @@ def faces(made: Float[Tensor, "v 3 h w"], true: Float[Tensor, "v 3 h w"], solid:
 
 def nearest_colour(pixels: Float[Tensor, "v 3 h w"], palette: Float[Tensor, "n 3"]) -> Int[Tensor, "v h w"]:
     return (pixels[:, None] - palette[None, :, :, None, None]).square().sum(2).argmin(1)
-
-
-def mean_with_interval(values: Sequence[float]) -> dict[str, Any]:
-    """Over solids, with the 95 % interval of other draws of them; of one solid there is none."""
-    if len(values) < 2:
-        return {"mean": values[0], "interval": None, "n": len(values)}
-    numbers = torch.tensor(values, dtype=torch.float64)
-    drawn = resamples(len(values), RESAMPLES, 0, "views").double() @ numbers / len(values)
-    mean = numbers.mean().item()
-    return {"mean": mean, "interval": bootstrap_interval(mean, drawn.tolist()), "n": len(values)}
 
 
 MEASURES: dict[str, Callable[[Tensor, Tensor, Solid], Tensor]] = {
