@@ -252,6 +252,8 @@ def test_a_fitting_run_needs_no_advice_and_the_advised_batch_fits() -> None:
     assert 1 <= batch < stage.batch
     fitting = run.model_copy(update={"stages": (stage.model_copy(update={"batch": batch}),)})
     assert not report.plan(fitting, small).advice
+    assert "--set recompute=true" in advice
+    assert not report.plan(run.model_copy(update={"recompute": True}), small).advice
     (hopeless,) = report.plan(run, replace(PROCESSOR, memory_gib=1e-6)).advice
     assert "no batch is small enough" in hopeless
 

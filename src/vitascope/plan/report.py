@@ -105,6 +105,10 @@ def _advice(run: Run, stage: Stage, needs: StageNeeds, device: Device, num_gpus:
         return
     too_much = f"{stage.name} needs {_gib(held.peak)} and a {device.name} holds {_gib(free)}:"
     knobs = []
+    if isinstance(stage, VideoStage) and not run.recompute:
+        recomputed = stage_needs(run.model_copy(update={"recompute": True}), stage, device, num_gpus).memory
+        if recomputed.peak <= free:
+            knobs.append("--set recompute=true")
     if most := largest_batch(run, stage, device, needs, num_gpus):
         batch = max(n for n in range(1, most + 1) if stage.batch % n == 0)
         more = f"--gpus {stage.batch // batch}, or " if device.is_gpu else ""

@@ -21,6 +21,7 @@ from vitascope.protocols import Autoencoder, checked
 from vitascope.system import Defaults, Lesson, ModelConfig, VideoModel, build
 from vitascope.train.initialise import Origin, freeze, seeded
 from vitascope.train.optim import AdamWConfig, OptimizerConfig
+from vitascope.train.recompute import recomputing
 from vitascope.types import Batch, Clip, Loss, UserError, generator_for
 
 Track = Callable[[Sequence[int], str], Iterator[int]]
@@ -160,6 +161,7 @@ class Run(Config):
     minutes: Amount | None = None  # for all stages together; the learning rate then decays in time
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False  # torch.compile on each block: pays for runs of more than a few minutes
+    recompute: bool = False  # less memory for more time: blocks make activations again in the backward pass
     checkpoint_seconds: AmountOrZero = 120.0
     preview_steps: Count = 500
     preview_prompts: tuple[str, ...] = ()
@@ -282,6 +284,8 @@ class VideoCourse:
         freeze(model, stage.frozen)
         self.module: nn.Module = nn.ModuleDict({"text": model.text, "backbone": model.backbone})
         self.blocks: Sequence[nn.Module] = tuple(model.backbone.blocks)
+        if run.recompute:
+            recomputing(self.blocks)
         self.unit = "pictures" if stage.images else "clips"
 
     def loss(self, step: int) -> Loss:
