@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from vitascope.choices import GuidanceKind, KnownSlots, Precision
@@ -31,7 +31,9 @@ class Rules(Config):
     level_shift: Amount = 1.0  # above 1: more steps at high levels (SD3, equation 23)
     keyframe_stride: CountOrZero = 0  # long videos: keyframes so far apart, then what lies between; 0: rolled out
     image_first: bool = False  # of words alone: the first frame as a picture, then the video from it (Emu Video)
-    first_guidance: AmountOrZero | None = None  # scale for that picture; None: that of the video
+    first_guidance: Annotated[float, Field(ge=0, le=100)] | None = (
+        None  # scale for that picture; None: that of the video
+    )
     precision: Precision = "fp32"  # of the backbone's matrix products
 
     @model_validator(mode="after")

@@ -114,15 +114,13 @@ def test_views_classes_and_long_videos_are_read_too(tmp_path: Path):
     numbers = {number.metric: number for number in read_one(tmp_path / "classes.json").measured}
     assert numbers["right"].value == 0.75 and numbers["right"].beside == {"true clips": 1.0}
 
-    windows = ({"permanence": (1.0, 0.0)}, {"permanence": (0.0,), "colour": ()})
-    long = LastingReport(
-        {**asked, "suite": "lasting", "seconds": 4}, (Course("a", {}, windows), Course("b", {}, windows))
-    )
+    clips = ({"permanence": 1.0}, {"permanence": 0.0}), ({"permanence": 0.0}, {})
+    long = LastingReport({**asked, "suite": "lasting", "seconds": 4}, (Course("a", {}, clips), Course("b", {}, clips)))
     (tmp_path / "long.json").write_text(long.to_json())
     first, second = read_reports(tmp_path / "long.json")
-    assert (
-        first.made == "a (long)" and second.measured[0].value == 0.25 and second.measured[0].beside == {"at the end": 0}
-    )
+    (permanence,) = second.measured
+    assert first.made == "a (long)" and permanence.beside == {"at the end": 0}
+    assert (permanence.value, permanence.n) == (0.25, 2) and permanence.stated is not None
     assert page_of([(tmp_path, report) for report in (first, second)])
 
 

@@ -197,6 +197,14 @@ def test_the_first_picture_may_have_a_scale_of_its_own(model: Model) -> None:
     torch.testing.assert_close(first, model.fulfil(replace(alone, guidance=5.0)).pixels, atol=1e-5, rtol=0)
     assert not torch.allclose(first, model.fulfil(alone).pixels, atol=1e-3)
 
+    picture = torch.rand(3, 16, 16, generator=generator_for(0, "picture"))
+    given = Request("x", frames={0: picture}, rules=rules)
+    for num_frames in (4, 8):  # beside a request that has its first frame, and rolled out
+        wanted = [replace(one, num_frames=num_frames, rules=rules) for one in (given, video)]
+        together = model.batch(wanted)
+        for one, clip in zip(wanted, together, strict=True):
+            torch.testing.assert_close(model.fulfil(one).pixels, clip.pixels, atol=1e-4, rtol=0)
+
 
 def test_image_first_is_for_words_alone_and_does_not_depend_on_the_batch(model: Model) -> None:
     picture = torch.rand(3, 16, 16, generator=generator_for(0, "picture"))

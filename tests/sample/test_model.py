@@ -53,11 +53,11 @@ def test_options_and_requests_are_the_same(model: Model) -> None:
 
 
 def test_changes_are_told_without_sampling(model: Model) -> None:
-    assert model.changes(Request("x")) == ()
-    assert len(model.changes(Request("x", size=(17, 17), num_frames=3))) == 2
-    larger, faster = model.changes(Request("x", size=(32, 16), fps=24.0))
-    assert "made for 16x16 pixels; at 32x16" in larger
-    assert "made for 8 frames a second; at 24" in faster
+    assert model.notes(Request("x")) == ()
+    assert len(model.notes(Request("x", size=(17, 17), num_frames=3))) == 2
+    larger, faster = model.notes(Request("x", size=(32, 16), fps=24.0))
+    assert "own size is 16x16; it may never have learned 32x16" in larger
+    assert "own rate is 8 frames a second; it may never have learned 24" in faster
 
 
 def test_a_clip_names_the_model_that_made_it(model: Model) -> None:

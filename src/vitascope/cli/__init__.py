@@ -80,7 +80,7 @@ def main() -> None:
             code = app(standalone_mode=False)
     except typer.TyperException as error:
         message = error.format_message()
-        say(message if "\n" in message else f"error: {message}")  # lines: the help, for want of a command
+        say(message if message.startswith("Usage: ") else f"error: {message}")  # usage: of one without a command
         sys.exit(2)
     except UserError as error:
         say(f"error: {error}")
@@ -88,7 +88,7 @@ def main() -> None:
     except Stopped as stop:
         say(str(stop))
         sys.exit(130)
-    except KeyboardInterrupt:  # before the command began, or after it
+    except (KeyboardInterrupt, typer.Abort):  # before the command began, or after it
         say("stopped")
         sys.exit(130)
     except (MemoryError, RuntimeError) as error:

@@ -53,8 +53,8 @@ def upsample(
         return progress
 
     loaded = load_own(model, device)
-    for change in loaded.changes(doubled(clip, request)):
-        say(f"note: {change}")
+    for note in loaded.notes(doubled(clip, request)):
+        say(f"note: {note}")
     made = make(loaded, clip, request, times, progress=listener)
     media.write(made, out, force=force)
     say(f"{out}: {made.num_frames} frames, {made.seconds:g} s at {made.fps:g} fps")

@@ -86,6 +86,7 @@ class LastingReport:
                 "made_with": course.made_with,
                 "curves": {name: [or_none(value) for value in course.curve(name)] for name in DIMENSIONS},
                 "scores": [[dict(window) for window in clip] for clip in course.clips],
+                "whole": {name: course.over(name, 0, len(course.clips[0])) for name in DIMENSIONS},
                 "parts": [
                     {"seconds": _seconds(part), **{name: course.over(name, *part) for name in DIMENSIONS}}
                     for part in course.parts

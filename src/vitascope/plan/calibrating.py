@@ -54,7 +54,7 @@ class Stepper:
         self.stage, self.step = stage, 0
         self.model = initialised(run.model, run.seed).to(usual_device())
         course = _course(run, stage, self.model)
-        self.learner = Learner(stage, course, autocast(run.precision, self.model.device))
+        self.learner = Learner(stage, course, autocast(run, self.model.device))
 
     def __call__(self) -> None:
         _, norm = self.learner.lesson(self.step)

@@ -71,11 +71,12 @@ class StageNeeds:
 
 @dataclass(frozen=True)
 class SamplingNeeds:
-    """One video as the model makes it when nothing is asked, in fp32, on one device."""
+    """One video as the model makes it when nothing is asked, on one device."""
 
     num_frames: int
     size: tuple[int, int]
     passes: int  # of one video through the backbone; guidance asks two or three at each level
+    precision: str
     flops: int
     peak: int
 
@@ -129,13 +130,20 @@ def stage_needs(run: Run, stage: Stage, device: Device, num_gpus: int) -> StageN
         if isinstance(stage, VideoStage):
             refuse_other_clips(clip, run.model.defaults, stage.images)
         module, loss, frozen_flops = _lesson(run, share, model, shape, caption, walk)
-        passes, update, held = _step(stage, model, module, loss, precision, walk)
+        passes, update, held = _step(stage, model, module, loss, precision, walk, recompute=run.recompute)
     frozen, learning = frozen_flops * num_gpus, (passes - frozen_flops) * num_gpus
     return StageNeeds(stage.name, stage.steps, stage.batch, precision, learning, frozen, update, held)
 
 
 def _step(
-    stage: Stage, model: VideoModel, module: nn.Module, loss: Callable[[], Loss], precision: str, walk: Walk
+    stage: Stage,
+    model: VideoModel,
+    module: nn.Module,
+    loss: Callable[[], Loss],
+    precision: str,
+    walk: Walk,
+    *,
+    recompute: bool,
 ) -> tuple[int, int, Bytes]:
     """As `train.learner` takes it; FLOPs of the passes, of the optimizer, and bytes."""
     module.train()
@@ -145,7 +153,7 @@ def _step(
     before = walk.alive
     walk.forget_peak()
     flops = walk.flops
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16", cache_enabled=not recompute):
         total = loss().total
     activations = walk.alive - before
     total.backward()
@@ -225,8 +233,11 @@ def sampling_needs(run: Run, device: Device) -> SamplingNeeds:
     """Words to pixels, by the model's own choices of size, length, steps, guidance and solver."""
     defaults = run.model.defaults
     (width, height), t = defaults.size, defaults.num_frames
-    lengths = (1, t) if defaults.image_first and t > 1 else (t,)  # of what is sampled, one after the other
-    passes = passes_in_all(defaults, build(run.model.objective).path)
+    path = build(run.model.objective).path
+    passes = {t: passes_in_all(defaults, path)}  # of what is sampled one after the other, by length
+    if defaults.image_first and t > 1:
+        scale = defaults.guidance if defaults.first_guidance is None else defaults.first_guidance
+        passes[1] = passes_in_all(defaults.model_copy(update={"guidance": scale}), path)
     with walking(device.is_gpu) as walk, torch.no_grad():
         model = outline(run.model, walk).eval()
         z = torch.empty_like(model.tokenizer.encode(torch.empty(1, t, 3, height, width)))
@@ -235,8 +246,8 @@ def sampling_needs(run: Run, device: Device) -> SamplingNeeds:
         for part in z[0].split(FRAMES_DECODED_AT_ONCE):
             model.tokenizer.decode(part[None])
         decoding = walk.flops - begun
-        flops = decoding + sum(_sampling_flops(model, z[:, :length], passes, walk) for length in lengths)
-        return SamplingNeeds(t, defaults.size, len(lengths) * passes, flops, walk.most)
+        flops = decoding + sum(_sampling_flops(model, z[:, :length], some, walk) for length, some in passes.items())
+        return SamplingNeeds(t, defaults.size, sum(passes.values()), defaults.precision, flops, walk.most)
 
 
 def _sampling_flops(model: VideoModel, z: Tensor, passes: int, walk: Walk) -> int:

@@ -104,18 +104,10 @@ def _advice(run: Run, stage: Stage, needs: StageNeeds, device: Device, num_gpus:
     if held.peak <= free:
         return
     too_much = f"{stage.name} needs {_gib(held.peak)} and a {device.name} holds {_gib(free)}:"
-    knobs = []
-    if isinstance(stage, VideoStage) and not run.recompute:
-        recomputed = stage_needs(run.model_copy(update={"recompute": True}), stage, device, num_gpus).memory
-        if recomputed.peak <= free:
-            knobs.append("--set recompute=true")
-    if most := largest_batch(run, stage, device, needs, num_gpus):
-        batch = max(n for n in range(1, most + 1) if stage.batch % n == 0)
-        more = f"--gpus {stage.batch // batch}, or " if device.is_gpu else ""
-        knobs.append(f"{more}--set stages.{stage.name}.batch={most * num_gpus}")
-    elif not isinstance(stage.optimizer, AdafactorConfig) and held.peak - held.optimizer // 2 <= free:
+    knobs = list(_less_at_once(run, stage, needs, device, num_gpus))
+    if not knobs and not isinstance(stage.optimizer, AdafactorConfig) and held.peak - held.optimizer // 2 <= free:
         knobs.append("AdafactorConfig as its optimizer: one number for each weight instead of two")
-    else:
+    elif not knobs:
         apart = held.weights + held.gradients + held.optimizer + held.average
         rest = max(free - (held.peak - apart), free / 2)
         devices = -(-apart // int(rest))
@@ -127,6 +119,21 @@ def _advice(run: Run, stage: Stage, needs: StageNeeds, device: Device, num_gpus:
     if needs.precision == "fp32" and device.bf16 > device.fp32:
         knobs.append("--set precision=bf16")
     yield f"{too_much} {'; '.join(knobs)}"
+
+
+def _less_at_once(run: Run, stage: Stage, needs: StageNeeds, device: Device, num_gpus: int) -> Iterator[str]:
+    """Settings with which a stage that does not fit does, or at least a smaller batch does."""
+    if isinstance(stage, VideoStage) and not run.recompute:
+        again = run.model_copy(update={"recompute": True})
+        recomputed = stage_needs(again, stage, device, num_gpus)
+        if recomputed.memory.peak <= device.usable_bytes:
+            yield "--set recompute=true"
+        elif most := largest_batch(again, stage, device, recomputed, num_gpus):
+            yield f"--set recompute=true --set stages.{stage.name}.batch={most * num_gpus}"
+    if most := largest_batch(run, stage, device, needs, num_gpus):
+        batch = max(n for n in range(1, most + 1) if stage.batch % n == 0)
+        more = f"--gpus {stage.batch // batch}, or " if device.is_gpu else ""
+        yield f"{more}--set stages.{stage.name}.batch={most * num_gpus}"
 
 
 def beside_paper(run: Run, needs: tuple[StageNeeds, ...]) -> Iterator[str]:
@@ -237,11 +244,11 @@ def _total(made: Plan) -> str:
 
 def _sampling(made: Plan) -> str:
     one = made.sampling
-    seconds = one.flops / made.device.rate("fp32")
+    seconds = one.flops / made.device.rate(one.precision)
     fits = "" if one.peak <= made.device.usable_bytes else "; does not fit: ask for a smaller --size or --num-frames"
     return (
         f"one video of {one.num_frames} frames at {one.size[0]}x{one.size[1]}: {one.passes} passes, {one.flops:.2e} "
-        f"FLOPs, {seconds:,.1f} s in fp32 on one device, {_gib(one.peak)}{fits}"
+        f"FLOPs, {seconds:,.1f} s in {one.precision} on one device, {_gib(one.peak)}{fits}"
     )
 
 

@@ -168,7 +168,7 @@ def make_all(model: Model, wanted: Wanted, *, say: Say, force: bool, preview: bo
         raise UserError("--preview is for models of ours: each family of others keeps latents in its own order")
     for request, _ in wanted:
         try:
-            model.changes(request)
+            model.notes(request)
         except UserError as error:
             if len(wanted) == 1:
                 raise
@@ -190,8 +190,8 @@ def make(
 ) -> Clip:
     """Sample, keep the latents until the video is written, write it, and say what came of it."""
     check_destinations([path], force=force, preview=preview)
-    for change in model.changes(request):
-        say(f"note: {change}")
+    for note in model.notes(request):
+        say(f"note: {note}")
     begun, latents = time.monotonic(), latents_beside(path)
     latents.unlink(missing_ok=True)
     try:

@@ -16,6 +16,7 @@ from torch import Tensor
 from vitascope import media
 from vitascope.conditions import Conditions, micro_conditions
 from vitascope.errors import NonFinite
+from vitascope.noise import Estimate
 from vitascope.noise import Path as NoisePath
 from vitascope.protocols import Estimator
 from vitascope.sample.legal import Legal, checked
@@ -38,15 +39,14 @@ def sample_latents(
     cond = conditions_of(model, legal)
     noise = torch.stack([_noise(one, cond.frames.shape[1:]) for one in legal]).to(model.device)
     path = model.objective.path
-    estimate = guided(model.estimate, path, first.rules, first.guidance)
+    ask = in_bf16(model.estimate, model.device) if first.rules.precision == "bf16" else model.estimate
+    estimate = guided(ask, path, first.rules, first.guidance)
     window, cube = model.config.defaults.num_frames, model.backbone.patch[0]
     whole = windowed(estimate, window, window // 2 // cube * cube)  # of even windows each begins where a cube does
     walk, keep = levels(first.steps, first.rules.level_shift), KNOWN_SLOTS[first.rules.known_slots]
     rng = [_rng(one, "solver") for one in legal]
-    solve, is_bf16 = SOLVERS[first.solver], first.rules.precision == "bf16"
     try:
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=is_bf16):
-            return integrate(solve, path, whole, noise, walk, cond, rng=rng, keep=keep, progress=progress)
+        return integrate(SOLVERS[first.solver], path, whole, noise, walk, cond, rng=rng, keep=keep, progress=progress)
     except FloatingPointError as error:
         raise NonFinite(str(error)) from error
 
@@ -78,6 +78,16 @@ def conditions_of(model: VideoModel, legal: Sequence[Legal]) -> Conditions:
     ]
     micro = micro_conditions(framings, num_frames)
     return model.conditions([one.request.prompt for one in legal], known, frames, micro)
+
+
+def in_bf16(estimate: Estimator, device: torch.device) -> Estimator:
+    """The same estimator, its matrix products in bf16."""
+
+    def cast(z: Tensor, level: Tensor, cond: Conditions) -> Estimate:
+        with torch.autocast(device.type, torch.bfloat16):
+            return estimate(z, level, cond)
+
+    return cast
 
 
 def guided(estimate: Estimator, path: NoisePath, rules: Rules, scale: float) -> guide.GuidedEstimator:

@@ -164,13 +164,15 @@ def legal_size(size: tuple[int, int], grain: tuple[int, int], changes: list[str]
 
 
 def strange_to(defaults: Defaults, legal: Legal) -> list[str]:
-    """What can be made, and the model was not made for, in words."""
+    """What can be made, and is not the model's own choice, in words; its card does not tell what else it learned."""
     notes = []
     if legal.size != defaults.size:
         asked, own = (f"{width}x{height}" for width, height in (legal.size, defaults.size))
-        notes.append(f"the model was made for {own} pixels; at {asked} expect less of it")
+        notes.append(f"the model's own size is {own}; it may never have learned {asked}")
     if legal.fps != defaults.fps:
-        notes.append(f"the model was made for {defaults.fps:g} frames a second; at {legal.fps:g} expect less of it")
+        notes.append(
+            f"the model's own rate is {defaults.fps:g} frames a second; it may never have learned {legal.fps:g}"
+        )
     return notes
 
 

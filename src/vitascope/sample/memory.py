@@ -17,7 +17,7 @@ FRAMES_DECODED_AT_ONCE = 32
 # Rough numbers, by which hopeless requests are refused: 1.3 to 1.6 times what the bundled model was found to take
 # (benchmarks/memory.py), and of a long rollout 3 times.
 NUMBER = 4
-"""Bytes of a number: sampling is in fp32."""
+"""Bytes of a number of fp32; in bf16 it is less."""
 BLOCK_WIDTHS = 16
 """Numbers that a transformer's block holds of a token at its fullest, in widths of the stream: layers are four wide."""
 HEAD_WIDTH = 64

@@ -66,8 +66,8 @@ class Model(ABC):
         """The clip of latents that an interrupted `fulfil` kept."""
 
     @abstractmethod
-    def changes(self, request: Request) -> tuple[str, ...]:
-        """What would be changed of a request to make it legal, and what the model was not made for, in words."""
+    def notes(self, request: Request) -> tuple[str, ...]:
+        """What would be changed of a request to make it legal, and what of it may be strange to the model, in words."""
 
     @abstractmethod
     def departures(self, request: Request) -> list[str]:
@@ -109,7 +109,7 @@ class Model(ABC):
         A picture is a tensor `3 h w`, a NumPy array `h w 3` (numbers from 0 to 1, or uint8) or an image of PIL, of any
         size. `rules` are fields of `vitascope.system.Rules` by name, such as `{"guidance_kind": "separate"}`; all that
         is not given is the model's choice. What cannot be made is a UserError; what has to be changed to make the
-        request legal, such as its size, or what the model was not made for is a warning.
+        request legal, such as its size, or may be strange to the model is a warning.
         """
         request = of_plain_types(Request(
             prompt=prompt, frames={} if frames is None else frames, num_frames=num_frames, seconds=seconds, fps=fps,
@@ -120,8 +120,8 @@ class Model(ABC):
         if twice := ends.keys() & request.frames.keys():
             raise UserError(f"frame {min(twice)} is given alone (image or last) and among frames; give it once")
         request = replace(request, frames={**ends, **request.frames})
-        for change in self.changes(request):
-            warnings.warn(change, stacklevel=2)
+        for note in self.notes(request):
+            warnings.warn(note, stacklevel=2)
         return self.fulfil(request, progress=progress)
 
 
@@ -170,7 +170,7 @@ class OwnModel(Model):
                 f"end other programs and decode '{latents}' again: it is kept"
             ) from error
 
-    def changes(self, request: Request) -> tuple[str, ...]:
+    def notes(self, request: Request) -> tuple[str, ...]:
         legal = legalise(self.system, request)
         return *legal.changes, *strange_to(self.system.config.defaults, legal)
 

@@ -27,7 +27,9 @@ def enough_memory(session: Session, step: int) -> Iterator[None]:
             raise
         pictures = stage.pictures_beside if isinstance(stage, VideoStage) else 0
         beside = f" and its pictures_beside to {pictures // 2}" if pictures else ""
-        less = f"Set the batch of {stage.name} to {stage.batch // 2}{beside} in {session.way_on()}"
+        may_recompute = isinstance(stage, VideoStage) and not session.run.recompute
+        knob = f"{'recompute to true, or ' if may_recompute else ''}the batch of {stage.name} to {stage.batch // 2}"
+        less = f"Set {knob}{beside} in {session.way_on()}"
         raise UserError(
             f"{stage.name}, step {step}: the memory ran out with a batch of {stage.batch}; the last checkpoint is "
             f"kept. {less if stage.batch > 1 else 'Begin another run with a smaller model or smaller clips'}"

@@ -44,10 +44,11 @@ class Learner:
         self.average.update(self.module)
 
 
-def autocast(precision: str, device: torch.device) -> Cast:
+def autocast(run: Run, device: torch.device) -> Cast:
     """bf16 where the hardware multiplies it faster than fp32, unless told otherwise."""
-    if precision == "bf16" or (precision == "auto" and fast_bf16(device)):
-        return lambda: torch.autocast(device.type, torch.bfloat16)
+    if run.precision == "bf16" or (run.precision == "auto" and fast_bf16(device)):
+        # Cast weights are kept for a second call; one that is made again must find what the first one found: nothing.
+        return lambda: torch.autocast(device.type, torch.bfloat16, cache_enabled=not run.recompute)
     return nullcontext
 
 

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, track
 
 from vitascope.atomic import replacing
+from vitascope.errors import install
 from vitascope.train.folder import writing
 
 
@@ -46,7 +47,7 @@ class Log:
 
     def __enter__(self) -> Log:
         if not _has_tensorboard():
-            self.say("scalars go to log.jsonl; for TensorBoard too: pip install -e '.[track]' -c constraints.txt")
+            self.say(f"scalars go to log.jsonl alone; for TensorBoard too: {install('track')}")
         return self
 
     def __exit__(

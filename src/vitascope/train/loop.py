@@ -172,7 +172,7 @@ def _learn(session: Session, course: Course, budget: float, begun: float) -> tup
     Returns the averaged weights and the seconds spent. `begun` is when the preparations of the stage began.
     """
     run, stage, log = session.run, session.stage, session.log
-    learner = Learner(stage, course, autocast(run.precision, session.model.device))
+    learner = Learner(stage, course, autocast(run, session.model.device))
     before = _restored(session, learner)
     clock = Clock(budget, begun, before.seconds)
     if run.compile:

@@ -76,7 +76,7 @@ def test_every_family_makes_what_is_asked_for_and_the_same_again(model_of: Load,
     assert clip.size == ((48, 32) if fixed else asked.size)
     assert clip.pixels.std() > 0.01
     assert seen in ([(1, 2), (2, 2)], [(1, 1)])  # of working over a video, only the later steps are made
-    assert len(model.changes(asked)) == fixed + (fixed and bool(asked.frames))  # and its picture is cut
+    assert len(model.notes(asked)) == fixed + (fixed and bool(asked.frames))  # and its picture is cut
 
     settings = json.loads(json.dumps(clip.settings))
     again = request_of(settings, with_video=True)
@@ -109,9 +109,9 @@ def test_a_picture_of_another_shape_is_cut_and_it_says_so(model_of: Load) -> Non
     model = model_of("wan_i2v")
     asked = request(model, "wan_i2v")
     for size, sides in (((48, 32), "left and right"), ((32, 64), "top and bottom")):
-        (said,) = model.changes(replace(asked, frames={0: picture(1, size)}))
+        (said,) = model.notes(replace(asked, frames={0: picture(1, size)}))
         assert f"frame 0 ({size[0]}x{size[1]}) is cut at {sides} to the shape of 32x32" in said
-    assert not model.changes(replace(asked, frames={0: picture(1, (64, 64))}))
+    assert not model.notes(replace(asked, frames={0: picture(1, (64, 64))}))
 
 
 def test_a_last_picture_is_refused_where_the_first_alone_is_known_frame_by_frame() -> None:
@@ -137,9 +137,9 @@ def test_a_last_picture_reaches_the_video_where_the_denoiser_has_room_for_it(mod
     one, other = (model.fulfil(replace(asked, frames={0: picture(1), -1: picture(k)})) for k in (7, 8))
     assert is_other(one, other)
     with pytest.raises(UserError, match=r"a first and a last picture \(--image and --last\)"):
-        model.changes(replace(asked, frames={0: picture(1)}))
+        model.notes(replace(asked, frames={0: picture(1)}))
     with pytest.raises(UserError, match="it was given pictures for frames -1, 0"):
-        model_of("wan_i2v").changes(replace(asked, frames={0: picture(1), -1: picture(2)}))
+        model_of("wan_i2v").notes(replace(asked, frames={0: picture(1), -1: picture(2)}))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_what_cannot_be_met_is_refused_in_one_line(
 ) -> None:
     model = model_of(family)
     with pytest.raises(UserError, match=said) as caught:
-        model.changes(replace(request(model, family), **wish))
+        model.notes(replace(request(model, family), **wish))
     assert "\n" not in str(caught.value)
 
 

@@ -172,16 +172,21 @@ def _score(told: Mapping[str, Any], name: str) -> tuple[float, tuple[float, floa
 
 
 def of_makers(content: Mapping[str, Any], path: Path) -> list[Report]:
-    """Of long videos: a report for each maker, means over the windows of two seconds."""
+    """Of long videos: a report for each maker, means over clips of their windows of two seconds."""
     protocol, reports = content["protocol"], []
     for maker, told in content["makers"].items():
-        curves = {name: [value for value in curve if value is not None] for name, curve in told["curves"].items()}
+        ends = {name: next(filter(_is_told, reversed(curve)), None) for name, curve in told["curves"].items()}
         measured = tuple(
             Measured(
-                name, sum(curve) / len(curve), protocol["num"], _after_suite(protocol), beside={"at the end": curve[-1]}
+                name,
+                one["mean"],
+                one["n"],
+                _after_suite(protocol),
+                beside={"at the end": ends[name]},
+                stated=None if one["interval"] is None else tuple(one["interval"]),
             )
-            for name, curve in curves.items()
-            if curve
+            for name, one in told["whole"].items()
+            if one is not None
         )
         notes = (f"made with {told['made_with']}",) if told["made_with"] else ()
         called = f"{maker} ({path.stem})"
@@ -189,6 +194,10 @@ def of_makers(content: Mapping[str, Any], path: Path) -> list[Report]:
             Report(called, None, protocol["version"], measured, (), notes, complete=True, kind=protocol["suite"])
         )
     return reports
+
+
+def _is_told(value: float | None) -> bool:
+    return value is not None
 
 
 def _after_suite(protocol: Mapping[str, Any]) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class HubModel(Model):
         with _saying_what_memory_lacks(watch):
             return self._run(wish, settings, STEPS_TO_DECODE, watch, kept=kept)
 
-    def changes(self, request: Request) -> tuple[str, ...]:
+    def notes(self, request: Request) -> tuple[str, ...]:
         return legalise(self.routes, request).changes
 
     def departures(self, request: Request) -> list[str]:
