@@ -107,6 +107,17 @@ def test_an_exported_model_is_the_same_model_with_a_card(shell: Shell, tmp_path:
     assert not (tmp_path / "other").exists()
 
 
+def test_how_a_model_learned_stands_on_its_card(shell: Shell, tmp_path: Path) -> None:
+    folder = save_tiny(tmp_path / "tiny")
+    told = json.loads((folder / "model.json").read_text())
+    run = {"data": {"class": "Stripes", "size": 16}, "stages": [{"name": "t2v"}]}
+    told["report"] = {"run": run, "note": "In two pieces."}
+    (folder / "model.json").write_text(json.dumps(told))
+    shell.done("export", folder, "--out", "given")
+    training = (tmp_path / "given" / "README.md").read_text().partition("## Training data")[2].partition("##")[0]
+    assert "size 16" in training and "t2v" in training and training.rstrip().endswith("In two pieces.")
+
+
 def test_scores_of_every_kind_stand_on_the_card_and_those_of_another_model_do_not(shell: Shell, tmp_path: Path) -> None:
     folder = save_tiny(tmp_path / "tiny")
     code, said = shell.heard(
