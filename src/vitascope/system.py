@@ -19,6 +19,8 @@ from vitascope.protocols import Denoiser, Objective, TextEncoder, Tokenizer, che
 from vitascope.tasks import TaskMix
 from vitascope.types import Batch, Loss, UserError
 
+PictureScale = Annotated[float, Field(ge=0, le=100)]
+
 
 class Rules(Config):
     """How estimates are guided and which levels they are asked at: with steps, scale and solver all of a sampling."""
@@ -31,9 +33,7 @@ class Rules(Config):
     level_shift: Amount = 1.0  # above 1: more steps at high levels (SD3, equation 23)
     keyframe_stride: CountOrZero = 0  # long videos: keyframes so far apart, then what lies between; 0: rolled out
     image_first: bool = False  # of words alone: the first frame as a picture, then the video from it (Emu Video)
-    first_guidance: Annotated[float, Field(ge=0, le=100)] | None = (
-        None  # scale for that picture; None: that of the video
-    )
+    picture_guidance: PictureScale | None = None  # scale for that, and for one frame alone; None: `guidance`
     precision: Precision = "fp32"  # of the backbone's matrix products
 
     @model_validator(mode="after")

@@ -192,8 +192,11 @@ def test_with_image_first_a_video_begins_with_the_picture_of_its_words(
 
 def test_the_first_picture_may_have_a_scale_of_its_own(model: Model) -> None:
     alone, video = (Request("x", num_frames=length, seed=3) for length in (1, 4))
-    rules = {**FIRST, "first_guidance": 5.0}
+    rules = {**FIRST, "picture_guidance": 5.0}
     first = model.fulfil(replace(video, rules=rules)).pixels[:1]
+    assert torch.equal(
+        model.fulfil(replace(alone, rules=rules)).pixels, model.fulfil(replace(alone, guidance=5.0)).pixels
+    )
     torch.testing.assert_close(first, model.fulfil(replace(alone, guidance=5.0)).pixels, atol=1e-5, rtol=0)
     assert not torch.allclose(first, model.fulfil(alone).pixels, atol=1e-3)
 

@@ -236,7 +236,7 @@ def sampling_needs(run: Run, device: Device) -> SamplingNeeds:
     path = build(run.model.objective).path
     passes = {t: passes_in_all(defaults, path)}  # of what is sampled one after the other, by length
     if defaults.image_first and t > 1:
-        scale = defaults.guidance if defaults.first_guidance is None else defaults.first_guidance
+        scale = defaults.guidance if defaults.picture_guidance is None else defaults.picture_guidance
         passes[1] = passes_in_all(defaults.model_copy(update={"guidance": scale}), path)
     with walking(device.is_gpu) as walk, torch.no_grad():
         model = outline(run.model, walk).eval()

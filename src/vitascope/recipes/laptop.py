@@ -33,7 +33,7 @@ def stiv() -> Run:
 
     vitascope train laptop:stiv --set compile=true
 
-    About five hours of two cores with AMX, by the pace of its stages. The bundled model learned by it in pieces:
+    About seven hours of two cores with AMX, by the pace of its stages. The bundled model learned by it in pieces:
     docs/training.md.
     """
     # The easier scenes oftener: what few steps can teach is shown in many of them.
@@ -46,7 +46,14 @@ def stiv() -> Run:
         backbone=StivConfig(width=256, heads=4, depth=6, text_width=128, positions="both", patch=(1, 2), grid=(16, 4)),
         # Frames are alike: their mean is as clear at a high level as a picture's at a lower one.
         objective=FlowConfig(mean=1.3, spread=1.4),
-        defaults=Defaults(solver="dpmpp", steps=16, guidance=3.0, image_first=True),
+        defaults=Defaults(
+            solver="dpmpp",
+            steps=16,
+            guidance=3.0,
+            guidance_interval=(0.0, 0.9),
+            image_first=True,
+            picture_guidance=4.5,
+        ),
     )
     at_once = model.defaults.model_copy(update={"image_first": False})  # what a stage that sees no pictures can make
     # Mostly the first frame is given, and pictures are learned beside: a video of words alone is made as its first
@@ -70,8 +77,8 @@ def stiv() -> Run:
     refine = ti2v.model_copy(
         update={
             "name": "refine",
-            "steps": 2900,
-            "share": 210,
+            "steps": 6300,
+            "share": 426,
             "pictures_beside": 160,
             "learning_rate": 0.004,
             "warmup_steps": 50,

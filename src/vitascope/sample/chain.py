@@ -42,7 +42,7 @@ def long_or_short(
 def with_first_frames(model: VideoModel, legal: Sequence[Legal], *, progress: Progress | None) -> list[Legal]:
     """Requests of words alone with a first frame, made as a picture: what is where is then settled, and what is left is
     image to video (Emu Video, Girdhar et al. 2023, section 3). It stays latents."""
-    scale = legal[0].rules.first_guidance
+    scale = legal[0].rules.picture_guidance
     worded = [
         replace(one, num_frames=1, guidance=one.guidance if scale is None else scale) for one in legal if not one.known
     ]

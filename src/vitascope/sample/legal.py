@@ -56,7 +56,6 @@ def legalise(model: VideoModel, request: Request) -> Legal:
     if count > model.text.max_tokens:
         raise too_long(request.prompt, count, model.text.max_tokens)
     steps = legal_steps(request.steps, defaults.steps)
-    scale = legal_guidance(request.guidance, defaults.guidance)
     solver = request.solver or defaults.solver
     if solver not in SOLVERS:
         raise UserError(f"there is no solver '{solver}'; {nearest(solver, list(SOLVERS))}")
@@ -64,6 +63,8 @@ def legalise(model: VideoModel, request: Request) -> Legal:
     fps = legal_fps(request.fps, defaults.fps)
     size = legal_size(request.size or defaults.size, grain_of(model), changes)
     num_frames = _legal_length(model, request, fps, changes)
+    own = rules.picture_guidance if num_frames == 1 else None
+    scale = legal_guidance(request.guidance, defaults.guidance if own is None else own)
     if rules.keyframe_stride and not 2 <= rules.keyframe_stride < defaults.num_frames:
         raise UserError(
             f"keyframe_stride must leave frames to fill and fit a window of {defaults.num_frames} frames: from 2 to "
