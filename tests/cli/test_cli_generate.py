@@ -41,7 +41,6 @@ from vitascope.types import Clip
         (["x", "--size", "-64x64"], "-64x64"),
         (["x", "--size", "0x0"], "0x0"),
         (["x", "--size", "100000x64"], "100000x64"),
-        (["x", "--size", "8000x8000", "--num-frames", "4000"], "would fit"),
         (["x", "--size", "large"], "WIDTHxHEIGHT"),
         (["x", "--steps", "0"], "steps must be from 1"),
         (["x", "--num", "0"], "num must be at least 1"),
@@ -80,6 +79,15 @@ def test_what_generate_cannot_do_is_one_line_and_touches_nothing(
     is_one_line(shell.generate(*words), part)
     assert snapshot(files) == before
     assert not (files / "new").exists()
+
+
+def test_what_no_memory_holds_is_refused_with_what_would_fit(shell: Shell, files: Path) -> None:
+    before = snapshot(files)
+    said = shell.generate("x", "--size", "8000x8000", "--num-frames", "4000")
+    note, error = said.err.splitlines()
+    assert said.code == 2 and "8000x8000" in note
+    assert error.startswith("error: ") and "would fit" in error
+    assert snapshot(files) == before
 
 
 def test_models_that_are_none_are_refused(shell: Shell, folder: Path, tmp_path: Path) -> None:

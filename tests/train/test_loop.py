@@ -494,7 +494,6 @@ def test_bf16_computes_in_half_and_keeps_weights_whole(tmp_path: Path) -> None:
     state = checkpoint.load(tmp_path / "checkpoints" / "autoencoder")
     assert state is not None
     assert all(value.dtype == torch.float32 for value in state["module"].values())
-    with autocast(tiny_run(precision="bf16"), torch.device("cpu"))():
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
-    with autocast("fp32", torch.device("cpu"))():
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+    for precision, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        with autocast(tiny_run(precision=precision), torch.device("cpu"))():
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
