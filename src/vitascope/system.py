@@ -20,6 +20,7 @@ from vitascope.tasks import TaskMix
 from vitascope.types import Batch, Loss, UserError
 
 PictureScale = Annotated[float, Field(ge=0, le=100)]
+Candidates = Annotated[int, Field(ge=1, le=64)]
 
 
 class Rules(Config):
@@ -34,6 +35,7 @@ class Rules(Config):
     keyframe_stride: CountOrZero = 0  # long videos: keyframes so far apart, then what lies between; 0: rolled out
     image_first: bool = False  # of words alone: the first frame as a picture, then the video from it (Emu Video)
     picture_guidance: PictureScale | None = None  # scale for that, and for one frame alone; None: `guidance`
+    picture_candidates: Candidates = 1  # of so many such pictures the one that tells most of its words
     precision: Precision = "fp32"  # of the backbone's matrix products
 
     @model_validator(mode="after")

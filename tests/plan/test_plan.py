@@ -24,6 +24,7 @@ from vitascope.plan.parts import outline
 from vitascope.plan.walking import size_of, walking
 from vitascope.recipes import resolve
 from vitascope.recipes.stiv import PAPER, PRINTED, TowerConfig, UnseenClipsConfig, by_rule, from_both
+from vitascope.sample.candidates import PASSES
 from vitascope.system import Lesson, VideoModel
 from vitascope.text.pretrained import PretrainedTextConfig
 from vitascope.train.initialise import Origin, initialised
@@ -289,6 +290,16 @@ def test_a_picture_made_first_is_sampled_as_a_picture_is() -> None:
     )
     assert begun.passes == at_once.passes + picture.passes
     assert at_once.flops < begun.flops < at_once.flops + picture.flops
+
+
+def test_candidates_are_sampled_and_judged() -> None:
+    one, four, film = (
+        needs.sampling_needs(tiny_run().model_copy(update={"model": tiny_model(steps=4, **changes)}), PROCESSOR)
+        for changes in ({"num_frames": 1}, {"num_frames": 1, "picture_candidates": 4}, {"picture_candidates": 4})
+    )
+    assert four.passes == 4 * (one.passes + PASSES)
+    assert one.flops < four.flops
+    assert film == needs.sampling_needs(tiny_run().model_copy(update={"model": tiny_model(steps=4)}), PROCESSOR)
 
 
 def test_pictures_beside_are_split_over_devices_too() -> None:

@@ -184,3 +184,27 @@ def test_kinds_of_scenes_come_as_often_as_is_said() -> None:
     assert [usual.scene(index) for index in range(40)] == list(drawn)
     with pytest.raises(pydantic.ValidationError, match="one kind of scene must have a weight above zero"):
         KindMix.model_validate(none)
+
+
+def test_scenes_with_chosen_words_are_drawn_oftener_and_the_rest_as_before() -> None:
+    ones = KindMix.model_validate({**dict.fromkeys(KindMix.model_fields, 0.0), "one": 1.0})
+    plain, chosen = (ToylandConfig(kinds=ones, oftener=words) for words in ((), (("spins", 4.0), ("small", 2.0))))
+    usual, wanted = (
+        Counter(
+            (scene.things[0].motion == "spins", scene.things[0].size) for scene in map(one.build().scene, range(900))
+        )
+        for one in (plain, chosen)
+    )
+    weights = {key: usual[key] * (4 if key[0] else 1) * (2 if key[1] == "small" else 1) for key in usual}
+    for key, weight in weights.items():
+        assert wanted[key] / 900 == pytest.approx(weight / sum(weights.values()), abs=0.06)
+    assert plain.build().scene(5) == ToylandConfig(kinds=ones, oftener=(("snow", 1.0),)).build().scene(5)
+
+
+def test_a_word_that_toyland_does_not_have_cannot_be_drawn_oftener() -> None:
+    with pytest.raises(pydantic.ValidationError, match="no scene of Toyland has 'spin'; did you mean 'spins'"):
+        ToylandConfig(oftener=(("spin", 2.0),))
+    with pytest.raises(UserError, match="did you mean 'spins'"):
+        override(laptop.stiv(), "data.oftener", '[["spin", 2.0]]')
+    changed_run = override(laptop.stiv(), "data.oftener", '[["spins", 2.0]]')
+    assert isinstance(changed_run.data, ToylandConfig) and changed_run.data.oftener == (("spins", 2.0),)

@@ -15,6 +15,7 @@ from vitascope.plan.devices import Device
 from vitascope.plan.parts import outline, tokenizer
 from vitascope.plan.walking import Walk, size_of, walking
 from vitascope.protocols import checked
+from vitascope.sample.candidates import PASSES
 from vitascope.sample.generate import FRAMES_DECODED_AT_ONCE
 from vitascope.sample.latents import guided
 from vitascope.sample.passes import passes_in_all
@@ -234,10 +235,12 @@ def sampling_needs(run: Run, device: Device) -> SamplingNeeds:
     defaults = run.model.defaults
     (width, height), t = defaults.size, defaults.num_frames
     path = build(run.model.objective).path
-    passes = {t: passes_in_all(defaults, path)}  # of what is sampled one after the other, by length
-    if defaults.image_first and t > 1:
+    passes, candidates = {t: passes_in_all(defaults, path)}, {t: 1}  # of what is sampled in turn, by its length
+    if defaults.image_first or t == 1:
         scale = defaults.guidance if defaults.picture_guidance is None else defaults.picture_guidance
         passes[1] = passes_in_all(defaults.model_copy(update={"guidance": scale}), path)
+        candidates[1] = defaults.picture_candidates
+        passes[1] += PASSES if candidates[1] > 1 else 0
     with walking(device.is_gpu) as walk, torch.no_grad():
         model = outline(run.model, walk).eval()
         z = torch.empty_like(model.tokenizer.encode(torch.empty(1, t, 3, height, width)))
@@ -246,21 +249,28 @@ def sampling_needs(run: Run, device: Device) -> SamplingNeeds:
         for part in z[0].split(FRAMES_DECODED_AT_ONCE):
             model.tokenizer.decode(part[None])
         decoding = walk.flops - begun
-        flops = decoding + sum(_sampling_flops(model, z[:, :length], some, walk) for length, some in passes.items())
-        return SamplingNeeds(t, defaults.size, sum(passes.values()), defaults.precision, flops, walk.most)
+        flops = decoding + sum(
+            _sampling_flops(model, z[:, :length].expand(candidates[length], -1, -1, -1, -1), some, walk)
+            for length, some in passes.items()
+        )
+        total = sum(candidates[length] * some for length, some in passes.items())
+        return SamplingNeeds(t, defaults.size, total, defaults.precision, flops, walk.most)
 
 
 def _sampling_flops(model: VideoModel, z: Tensor, passes: int, walk: Walk) -> int:
     """From words to latents of the shape of `z`."""
-    defaults, t, begun = model.config.defaults, z.shape[1], walk.flops
+    defaults, (num, t), begun = model.config.defaults, z.shape[:2], walk.flops
     cond = model.conditions(
-        ["a prompt"], torch.zeros(1, t, dtype=torch.bool), z, micro_conditions([Framing(defaults.size)], t)
+        ["a prompt"] * num,
+        torch.zeros(num, t, dtype=torch.bool),
+        z,
+        micro_conditions([Framing(defaults.size)] * num, t),
     )
     reading = walk.flops - begun
-    model.estimate(z, torch.ones(1, t), cond)
+    model.estimate(z, torch.ones(num, t), cond)
     one_pass = walk.flops - begun - reading
     # All passes of a level at once, at one at which there are all: for the peak.
-    level = torch.full((1, t), defaults.guidance_interval[1])
+    level = torch.full((num, t), defaults.guidance_interval[1])
     guided(model.estimate, model.objective.path, defaults, defaults.guidance)(z, level, cond)
     return reading + passes * one_pass
 

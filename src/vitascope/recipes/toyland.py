@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,8 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitascope import toyland
-from vitascope.config import Amount, AmountOrZero, Config, Count
+from vitascope.config import Amount, AmountOrZero, Config, Count, nearest
 from vitascope.toyland.sampling import WEIGHTS
+from vitascope.toyland.scene import BACKGROUNDS, COLOURS, MOTIONS, SHAPES, SIZES, SPEEDS, Scene, Thing
 from vitascope.types import Clip, Framing, generator_for
 
 FIRST_PICTURE = 500_000_000
@@ -49,6 +51,9 @@ USUAL_FPS = 8.0
 """Of Toyland's clips: what the stride counts from that a model is told."""
 
 
+WORDS = (tuple(SHAPES), tuple(COLOURS), tuple(SIZES), tuple(MOTIONS), tuple(SPEEDS), BACKGROUNDS)
+
+
 class ToylandConfig(Config):
     """Which part of Toyland, and at what size and pace."""
 
@@ -57,6 +62,16 @@ class ToylandConfig(Config):
     fps: Amount = USUAL_FPS
     num_captions: Count = 4  # the canonical sentence and paraphrases of it
     kinds: KindMix = KindMix()
+    oftener: tuple[tuple[str, Amount], ...] = ()  # words of things and places, and how often for once without
+
+    @pydantic.field_validator("oftener")
+    @classmethod
+    def _words_are_known(cls, oftener: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
+        known = [word for words in WORDS for word in words if word]
+        for word, _ in oftener:
+            if word not in known:
+                raise ValueError(f"no scene of Toyland has '{word}'; {nearest(word, known)}")
+        return oftener
 
     def build(self) -> ToylandSource:
         return ToylandSource(self)
@@ -78,7 +93,23 @@ class ToylandSource:
 
     def scene(self, index: int) -> toyland.Scene:
         rng = random.Random(toyland.train_seed(index))
-        return toyland.sample(rng, toyland.draw_kind(rng, self.config.kinds.weights), "seen")
+        kind = toyland.draw_kind(rng, self.config.kinds.weights)
+        while True:
+            scene = toyland.sample(rng, kind, "seen")
+            if rng.random() < self._wanted(scene) / self._most_wanted:
+                return scene
+
+    def _wanted(self, scene: Scene) -> float:
+        """How often for one scene without any word of `oftener`: by all of its words, of several things the mean."""
+        of_things = [math.prod(self._times(word) for word in words_of(thing)) for thing in scene.things]
+        return self._times(scene.background) * sum(of_things) / len(of_things)
+
+    @cached_property
+    def _most_wanted(self) -> float:
+        return math.prod(max(map(self._times, words)) for words in WORDS)
+
+    def _times(self, word: str) -> float:
+        return dict(self.config.oftener).get(word, 1.0)
 
     def clip(self, index: int) -> Clip:
         c = self.config
@@ -124,3 +155,7 @@ class ToylandSource:
             scene = self.scene(FIRST_PICTURE + step * count + number)
             # The second frame of a clip so slow that it shows this moment.
             yield toyland.render(scene, 2, size, size, 1 / seconds).pixels[1], scene, seconds
+
+
+def words_of(thing: Thing) -> tuple[str, ...]:
+    return thing.shape, thing.colour, thing.size, thing.motion, thing.speed

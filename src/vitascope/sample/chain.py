@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vitascope.sample.candidates import best_of
 from vitascope.sample.latents import Progress, sample_latents
 from vitascope.sample.legal import Legal
 from vitascope.system import VideoModel
@@ -32,6 +33,8 @@ def long_or_short(
     if first.rules.image_first and first.num_frames > 1 and not all(one.known for one in legal):
         legal = with_first_frames(model, legal, progress=share_of(progress, 0, 1, first.num_frames + 1))
         progress = share_of(progress, 1, first.num_frames, first.num_frames + 1)
+    if first.num_frames == 1:
+        return best_of(model, legal, first.rules.picture_candidates, progress=progress)
     if first.num_frames <= window or all(runs_through(one, window) for one in legal):
         return sample_latents(model, legal, progress=progress)
     if first.rules.keyframe_stride and all(set(one.known) <= {0} for one in legal):
@@ -46,7 +49,7 @@ def with_first_frames(model: VideoModel, legal: Sequence[Legal], *, progress: Pr
     worded = [
         replace(one, num_frames=1, guidance=one.guidance if scale is None else scale) for one in legal if not one.known
     ]
-    pictures = iter(sample_latents(model, worded, progress=progress))
+    pictures = iter(best_of(model, worded, legal[0].rules.picture_candidates, progress=progress))
     return [one if one.known else replace(one, made={0: next(pictures)[0]}) for one in legal]
 
 

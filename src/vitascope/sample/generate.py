@@ -49,6 +49,8 @@ def generate(
     at_once = min(first.num_frames, model.config.defaults.num_frames)
     if first.rules.keyframe_stride and first.num_frames > at_once:
         at_once *= GAPS_AT_ONCE
+    if first.num_frames == 1 or first.rules.image_first:
+        at_once = max(at_once, first.rules.picture_candidates * model.backbone.patch[0])
     refuse_what_does_not_fit(model, first, at_once, num)
     settings = [settings_of(one, made_by) for one in legal]
     try:

@@ -39,12 +39,11 @@ def sample_latents(
     cond = conditions_of(model, legal)
     noise = torch.stack([_noise(one, cond.frames.shape[1:]) for one in legal]).to(model.device)
     path = model.objective.path
-    ask = in_bf16(model.estimate, model.device) if first.rules.precision == "bf16" else model.estimate
-    estimate = guided(ask, path, first.rules, first.guidance)
+    estimate = guided(estimator_of(model, first.rules), path, first.rules, first.guidance)
     window, cube = model.config.defaults.num_frames, model.backbone.patch[0]
     whole = windowed(estimate, window, window // 2 // cube * cube)  # of even windows each begins where a cube does
     walk, keep = levels(first.steps, first.rules.level_shift), KNOWN_SLOTS[first.rules.known_slots]
-    rng = [_rng(one, "solver") for one in legal]
+    rng = [rng_of(one, "solver") for one in legal]
     try:
         return integrate(SOLVERS[first.solver], path, whole, noise, walk, cond, rng=rng, keep=keep, progress=progress)
     except FloatingPointError as error:
@@ -52,12 +51,13 @@ def sample_latents(
 
 
 def _noise(one: Legal, shape: torch.Size) -> Tensor:
-    return torch.randn(shape, generator=_rng(one, "noise"))
+    return torch.randn(shape, generator=rng_of(one, "noise"))
 
 
-def _rng(one: Legal, purpose: str) -> torch.Generator:
-    """Each window has draws of its own; the first has those of a video of one window."""
-    return generator_for(one.request.seed, purpose, *([one.window] if one.window else []))
+def rng_of(one: Legal, purpose: str) -> torch.Generator:
+    """Each window and each candidate has draws of its own; the first ones have those of a video that is one of none."""
+    parts = (one.window, one.candidate) if one.candidate else (one.window,) if one.window else ()
+    return generator_for(one.request.seed, purpose, *parts)
 
 
 def conditions_of(model: VideoModel, legal: Sequence[Legal]) -> Conditions:
@@ -78,6 +78,11 @@ def conditions_of(model: VideoModel, legal: Sequence[Legal]) -> Conditions:
     ]
     micro = micro_conditions(framings, num_frames)
     return model.conditions([one.request.prompt for one in legal], known, frames, micro)
+
+
+def estimator_of(model: VideoModel, rules: Rules) -> Estimator:
+    """The model's estimates in the precision that the rules ask for."""
+    return in_bf16(model.estimate, model.device) if rules.precision == "bf16" else model.estimate
 
 
 def in_bf16(estimate: Estimator, device: torch.device) -> Estimator:

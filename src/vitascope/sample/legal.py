@@ -37,6 +37,7 @@ class Legal:
     known: dict[int, Float[Tensor, "3 h w"]]  # by frame number from zero, at `size`, in 8-bit steps
     changes: tuple[str, ...]
     window: int = 0  # of a rollout
+    candidate: int = 0  # of those of which one is kept
     made: Mapping[int, Float[Tensor, "c lh lw"]] = field(default_factory=dict)  # frames known as latents: made before
 
 
