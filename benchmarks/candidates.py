@@ -1,8 +1,8 @@
 """What choosing between candidates gives: how often the one that is kept shows all of its words, by their number.
 
-python benchmarks/candidates.py [--model DIR] [--num 128] [--candidates 16] [--task picture|image|text]
+python benchmarks/candidates.py [--model DIR] [--num 128] [--candidates 16] [--task picture|image|text] [--bf16]
 
-Candidates of one request of Toyland's test scenes; the judge is `sample.candidates.told_by_words`, the truth the
+Candidates of one request of Toyland's test scenes; the judge is `sample.candidates.text_evidence`, the truth the
 oracle. Beside it any one of them, and the best that could have been kept.
 """
 
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vitascope.evaluate.questions import SCENES_PER_SEED, Question, question
 from vitascope.evaluate.toyland import counted
-from vitascope.sample.candidates import told_by_words
+from vitascope.sample.candidates import text_evidence
 from vitascope.sample.chain import long_or_short
 from vitascope.sample.generate import decode
 from vitascope.sample.legal import legalise
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--task", choices=("picture", "image", "text"), default="picture")
     parser.add_argument("--bf16", action="store_true")
     args = parser.parse_args()
-    model = load_own(args.model, "cpu").system
+    model = load_own(args.model).system
     rules = {"picture_candidates": 1, "precision": "bf16" if args.bf16 else "fp32"}
     told, shown = [], []
     for number in range(args.num):
@@ -65,7 +65,7 @@ def candidates_of(model: VideoModel, asked: Question, count: int, rules: Mapping
     made = long_or_short(model, candidates)
     clips = [Clip(decode(model, video), one.fps) for video in made]
     right = [counted(clip, asked.wanted)["all"].value for clip in clips]
-    return told_by_words(model, candidates, made), torch.tensor(right)
+    return text_evidence(model, candidates, made), torch.tensor(right)
 
 
 if __name__ == "__main__":

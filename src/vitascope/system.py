@@ -35,7 +35,7 @@ class Rules(Config):
     keyframe_stride: CountOrZero = 0  # long videos: keyframes so far apart, then what lies between; 0: rolled out
     image_first: bool = False  # of words alone: the first frame as a picture, then the video from it (Emu Video)
     picture_guidance: PictureScale | None = None  # scale for that, and for one frame alone; None: `guidance`
-    picture_candidates: Candidates = 1  # of so many such pictures the one that tells most of its words
+    picture_candidates: Candidates = 1  # so many such pictures are made, and the best by their words is kept
     precision: Precision = "fp32"  # of the backbone's matrix products
 
     @model_validator(mode="after")

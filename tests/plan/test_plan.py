@@ -24,7 +24,7 @@ from vitascope.plan.parts import outline
 from vitascope.plan.walking import size_of, walking
 from vitascope.recipes import resolve
 from vitascope.recipes.stiv import PAPER, PRINTED, TowerConfig, UnseenClipsConfig, by_rule, from_both
-from vitascope.sample.candidates import PASSES
+from vitascope.sample.candidates import passes_of_judging
 from vitascope.system import Lesson, VideoModel
 from vitascope.text.pretrained import PretrainedTextConfig
 from vitascope.train.initialise import Origin, initialised
@@ -297,7 +297,7 @@ def test_candidates_are_sampled_and_judged() -> None:
         needs.sampling_needs(tiny_run().model_copy(update={"model": tiny_model(steps=4, **changes)}), PROCESSOR)
         for changes in ({"num_frames": 1}, {"num_frames": 1, "picture_candidates": 4}, {"picture_candidates": 4})
     )
-    assert four.passes == 4 * (one.passes + PASSES)
+    assert four.passes == 4 * (one.passes + passes_of_judging(4))
     assert one.flops < four.flops
     assert film == needs.sampling_needs(tiny_run().model_copy(update={"model": tiny_model(steps=4)}), PROCESSOR)
 

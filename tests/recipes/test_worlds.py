@@ -186,9 +186,9 @@ def test_kinds_of_scenes_come_as_often_as_is_said() -> None:
         KindMix.model_validate(none)
 
 
-def test_scenes_with_chosen_words_are_drawn_oftener_and_the_rest_as_before() -> None:
+def test_scenes_with_weighed_words_come_as_often_as_is_said() -> None:
     ones = KindMix.model_validate({**dict.fromkeys(KindMix.model_fields, 0.0), "one": 1.0})
-    plain, chosen = (ToylandConfig(kinds=ones, oftener=words) for words in ((), (("spins", 4.0), ("small", 2.0))))
+    plain, chosen = (ToylandConfig(kinds=ones, word_weights=words) for words in ((), (("spins", 4.0), ("small", 2.0))))
     usual, wanted = (
         Counter(
             (scene.things[0].motion == "spins", scene.things[0].size) for scene in map(one.build().scene, range(900))
@@ -198,13 +198,15 @@ def test_scenes_with_chosen_words_are_drawn_oftener_and_the_rest_as_before() -> 
     weights = {key: usual[key] * (4 if key[0] else 1) * (2 if key[1] == "small" else 1) for key in usual}
     for key, weight in weights.items():
         assert wanted[key] / 900 == pytest.approx(weight / sum(weights.values()), abs=0.06)
-    assert plain.build().scene(5) == ToylandConfig(kinds=ones, oftener=(("snow", 1.0),)).build().scene(5)
+    assert plain.build().scene(5) == ToylandConfig(kinds=ones, word_weights=(("snow", 1.0),)).build().scene(5)
 
 
-def test_a_word_that_toyland_does_not_have_cannot_be_drawn_oftener() -> None:
+def test_a_weight_of_a_word_that_toyland_does_not_have_is_refused() -> None:
     with pytest.raises(pydantic.ValidationError, match="no scene of Toyland has 'spin'; did you mean 'spins'"):
-        ToylandConfig(oftener=(("spin", 2.0),))
+        ToylandConfig(word_weights=(("spin", 2.0),))
+    with pytest.raises(pydantic.ValidationError, match="'star' is given 2 weights; give it one"):
+        ToylandConfig(word_weights=(("star", 2.0), ("star", 3.0)))
     with pytest.raises(UserError, match="did you mean 'spins'"):
-        override(laptop.stiv(), "data.oftener", '[["spin", 2.0]]')
-    changed_run = override(laptop.stiv(), "data.oftener", '[["spins", 2.0]]')
-    assert isinstance(changed_run.data, ToylandConfig) and changed_run.data.oftener == (("spins", 2.0),)
+        override(laptop.stiv(), "data.word_weights", '[["spin", 2.0]]')
+    changed_run = override(laptop.stiv(), "data.word_weights", '[["spins", 2.0]]')
+    assert isinstance(changed_run.data, ToylandConfig) and changed_run.data.word_weights == (("spins", 2.0),)

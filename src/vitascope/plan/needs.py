@@ -15,7 +15,7 @@ from vitascope.plan.devices import Device
 from vitascope.plan.parts import outline, tokenizer
 from vitascope.plan.walking import Walk, size_of, walking
 from vitascope.protocols import checked
-from vitascope.sample.candidates import PASSES
+from vitascope.sample.candidates import passes_of_judging, pictures_at_once
 from vitascope.sample.generate import FRAMES_DECODED_AT_ONCE
 from vitascope.sample.latents import guided
 from vitascope.sample.passes import passes_in_all
@@ -76,7 +76,7 @@ class SamplingNeeds:
 
     num_frames: int
     size: tuple[int, int]
-    passes: int  # of one video through the backbone; guidance asks two or three at each level
+    passes: int  # through the backbone, of the video and of candidates for its first picture; guidance: two or three
     precision: str
     flops: int
     peak: int
@@ -235,12 +235,12 @@ def sampling_needs(run: Run, device: Device) -> SamplingNeeds:
     defaults = run.model.defaults
     (width, height), t = defaults.size, defaults.num_frames
     path = build(run.model.objective).path
-    passes, candidates = {t: passes_in_all(defaults, path)}, {t: 1}  # of what is sampled in turn, by its length
-    if defaults.image_first or t == 1:
-        scale = defaults.guidance if defaults.picture_guidance is None else defaults.picture_guidance
-        passes[1] = passes_in_all(defaults.model_copy(update={"guidance": scale}), path)
-        candidates[1] = defaults.picture_candidates
-        passes[1] += PASSES if candidates[1] > 1 else 0
+    count = defaults.picture_candidates
+    scale = defaults.guidance if defaults.picture_guidance is None else defaults.picture_guidance
+    picture = passes_in_all(defaults.model_copy(update={"guidance": scale}), path) + passes_of_judging(count)
+    # What is sampled in turn: how many of how many frames, each in how many passes.
+    walks = [(1, t, passes_in_all(defaults, path))] if t > 1 else []
+    walks += [(count, 1, picture)] if defaults.image_first or t == 1 else []
     with walking(device.is_gpu) as walk, torch.no_grad():
         model = outline(run.model, walk).eval()
         z = torch.empty_like(model.tokenizer.encode(torch.empty(1, t, 3, height, width)))
@@ -249,11 +249,12 @@ def sampling_needs(run: Run, device: Device) -> SamplingNeeds:
         for part in z[0].split(FRAMES_DECODED_AT_ONCE):
             model.tokenizer.decode(part[None])
         decoding = walk.flops - begun
-        flops = decoding + sum(
-            _sampling_flops(model, z[:, :length].expand(candidates[length], -1, -1, -1, -1), some, walk)
-            for length, some in passes.items()
-        )
-        total = sum(candidates[length] * some for length, some in passes.items())
+        flops = decoding
+        for num, length, passes in walks:
+            at_once = pictures_at_once(model, num)
+            together = z[:, :length].expand(at_once, -1, -1, -1, -1)
+            flops += _sampling_flops(model, together, passes, walk) * num // at_once
+        total = sum(num * passes for num, _, passes in walks)
         return SamplingNeeds(t, defaults.size, total, defaults.precision, flops, walk.most)
 
 

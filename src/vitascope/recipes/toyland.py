@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
+from typing import Annotated
 
 import pydantic
 import torch
@@ -17,7 +19,7 @@ from torch import Tensor
 from vitascope import toyland
 from vitascope.config import Amount, AmountOrZero, Config, Count, nearest
 from vitascope.toyland.sampling import WEIGHTS
-from vitascope.toyland.scene import BACKGROUNDS, COLOURS, MOTIONS, SHAPES, SIZES, SPEEDS, Scene, Thing
+from vitascope.toyland.scene import BACKGROUNDS, COLOURS, MOTIONS, SHAPES, SIZES, SPEEDS
 from vitascope.types import Clip, Framing, generator_for
 
 FIRST_PICTURE = 500_000_000
@@ -51,6 +53,7 @@ USUAL_FPS = 8.0
 """Of Toyland's clips: what the stride counts from that a model is told."""
 
 
+WordWeight = Annotated[float, pydantic.Field(gt=0, le=10)]
 WORDS = (tuple(SHAPES), tuple(COLOURS), tuple(SIZES), tuple(MOTIONS), tuple(SPEEDS), BACKGROUNDS)
 
 
@@ -62,16 +65,20 @@ class ToylandConfig(Config):
     fps: Amount = USUAL_FPS
     num_captions: Count = 4  # the canonical sentence and paraphrases of it
     kinds: KindMix = KindMix()
-    oftener: tuple[tuple[str, Amount], ...] = ()  # words of things and places, and how often for once without
+    word_weights: tuple[
+        tuple[str, WordWeight], ...
+    ] = ()  # how often for once without that word; kinds stay as they are
 
-    @pydantic.field_validator("oftener")
+    @pydantic.field_validator("word_weights")
     @classmethod
-    def _words_are_known(cls, oftener: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
+    def _words_are_known(cls, weights: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
         known = [word for words in WORDS for word in words if word]
-        for word, _ in oftener:
+        for word, count in Counter(word for word, _ in weights).items():
             if word not in known:
                 raise ValueError(f"no scene of Toyland has '{word}'; {nearest(word, known)}")
-        return oftener
+            if count > 1:
+                raise ValueError(f"'{word}' is given {count} weights; give it one")
+        return weights
 
     def build(self) -> ToylandSource:
         return ToylandSource(self)
@@ -86,7 +93,8 @@ class ToylandSource:
     @cached_property
     def identity(self) -> str:
         """The settings, and what a few dozen clips look and read like: a changed renderer or grammar shows there."""
-        digest = hashlib.blake2b(self.config.model_dump_json().encode(), digest_size=8)
+        told = self.config.model_dump_json(exclude=set() if self._weights else {"word_weights"})
+        digest = hashlib.blake2b(told.encode(), digest_size=8)
         for index in range(FIRST_PICTURE - 32, FIRST_PICTURE):
             digest.update(self.clip(index).pixels.numpy().tobytes() + repr(self.captions(index)).encode())
         return digest.hexdigest()
@@ -96,20 +104,22 @@ class ToylandSource:
         kind = toyland.draw_kind(rng, self.config.kinds.weights)
         while True:
             scene = toyland.sample(rng, kind, "seen")
-            if rng.random() < self._wanted(scene) / self._most_wanted:
+            if rng.random() < self._weight(scene) / self._most_weight:
                 return scene
 
-    def _wanted(self, scene: Scene) -> float:
-        """How often for one scene without any word of `oftener`: by all of its words, of several things the mean."""
-        of_things = [math.prod(self._times(word) for word in words_of(thing)) for thing in scene.things]
-        return self._times(scene.background) * sum(of_things) / len(of_things)
+    def _weight(self, scene: toyland.Scene) -> float:
+        """The product over its words as it begins; of several things the mean."""
+        weights = self._weights
+        of_things = [math.prod(weights.get(word, 1.0) for word in words_of(thing)) for thing in scene.things]
+        return weights.get(scene.background, 1.0) * sum(of_things) / len(of_things)
 
     @cached_property
-    def _most_wanted(self) -> float:
-        return math.prod(max(map(self._times, words)) for words in WORDS)
+    def _most_weight(self) -> float:
+        return math.prod(max(self._weights.get(word, 1.0) for word in words) for words in WORDS)
 
-    def _times(self, word: str) -> float:
-        return dict(self.config.oftener).get(word, 1.0)
+    @cached_property
+    def _weights(self) -> dict[str, float]:
+        return dict(self.config.word_weights)
 
     def clip(self, index: int) -> Clip:
         c = self.config
@@ -157,5 +167,5 @@ class ToylandSource:
             yield toyland.render(scene, 2, size, size, 1 / seconds).pixels[1], scene, seconds
 
 
-def words_of(thing: Thing) -> tuple[str, ...]:
+def words_of(thing: toyland.Thing) -> tuple[str, ...]:
     return thing.shape, thing.colour, thing.size, thing.motion, thing.speed

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitascope.sample.candidates import best_of
-from vitascope.sample.latents import Progress, sample_latents
+from vitascope.sample.latents import Progress, part_of, sample_latents, share_of
 from vitascope.sample.legal import Legal
 from vitascope.system import VideoModel
 from vitascope.types import UserError
@@ -27,12 +27,15 @@ def long_or_short(
 
     What is longer than a window: if known frames run through all of it (upsampling), windows blended at every step;
     keyframes and then what lies between, if the model has learned that and at most a first picture is given; else
-    window after window. Of words alone the first frame may be made before all else (`image_first`).
+    window after window. Of words alone the first frame may be made before all else (`image_first`). Of pictures the
+    best of several is kept (`picture_candidates`).
     """
     first, window = legal[0], model.config.defaults.num_frames
     if first.rules.image_first and first.num_frames > 1 and not all(one.known for one in legal):
-        legal = with_first_frames(model, legal, progress=share_of(progress, 0, 1, first.num_frames + 1))
-        progress = share_of(progress, 1, first.num_frames, first.num_frames + 1)
+        pictures = first.rules.picture_candidates
+        parts = first.num_frames + pictures
+        legal = with_first_frames(model, legal, progress=share_of(progress, 0, pictures, parts))
+        progress = share_of(progress, pictures, first.num_frames, parts)
     if first.num_frames == 1:
         return best_of(model, legal, first.rules.picture_candidates, progress=progress)
     if first.num_frames <= window or all(runs_through(one, window) for one in legal):
@@ -133,18 +136,6 @@ def shared_frames(window: int) -> int:
 
 def num_windows(length: int, window: int) -> int:
     return 1 + max(-(-(length - window) // (window - shared_frames(window))), 0)
-
-
-def part_of(progress: Progress | None, number: int, parts: int) -> Progress | None:
-    """Progress of one of so many equal parts, told as that of the whole."""
-    return share_of(progress, number, 1, parts)
-
-
-def share_of(progress: Progress | None, begun: int, own: int, parts: int) -> Progress | None:
-    """Progress of `own` of so many equal parts, of which `begun` are done, told as that of the whole."""
-    if progress is None:
-        return None
-    return lambda done, steps, z: progress(begun * steps // own + done, parts * steps // own, z)
 
 
 def _window(one: Legal, number: int, num_frames: int, made: Mapping[int, Tensor]) -> Legal:

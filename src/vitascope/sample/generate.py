@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitascope.errors import NonFinite, is_out_of_memory
+from vitascope.sample.candidates import pictures_at_once
 from vitascope.sample.chain import GAPS_AT_ONCE, long_or_short
 from vitascope.sample.latents import Progress, write_latents
 from vitascope.sample.legal import legalise, settings_of
@@ -36,9 +37,9 @@ def generate(
     """Clips for requests that agree in size, length and all that rules the sampling (else ValueError), in one batch.
 
     What is longer than the model's own length is made in windows (`chain`). A sample depends on its own seed only,
-    whatever shares its batch (to the rounding of the matrix products). `keep_latents`: where to write the finished
-    latents of the first request before they are decoded, so that sampling is never lost. `made_by` names the model in
-    the clips' settings.
+    whatever shares its batch (to the rounding of the matrix products, which may turn a close choice between
+    candidates). `keep_latents`: where to write the finished latents of the first request before they are decoded, so
+    that sampling is never lost. `made_by` names the model in the clips' settings.
     """
     if not requests:
         return []
@@ -49,8 +50,8 @@ def generate(
     at_once = min(first.num_frames, model.config.defaults.num_frames)
     if first.rules.keyframe_stride and first.num_frames > at_once:
         at_once *= GAPS_AT_ONCE
-    if first.num_frames == 1 or first.rules.image_first:
-        at_once = max(at_once, first.rules.picture_candidates * model.backbone.patch[0])
+    if first.num_frames == 1:
+        at_once = pictures_at_once(model, first.rules.picture_candidates) * model.backbone.patch[0]
     refuse_what_does_not_fit(model, first, at_once, num)
     settings = [settings_of(one, made_by) for one in legal]
     try:

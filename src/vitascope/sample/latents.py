@@ -30,6 +30,18 @@ Progress = Callable[[int, int, Tensor], None]
 """`progress(steps done, steps in all, noisy latents)`; raising from it cancels the sampling."""
 
 
+def part_of(progress: Progress | None, number: int, parts: int) -> Progress | None:
+    """Progress of one of so many equal parts, told as that of the whole."""
+    return share_of(progress, number, 1, parts)
+
+
+def share_of(progress: Progress | None, begun: int, own: int, parts: int) -> Progress | None:
+    """Progress of `own` of so many equal parts, of which `begun` are done, told as that of the whole."""
+    if progress is None:
+        return None
+    return lambda done, steps, z: progress(begun * steps // own + done, parts * steps // own, z)
+
+
 @torch.no_grad()
 def sample_latents(
     model: VideoModel, legal: Sequence[Legal], *, progress: Progress | None = None
@@ -39,7 +51,8 @@ def sample_latents(
     cond = conditions_of(model, legal)
     noise = torch.stack([_noise(one, cond.frames.shape[1:]) for one in legal]).to(model.device)
     path = model.objective.path
-    estimate = guided(estimator_of(model, first.rules), path, first.rules, first.guidance)
+    ask = in_bf16(model.estimate, model.device) if first.rules.precision == "bf16" else model.estimate
+    estimate = guided(ask, path, first.rules, first.guidance)
     window, cube = model.config.defaults.num_frames, model.backbone.patch[0]
     whole = windowed(estimate, window, window // 2 // cube * cube)  # of even windows each begins where a cube does
     walk, keep = levels(first.steps, first.rules.level_shift), KNOWN_SLOTS[first.rules.known_slots]
@@ -55,7 +68,7 @@ def _noise(one: Legal, shape: torch.Size) -> Tensor:
 
 
 def rng_of(one: Legal, purpose: str) -> torch.Generator:
-    """Each window and each candidate has draws of its own; the first ones have those of a video that is one of none."""
+    """Each window and each candidate has draws of its own; window 0 and candidate 0 draw as a video alone does."""
     parts = (one.window, one.candidate) if one.candidate else (one.window,) if one.window else ()
     return generator_for(one.request.seed, purpose, *parts)
 
@@ -78,11 +91,6 @@ def conditions_of(model: VideoModel, legal: Sequence[Legal]) -> Conditions:
     ]
     micro = micro_conditions(framings, num_frames)
     return model.conditions([one.request.prompt for one in legal], known, frames, micro)
-
-
-def estimator_of(model: VideoModel, rules: Rules) -> Estimator:
-    """The model's estimates in the precision that the rules ask for."""
-    return in_bf16(model.estimate, model.device) if rules.precision == "bf16" else model.estimate
 
 
 def in_bf16(estimate: Estimator, device: torch.device) -> Estimator:

@@ -328,8 +328,12 @@ def request_of(settings: Mapping[str, Any], *, with_video: bool = False) -> Requ
         frames = {int(number): media.picture_from_base64png(text) for number, text in kept.frames.items()}
     except (ValueError, OSError, SyntaxError) as error:
         raise UserError(f"the file's settings hold a frame that is no picture: {error}") from error
-    told = kept.model_dump(exclude_unset=True, exclude={"model", "frames", "hub"})  # unset: rules younger than the file
+    told = kept.model_dump(exclude_unset=True, exclude={"model", "frames", "hub"})
     rules = {name: told.pop(name) for name in Rules.model_fields if name in told}
+    if (
+        rules and kept.hub is None
+    ):  # a rule younger than the file: as before there was one, not as the model's card says
+        rules = Rules().model_dump() | rules
     return Request(frames=frames, rules=rules, **told)
 
 

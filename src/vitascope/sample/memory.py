@@ -46,8 +46,11 @@ def refuse_what_does_not_fit(model: VideoModel, one: Legal, num_frames: int, num
 
 
 def passes_of(model: VideoModel, one: Legal) -> int:
-    """How many passes of one video guidance stacks in a call of the backbone."""
-    return passes_at_once(one.rules, one.guidance, model.objective.path)
+    """How many passes of one video guidance stacks in a call of the backbone, or of its first picture."""
+    scales = {one.guidance}
+    if one.rules.image_first and one.rules.picture_guidance is not None:
+        scales.add(one.rules.picture_guidance)
+    return max(passes_at_once(one.rules, scale, model.objective.path) for scale in scales)
 
 
 def what_would_fit(model: VideoModel, one: Legal, num_frames: int, num: int, free: int) -> str:
