@@ -258,16 +258,19 @@ def test_a_model_of_another_size_is_asked_for_what_toyland_judges() -> None:
 def test_what_the_docs_say_of_the_recipe_is_what_it_does() -> None:
     text = (Path(__file__).parents[2] / "docs" / "fidelity.md").read_text()
     run = resolve("laptop:stiv")
-    t2i, t2v, ti2v, refine = (stage for stage in run.stages if isinstance(stage, VideoStage))
+    t2i, t2v, ti2v, refine, mend = (stage for stage in run.stages if isinstance(stage, VideoStage))
     assert t2v.batch == ti2v.batch and t2v.num_clips == ti2v.num_clips
     assert (
         f"| {t2i.steps:,} steps of {t2i.batch} images (T2I) out of {t2i.num_clips:,} clips, {t2v.steps:,}, "
-        f"{ti2v.steps:,} and {refine.steps:,} of {t2v.batch} clips (T2V, TI2V, the latter again in stage refine) "
-        f"out of {t2v.num_clips:,} |"
+        f"{ti2v.steps:,}, {refine.steps:,} and {mend.steps:,} of {t2v.batch} clips (T2V, TI2V, the latter again in "
+        f"stages refine and mend) out of {t2v.num_clips:,} (mend: {mend.num_clips:,}) |"
     ) in text
-    beside = f"{ti2v.pictures_beside} single pictures, in stage refine {refine.pictures_beside} (`pictures_beside`)"
-    assert beside in text
-    assert refine.lesson == ti2v.lesson and f"{ti2v.learning_rate:g} and then {refine.learning_rate:g} (TI2V)" in text
+    beside = (
+        f"{ti2v.pictures_beside} single pictures, in stages refine and mend {mend.pictures_beside} (`pictures_beside`)"
+    )
+    assert beside in text and refine.pictures_beside == mend.pictures_beside
+    assert mend.lesson == refine.lesson == ti2v.lesson and mend.learning_rate == refine.learning_rate
+    assert f"{ti2v.learning_rate:g} and then {refine.learning_rate:g} (TI2V)" in text
     levels = [run.at(stage).model.objective for stage in (t2i, t2v, ti2v)]
     assert all(isinstance(one, FlowConfig) for one in levels)
     (low, _), (high, wide), (middle, wider) = ((one.mean, one.spread) for one in levels)  # type: ignore[attr-defined]

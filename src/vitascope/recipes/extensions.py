@@ -83,7 +83,8 @@ def stride2(base: Run) -> Run:
     """
     last = base.stages[-1]
     assert isinstance(last, VideoStage) and isinstance(last.data, ToylandConfig)
-    slow, many = last.data.model_copy(update={"fps": 4.0}), last.data.model_copy(update={"num_frames": 32})
+    few = last.data.model_copy(update={"word_weights": ()})
+    slow, many = few.model_copy(update={"fps": 4.0}), few.model_copy(update={"num_frames": 32})
     slower, more = asked(base.model, fps=4.0, stride=2.0), asked(base.model, num_frames=many.num_frames)
     wide = further("stride2", steps=400, lesson=last.lesson, data=slow, model=slower, **BESIDE)
     longer = further("frames32", steps=300, batch=16, lesson=last.lesson, data=many, model=more, **BESIDE)
