@@ -16,7 +16,7 @@ def findings() -> dict[str, doctor.Finding]:
 
 
 def test_report_covers_what_a_run_depends_on(findings: dict[str, doctor.Finding]) -> None:
-    expected = {"python", "torch", "video", "cores", "processor", "matrix products", "memory", "disk"}
+    expected = {"vitascope", "python", "torch", "video", "cores", "processor", "matrix products", "memory", "disk"}
     assert expected | {f"extra '{extra}'" for extra in doctor.EXTRAS} <= findings.keys()
     assert any(name.startswith("GPU") for name in findings)
     assert findings["torch"].value == torch.__version__

@@ -60,6 +60,7 @@ def print_report(more: Iterable[Finding] = ()) -> None:
 
 
 def _software() -> Iterator[Finding]:
+    yield Finding("vitascope", importlib.metadata.version("vitascope"))
     yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield Finding("torch", torch.__version__)
     try:

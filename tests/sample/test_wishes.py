@@ -70,7 +70,7 @@ def test_seconds_win_over_the_frames_of_the_file_and_a_rule_over_its_own_alone(b
         (Wishes(prompt="x", image=Path("a.png"), video=Path("b.mp4")), "both say how the video begins"),
         (Wishes(prompt="x", prompts=Path("a.txt")), "both say what to show"),
         (Wishes(prompt="x", frames=2), "give a video .*, or leave it out"),
-        (Wishes(prompt="x", num=0), "num must be at least 1, got 0"),
+        (Wishes(prompt="x", num=0), "num must be from 1 to 100000, got 0"),
     ],
 )
 def test_contradictions_are_refused_before_any_file_is_looked_at(wishes: Wishes, said: str) -> None:

@@ -59,7 +59,9 @@ def generate(
     solver: SolverOption = None,
     rules: RulesOption = None,
     num: Annotated[int, typer.Option(help="How many videos, with seeds counted up.")] = 1,
-    prompts: Annotated[Path | None, typer.Option(help="A file with a prompt on each line.")] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="A file with a prompt on each line; blank lines are passed over.")
+    ] = None,
     like: Annotated[Path | None, typer.Option(help="Begin from the settings kept inside this file.")] = None,
     model: ModelOption = None,
     device: DeviceOption = None,

@@ -67,6 +67,7 @@ def stiv() -> Run:
             guidance_interval=(0.0, 0.9),
             image_first=True,
             picture_guidance=4.5,
+            picture_candidates=8,
         ),
     )
     at_once = model.defaults.model_copy(update={"image_first": False})  # what a stage that sees no pictures can make
@@ -208,7 +209,7 @@ def ladder() -> Run:
 
     def at(name: str, backbone: StivConfig, size: int, num_frames: int = 16, **changes: object) -> VideoStage:
         """A stage that learns from text alone unless `changes` say otherwise."""
-        told = {"size": (size, size), "num_frames": num_frames, "image_first": False}
+        told = {"size": (size, size), "num_frames": num_frames, "image_first": False, "picture_candidates": 1}
         defaults = base.model.defaults.model_copy(update=told)
         objective = FlowConfig(mean=0.3) if backbone is images else base.model.objective
         parts = {"backbone": backbone, "defaults": defaults, "objective": objective}

@@ -22,6 +22,7 @@ from vitascope.sample.legal import request_of
 from vitascope.sample.model import Model
 from vitascope.types import Request, UserError
 
+MOST_VIDEOS = 100_000
 SAID = "prompt", "negative", "num_frames", "seconds", "fps", "size", "seed", "steps", "guidance", "solver"
 """Fields of a request that a wish may name as they are."""
 
@@ -99,8 +100,8 @@ def _refuse_contradictions(wishes: Wishes) -> None:
             raise UserError(f"{what}; give one of them")
     if wishes.frames is not None and wishes.video is None:
         raise UserError("--frames says how much of a video to go on from; give a video (--video), or leave it out")
-    if wishes.num < 1:
-        raise UserError(f"--num must be at least 1, got {wishes.num}")
+    if not 1 <= wishes.num <= MOST_VIDEOS:
+        raise UserError(f"--num must be from 1 to {MOST_VIDEOS}, got {wishes.num}")
 
 
 def _request_for(wishes: Wishes, settings: Mapping[str, Any]) -> Request:
