@@ -2,8 +2,9 @@
 
 python benchmarks/candidates.py [--model DIR] [--num 128] [--candidates 16] [--task picture|image|text] [--bf16]
 
-Candidates of one request of Toyland's test scenes; the judge is `sample.candidates.text_evidence`, the truth the
-oracle. Beside it any one of them, and the best that could have been kept.
+Candidates of one request of Toyland's test scenes, pictures as first frames of videos; the judge is
+`sample.candidates.text_evidence`, the truth the oracle. Beside it any one of them, and the best that could have been
+kept.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ def main() -> None:
 def candidates_of(model: VideoModel, asked: Question, count: int, rules: Mapping[str, object]) -> tuple[Tensor, Tensor]:
     """For each candidate what the model says of it, and whether the oracle finds all that was asked."""
     one = legalise(model, replace(asked.request, rules=rules))
+    one = replace(one, is_first_frame=one.num_frames == 1 and one.rules.first_frame_told)
     candidates = [replace(one, candidate=number) for number in range(count)]
     made = long_or_short(model, candidates)
     clips = [Clip(decode(model, video), one.fps) for video in made]

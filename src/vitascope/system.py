@@ -34,6 +34,7 @@ class Rules(Config):
     level_shift: Amount = 1.0  # above 1: more steps at high levels (SD3, equation 23)
     keyframe_stride: CountOrZero = 0  # long videos: keyframes so far apart, then what lies between; 0: rolled out
     image_first: bool = False  # of words alone: the first frame as a picture, then the video from it (Emu Video)
+    first_frame_told: bool = False  # that it is a first frame, which lessons must have told apart (`first_frames`)
     picture_guidance: PictureScale | None = None  # scale for that, and for one frame alone; None: `guidance`
     picture_candidates: Candidates = 1  # so many such pictures are made, and the best by their words is kept
     precision: Precision = "fp32"  # of the backbone's matrix products

@@ -169,7 +169,7 @@ def test_a_folder_of_other_settings_is_refused_with_the_difference(tmp_path: Pat
         settle(tmp_path / "work", settings_of(one, save_tiny(tmp_path / "another", seed=1), Budget()))
     for name, revision, said in (("older", {"measures": 1}, "1"), ("oldest", {"measures": None}, "unknown")):
         settle(tmp_path / name, settings_of(one, base, Budget()) | revision)
-        with pytest.raises(UserError, match=rf"{name}' are of .*\(revision {said}, now 2\).*choose another --out"):
+        with pytest.raises(UserError, match=rf"{name}' are of .*\(revision {said}, now 3\).*choose another --out"):
             settle(tmp_path / name, settings_of(one, base, Budget()))
 
 
@@ -392,20 +392,22 @@ def test_sampled_clips_are_measured_in_every_way(tmp_path: Path, images: bool) -
 
 
 @pytest.mark.parametrize(
-    ("solver", "guidance", "interval", "evaluations"),
+    ("solver", "guidance", "rules", "evaluations"),
     [
-        ("euler", 1.0, (0.0, 1.0), 4),
-        ("euler", 3.0, (0.0, 1.0), 8),
-        ("heun", 1.0, (0.0, 1.0), 7),  # the last step ends at no noise, where nothing is left to ask
-        ("euler", 3.0, (0.5, 1.0), 7),  # of the levels 1, 0.75, 0.5, 0.25 the last is not guided
+        ("euler", 1.0, {}, 4),
+        ("euler", 3.0, {}, 8),
+        ("heun", 1.0, {}, 7),  # the last step ends at no noise, where nothing is left to ask
+        ("euler", 3.0, {"guidance_interval": (0.5, 1.0)}, 7),  # of the levels 1, 0.75, 0.5, 0.25 the last is not guided
+        # Of one frame of sixteen four candidates, judged in eight passes each.
+        ("euler", 1.0, {"image_first": True, "picture_candidates": 4}, 4 + 4 * (4 + 8) / 16),
     ],
 )
 def test_evaluations_are_counted(
-    tmp_path: Path, solver: str, guidance: float, interval: tuple[float, float], evaluations: int
+    tmp_path: Path, solver: str, guidance: float, rules: dict[str, object], evaluations: float
 ) -> None:
     model = load_model(save_tiny(tmp_path / "base", size=(64, 64), num_frames=16))
-    rules = Rules(guidance_interval=interval)
-    asked = Sampled(num=2, steps=4, solver=solver, guidance=guidance, rules=rules)
+    told = Rules.model_validate(rules)
+    asked = Sampled(num=2, steps=4, solver=solver, guidance=guidance, rules=told)
     assert asked.measure(model, 0)["network evaluations"] == evaluations
 
 

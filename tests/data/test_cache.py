@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from vitascope.conditions import MICRO
 from vitascope.data import cache
 from vitascope.data.cache import CLIPS_PER_SHARD, LatentCache, cache_key, open_cache
 from vitascope.protocols import Tokenizer
@@ -202,6 +203,20 @@ def test_a_batch_of_images_holds_one_frame_of_each_clip_any_of_them(latents):
     matches = (batch.clean == latents.latents[order].float()).all((2, 3, 4))
     assert matches.any(1).all()
     assert 100 < matches[:, 0].sum() < 200
+
+
+def test_of_pictures_a_share_are_first_frames_that_are_told_what_they_begin(latents):
+    whole, at = latents.latents.shape[1], MICRO.index("num_frames")
+    pictures = latents.batch(0, 300, 0, pictures=2, first_frames=0.7)
+    told = pictures.micro[:, at]
+    assert set(told.tolist()) == {1.0, float(whole)}
+    firsts = told == whole
+    assert 180 < firsts.sum() < 240
+    clips = torch.tensor(numbers(latents, 0, 150)).repeat_interleave(2)
+    assert torch.equal(pictures.clean[firsts], latents.latents[clips[firsts], :1].float())
+    others = latents.batch(0, 300, 0, pictures=2)
+    assert torch.equal(pictures.clean[~firsts], others.clean[~firsts]) and pictures.captions == others.captions
+    assert torch.equal(pictures.micro[:, :at], others.micro[:, :at]) and (others.micro[:, at] == 1).all()
 
 
 def test_several_pictures_of_a_clip_share_its_caption(latents):

@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 
 from tiny import save_tiny
+from vitascope.conditions import micro_conditions
 from vitascope.sample import chain
 from vitascope.sample.chain import _window, borders, long_or_short, rollout
-from vitascope.sample.latents import _noise, sample_latents
+from vitascope.sample.generate import decode
+from vitascope.sample.latents import _noise, conditions_of, sample_latents
 from vitascope.sample.legal import Legal, legalise
 from vitascope.sample.loading import load
 from vitascope.sample.model import Model
 from vitascope.system import VideoModel
-from vitascope.types import Clip, Request, UserError, generator_for
+from vitascope.types import Clip, Framing, Request, UserError, generator_for
 
 
 @pytest.mark.parametrize(("window", "overlap"), [(4, 1), (8, 2), (14, 3)])
@@ -177,6 +179,7 @@ def test_borders_are_where_chunks_meet() -> None:
 
 
 FIRST = {"image_first": True}
+TOLD = {**FIRST, "first_frame_told": True}
 
 
 @pytest.mark.parametrize("rules", [FIRST, {**FIRST, "keyframe_stride": 3}])
@@ -188,6 +191,22 @@ def test_with_image_first_a_video_begins_with_the_picture_of_its_words(
     made = model.fulfil(replace(wanted, rules=rules)).pixels
     torch.testing.assert_close(made[:1], model.fulfil(alone).pixels, atol=1e-5, rtol=0)
     assert not torch.allclose(made, model.fulfil(wanted).pixels, atol=1e-3)
+
+
+@pytest.mark.parametrize(("num_frames", "stride", "fps"), [(2, 0, 8.0), (10, 0, 8.0), (4, 3, 8.0), (10, 3, 8.0 / 3)])
+def test_a_picture_that_is_told_to_be_a_first_frame_is_asked_for_as_lessons_show_it(
+    model: Model, num_frames: int, stride: int, fps: float
+) -> None:
+    system = model.system
+    alone = legalise(system, Request("x", num_frames=1, seed=3, fps=fps))
+    told = replace(alone, is_first_frame=True)
+    own = system.config.defaults
+    shown = micro_conditions([Framing(own.size, stride=own.fps / fps)], own.num_frames)  # of a clip's first frame
+    assert torch.equal(conditions_of(system, [told]).micro, shown)
+    wanted = Request("x", num_frames=num_frames, seed=3, rules={**TOLD, "keyframe_stride": stride})
+    first, other = (decode(system, sample_latents(system, [one])[0]) for one in (told, alone))
+    torch.testing.assert_close(model.fulfil(wanted).pixels[:1], first, atol=1e-5, rtol=0)
+    assert not torch.allclose(first, other, atol=1e-3)
 
 
 def test_the_first_picture_may_have_a_scale_of_its_own(model: Model) -> None:

@@ -22,7 +22,7 @@ from vitascope.types import UserError
         TokenizerStage(name="a", steps=4, batch=2, reconstruction=ReconstructionConfig(adversarial=0.1)),
         VideoStage(name="b", steps=4, batch=2, num_clips=8),
         VideoStage(name="c", steps=4, batch=2, num_clips=8, images=True),
-        VideoStage(name="e", steps=4, batch=2, num_clips=8, pictures_beside=4, pictures=2),
+        VideoStage(name="e", steps=4, batch=2, num_clips=8, pictures_beside=4, pictures=2, first_frames=0.5),
         CaptionStage(name="d", steps=4, batch=8, data=ToylandConfig()),
     ],
 )
@@ -51,6 +51,11 @@ def test_pictures_beside_clips_have_a_loss_of_their_own_which_joins_theirs(cache
     shown, beside = course.batches(0)
     assert (shown.clean.shape[0], beside.clean.shape[:2]) == (2, (4, 1)) and shown.clean.shape[1] > 1
     assert beside.captions[0] == beside.captions[1] and beside.captions[2] == beside.captions[3]
+    assert (beside.micro == shown.micro[[0, 0, 1, 1]]).all(1).tolist() == [False] * 4
+    firsts = joint.model_copy(update={"first_frames": 1.0})
+    shown, beside = firsts.begin(run, initialised(run.model, 0), cache, lambda items, _: iter(items)).batches(0)
+    assert torch.equal(beside.micro, shown.micro[[0, 0, 1, 1]])
+    assert torch.equal(beside.clean, shown.clean[[0, 0, 1, 1], :1])
     alone, together = losses
     assert together.parts["velocity"] == alone.parts["velocity"]
     assert together.total.item() == pytest.approx(alone.total.item() + together.parts["pictures"])

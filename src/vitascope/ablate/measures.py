@@ -29,7 +29,7 @@ from vitascope.toyland.oracle import ASKED, judge, passed
 from vitascope.toyland.scene import Kind
 from vitascope.types import Clip, Request, generator_for
 
-REVISION = 2
+REVISION = 3
 """Of what the numbers mean: results of another one are not mixed with these."""
 
 FIRST_HELD_OUT = 400_000_000
@@ -184,7 +184,8 @@ class Sampled(Config):
         requests = [self._request(one.request, one.truth) for one in questions]
         with counting(model) as evaluated:
             made = generate(model, requests)
-        evaluations = self.named({"network evaluations": sum(evaluated) / self.num})
+        whole = sum(request.num_frames or NUM_FRAMES for request in requests)
+        evaluations = self.named({"network evaluations": sum(evaluated) / whole})
         return evaluations | self.judged(model, questions, made)
 
     def questions(self, seed: int) -> list[Question]:
@@ -247,9 +248,9 @@ class Floor(Config):
 
 @contextmanager
 def counting(model: VideoModel) -> Iterator[list[int]]:
-    """How many samples each call of the backbone had: guidance doubles them, Heun's solver calls twice a step."""
+    """How many frames each call of the backbone had: guidance doubles them, Heun's solver calls twice a step."""
     evaluated: list[int] = []
-    hook = model.backbone.register_forward_pre_hook(lambda _, given: evaluated.append(len(given[0])))
+    hook = model.backbone.register_forward_pre_hook(lambda _, given: evaluated.append(given[0].shape[:2].numel()))
     try:
         yield evaluated
     finally:

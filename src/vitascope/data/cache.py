@@ -72,11 +72,12 @@ class LatentCache:
                 "writing there too; begin again when it has ended"
             )
 
-    def batch(self, step: int, size: int, seed: int, *, pictures: int = 0) -> Batch:
+    def batch(self, step: int, size: int, seed: int, *, pictures: int = 0, first_frames: float = 0.0) -> Batch:
         """The batch of one step: clips in an order shuffled anew each epoch, a caption drawn for each.
 
         A pure function of its arguments, so the data position of a run is its step. With `pictures` the batch holds
-        images: so many random frames of each clip, under one caption.
+        images: so many random frames of each clip, under one caption. A share of `first_frames` of them are those of
+        their clips, and told how many frames they begin; any other is told to be one alone.
         """
         num_clips = -(-size // max(pictures, 1))
         rows = [_row(step * num_clips + place, len(self.latents), seed) for place in range(num_clips)]
@@ -90,9 +91,10 @@ class LatentCache:
         if pictures:
             clip = torch.arange(num_clips).repeat_interleave(pictures)[:size]
             frame = torch.randint(clean.shape[1], (size,), generator=rng)
-            clean, captions = clean[clip, frame][:, None], tuple(captions[one] for one in clip.tolist())
+            is_first = torch.rand(size, generator=rng) < first_frames
+            clean, captions = clean[clip, frame * ~is_first][:, None], tuple(captions[one] for one in clip.tolist())
             micro = micro[clip]
-            micro[:, MICRO.index("num_frames")] = 1
+            micro[~is_first, MICRO.index("num_frames")] = 1
         return Batch(clean, captions, micro)
 
 

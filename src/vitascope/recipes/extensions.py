@@ -25,9 +25,9 @@ from vitascope.train.stages import Run, TokenizerStage, VideoStage
 
 KEYFRAME_STRIDE = 15
 """Frames from one keyframe to the next: a window of 16 then begins and ends with one."""
-BESIDE = {"pictures": 4, "pictures_beside": 64}
-"""Where videos are made of words alone, which begins with a picture (`image_first`); other stages see no pictures, and
-the models that they make are told not to begin so."""
+BESIDE = {"pictures": 2, "pictures_beside": 64, "first_frames": 0.7}
+"""Where videos are made of words alone, which begins with a picture (`image_first`), told to be a first frame; other
+stages see no pictures, and the models that they make are told not to begin so."""
 
 
 def sft(base: Run) -> Run:

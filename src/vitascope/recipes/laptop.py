@@ -47,7 +47,7 @@ def stiv() -> Run:
 
     vitascope train laptop:stiv --set compile=true
 
-    About eight hours of two cores with AMX, by the pace of its stages. The bundled model learned by it in pieces:
+    About ten hours of two cores with AMX, by the pace of its stages. The bundled model learned by it in pieces:
     docs/training.md.
     """
     # The easier scenes oftener: what few steps can teach is shown in many of them.
@@ -66,23 +66,25 @@ def stiv() -> Run:
             guidance=3.0,
             guidance_interval=(0.0, 0.9),
             image_first=True,
+            first_frame_told=True,
             picture_guidance=4.5,
             picture_candidates=8,
         ),
     )
     at_once = model.defaults.model_copy(update={"image_first": False})  # what a stage that sees no pictures can make
     # Mostly the first frame is given, and pictures are learned beside: a video of words alone is made as its first
-    # frame and then what follows from it (`image_first`).
+    # frame and then what follows from it (`image_first`). So most of those pictures are first frames.
     ti2v = VideoStage(
         name="ti2v",
         steps=2900,
         batch=32,
         share=148,
         num_clips=32768,
-        pictures=4,
+        pictures=2,
         pictures_beside=64,
+        first_frames=0.7,
         data=few,
-        lesson=Lesson(tasks=TaskMix(text=0.2, image=0.65, prediction=0.05, interpolation=0.05, upsampling=0.05)),
+        lesson=Lesson(tasks=TaskMix(text=0.1, image=0.75, prediction=0.05, interpolation=0.05, upsampling=0.05)),
         learning_rate=0.008,
         decay_share=0.6,
         optimizer=MuonConfig(weight_decay=0.1),
@@ -103,8 +105,8 @@ def stiv() -> Run:
     mend = refine.model_copy(
         update={
             "name": "mend",
-            "steps": 2400,
-            "share": 130,
+            "steps": 5700,
+            "share": 300,
             "num_clips": 20480,
             "data": ToylandConfig(kinds=FEW_THINGS, word_weights=FAILED),
         }
@@ -221,7 +223,8 @@ def ladder() -> Run:
             "num_clips": 12288 if size == 64 else 4096,
         }
         paced = {"learning_rate": 0.02, "decay_share": 0.3, "optimizer": MuonConfig()}
-        return ti2v.model_copy(update={"lesson": Lesson(), "pictures_beside": 0, **paced, **places, **changes})
+        clips_alone = {"lesson": Lesson(), "pictures_beside": 0, "first_frames": 0.0}
+        return ti2v.model_copy(update={**clips_alone, **paced, **places, **changes})
 
     learned = Origin(of=captions.name, weights=("tokenizer.*", TEXT))
     both = Origin(of="t2i_128"), Origin(of="t2v_64", weights=(TIME,))

@@ -47,10 +47,23 @@ def long_or_short(
 
 def with_first_frames(model: VideoModel, legal: Sequence[Legal], *, progress: Progress | None) -> list[Legal]:
     """Requests of words alone with a first frame, made as a picture: what is where is then settled, and what is left is
-    image to video (Emu Video, Girdhar et al. 2023, section 3). It stays latents."""
-    scale = legal[0].rules.picture_guidance
+    image to video (Emu Video, Girdhar et al. 2023, section 3). It stays latents.
+
+    A picture of any moment may show what moves where it has no room to go: a model that knows the difference is told
+    that this one begins a window.
+    """
+    rules = legal[0].rules
+    stride = rules.keyframe_stride if legal[0].num_frames > model.config.defaults.num_frames else 0
     worded = [
-        replace(one, num_frames=1, guidance=one.guidance if scale is None else scale) for one in legal if not one.known
+        replace(
+            one,
+            num_frames=1,
+            fps=one.fps / stride if rules.first_frame_told and stride else one.fps,  # that of the window it begins
+            is_first_frame=rules.first_frame_told,
+            guidance=one.guidance if rules.picture_guidance is None else rules.picture_guidance,
+        )
+        for one in legal
+        if not one.known
     ]
     pictures = iter(best_of(model, worded, legal[0].rules.picture_candidates, progress=progress))
     return [one if one.known else replace(one, made={0: next(pictures)[0]}) for one in legal]

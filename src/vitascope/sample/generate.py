@@ -14,7 +14,7 @@ from vitascope.errors import NonFinite, is_out_of_memory
 from vitascope.sample.candidates import pictures_at_once
 from vitascope.sample.chain import GAPS_AT_ONCE, long_or_short
 from vitascope.sample.latents import Progress, write_latents
-from vitascope.sample.legal import legalise, settings_of
+from vitascope.sample.legal import Legal, legalise, settings_of
 from vitascope.sample.memory import (
     FRAMES_DECODED_AT_ONCE,
     passes_of,
@@ -47,11 +47,7 @@ def generate(
     if len({(one.size, one.num_frames, one.steps, one.guidance, one.solver, one.rules) for one in legal}) > 1:
         raise ValueError("requests of one batch must agree in size, length, steps, guidance, solver and rules")
     first, num = legal[0], len(legal)
-    at_once = min(first.num_frames, model.config.defaults.num_frames)
-    if first.rules.keyframe_stride and first.num_frames > at_once:
-        at_once *= GAPS_AT_ONCE
-    if first.num_frames == 1:
-        at_once = pictures_at_once(model, first.rules.picture_candidates) * model.backbone.patch[0]
+    at_once = frames_at_once(model, first)
     refuse_what_does_not_fit(model, first, at_once, num)
     settings = [settings_of(one, made_by) for one in legal]
     try:
@@ -65,6 +61,17 @@ def generate(
         less = sampling_bytes(model, first.size, first.num_frames, at_once, num, passes_of(model, first)) // 2
         advice = what_would_fit(model, first, at_once, num, less)
         raise UserError(f"the memory ran out; {advice}") from error
+
+
+def frames_at_once(model: VideoModel, one: Legal) -> int:
+    """How many frames for one video are sampled together, at most: of it, of its gaps, or first pictures for it."""
+    pictures = pictures_at_once(model, one.rules.picture_candidates) * model.backbone.patch[0]
+    if one.num_frames == 1:
+        return pictures
+    at_once = min(one.num_frames, model.config.defaults.num_frames)
+    if one.rules.keyframe_stride and one.num_frames > at_once:
+        at_once *= GAPS_AT_ONCE
+    return max(at_once, pictures) if one.rules.image_first and not one.known else at_once
 
 
 @torch.no_grad()

@@ -89,7 +89,7 @@ def conditions_of(model: VideoModel, legal: Sequence[Legal]) -> Conditions:
     framings = [
         Framing(usual.footage_size or (width, height), stride=usual.stride * usual.fps / one.fps) for one in legal
     ]
-    micro = micro_conditions(framings, num_frames)
+    micro = micro_conditions(framings, usual.num_frames if legal[0].is_first_frame else num_frames)
     return model.conditions([one.request.prompt for one in legal], known, frames, micro)
 
 

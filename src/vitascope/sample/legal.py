@@ -38,6 +38,7 @@ class Legal:
     changes: tuple[str, ...]
     window: int = 0  # of a rollout
     candidate: int = 0  # of those of which one is kept
+    is_first_frame: bool = False  # of a window: a picture that is told so
     made: Mapping[int, Float[Tensor, "c lh lw"]] = field(default_factory=dict)  # frames known as latents: made before
 
 

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from vitascope.card import Card
 from vitascope.errors import is_out_of_memory
-from vitascope.sample.generate import clip_of, decode, generate
+from vitascope.sample.generate import clip_of, decode, frames_at_once, generate
 from vitascope.sample.latents import Progress, read_latents
 from vitascope.sample.legal import departures, grain_of, legal_fps, legal_size, legalise, of_plain_types, strange_to
+from vitascope.sample.memory import refuse_what_does_not_fit
 from vitascope.system import VideoModel
 from vitascope.types import Clip, Picture, Request, UserError
 
@@ -67,7 +68,10 @@ class Model(ABC):
 
     @abstractmethod
     def notes(self, request: Request) -> tuple[str, ...]:
-        """What would be changed of a request to make it legal, and what of it may be strange to the model, in words."""
+        """What would be changed of a request to make it legal, and what of it may be strange to the model, in words.
+
+        UserError where it cannot be made: before any note.
+        """
 
     @abstractmethod
     def departures(self, request: Request) -> list[str]:
@@ -172,6 +176,7 @@ class OwnModel(Model):
 
     def notes(self, request: Request) -> tuple[str, ...]:
         legal = legalise(self.system, request)
+        refuse_what_does_not_fit(self.system, legal, frames_at_once(self.system, legal), 1)
         return *legal.changes, *strange_to(self.system.config.defaults, legal)
 
     def departures(self, request: Request) -> list[str]:

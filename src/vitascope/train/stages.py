@@ -98,6 +98,7 @@ class Shown:
 
     count: int
     pictures: int  # frames of each clip, under one caption; 0: whole clips
+    first_frames: float = 0.0  # share of the pictures
 
     def num_frames(self, whole: int) -> int:
         return 1 if self.pictures else whole
@@ -114,6 +115,7 @@ class VideoStage(Stage):
     images: bool = False  # random frames of the clips instead of clips
     pictures: Count = 1  # of images: so many of each clip under one caption, which is then read once
     pictures_beside: CountOrZero = 0  # with each batch of clips: so many single frames, lest images be forgotten (VDM)
+    first_frames: Share = 0.0  # of those the share that begin their clips, and are told so (`Rules.first_frame_told`)
     num_clips: Count = 16384
     part_cubes: bool = False  # clips whose last cube is not full may be learned from: its last frame is repeated
 
@@ -121,19 +123,23 @@ class VideoStage(Stage):
     def pictures_are_beside_clips(self) -> VideoStage:
         if self.images and self.pictures_beside:
             raise ValueError("a stage of images shows pictures alone: set its pictures_beside to 0")
+        if self.first_frames and not self.pictures_beside:
+            raise ValueError("first_frames is a share of the pictures beside: set pictures_beside above 0, or it to 0")
         return self
 
     def begin(self, run: Run, model: VideoModel, cache_root: Path, track: Track) -> VideoCourse:
         cache = open_cache(cache_root, source_of(run), model.tokenizer, self.num_clips, track)
         return VideoCourse(self, run, model, lambda step: [
-            cache.batch(step, shown.count, run.seed, pictures=shown.pictures) for shown in self.shown
+            cache.batch(step, shown.count, run.seed, pictures=shown.pictures, first_frames=shown.first_frames)
+            for shown in self.shown
         ])  # fmt: skip
 
     @property
     def shown(self) -> tuple[Shown, ...]:
         """What a step shows: clips or pictures, and pictures beside clips."""
         first = Shown(self.batch, self.pictures if self.images else 0)
-        return (first, Shown(self.pictures_beside, self.pictures)) if self.pictures_beside else (first,)
+        beside = Shown(self.pictures_beside, self.pictures, self.first_frames)
+        return (first, beside) if beside.count else (first,)
 
     def rehearse(self, run: Run, model: VideoModel) -> nn.Module:
         source = source_of(run)

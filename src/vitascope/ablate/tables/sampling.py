@@ -39,7 +39,8 @@ def table(base: ModelConfig) -> Table:
             "and noise in all rows: the seeds are draws of scenes, not of trainings. An evaluation is one pass of the "
             "backbone over one clip: a guided step takes two, a step of Heun's solver twice as many as one of Euler's"
             + (
-                "; the first frame is made before the rest, and each pass over it counts as one."
+                f"; the first frame is made before the rest, {rules.picture_candidates} times, and a pass over one "
+                "picture counts as a sixteenth."
                 if rules.image_first
                 else "."
             ),
