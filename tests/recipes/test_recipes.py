@@ -269,7 +269,11 @@ def test_what_the_docs_say_of_the_recipe_is_what_it_does() -> None:
         f"{ti2v.pictures_beside} single pictures, in stages refine and mend {mend.pictures_beside} (`pictures_beside`)"
     )
     assert f"{beside}, of which {100 * ti2v.first_frames:.0f} % are first frames" in text
-    assert ti2v.first_frames == refine.first_frames == mend.first_frames and ti2v.pictures == mend.pictures == 2
+    assert ti2v.first_frames == refine.first_frames == mend.first_frames and ti2v.pictures == mend.pictures
+    assert (t2i.pictures, ti2v.pictures) == (
+        4,
+        2,
+    ) and "four frames of a clip share one (`pictures`), two of those beside clips" in text
     assert refine.pictures_beside == mend.pictures_beside
     assert mend.lesson == refine.lesson == ti2v.lesson and mend.learning_rate == refine.learning_rate
     assert f"{ti2v.learning_rate:g} and then {refine.learning_rate:g} (TI2V)" in text

@@ -18,7 +18,8 @@ from tiny import save_tiny
 from vitascope.errors import is_out_of_memory
 from vitascope.sample import generate as sampling
 from vitascope.sample import memory
-from vitascope.sample.generate import decode, generate
+from vitascope.sample.chain import GAPS_AT_ONCE
+from vitascope.sample.generate import decode, frames_at_once, generate
 from vitascope.sample.latents import read_latents
 from vitascope.sample.legal import departures, legalise, pictures_of, request_of, settings_of
 from vitascope.sample.loading import load
@@ -310,6 +311,17 @@ def test_a_file_older_than_a_rule_is_made_again_as_if_there_were_none(model: Mod
     for clip in clips:
         kept = {name: value for name, value in clip.settings.items() if name != "picture_candidates"}
         assert torch.equal(later.fulfil(request_of(json.loads(json.dumps(kept)))).pixels, clip.pixels)
+
+
+def test_what_is_sampled_at_once_is_the_most_that_any_part_of_a_video_needs(model: Model) -> None:
+    def at_once(**asked: Any) -> int:
+        return frames_at_once(model.system, legalise(model.system, Request("x", **asked)))
+
+    first = {"image_first": True, "picture_candidates": 4}
+    assert (at_once(num_frames=1), at_once(num_frames=2), at_once(num_frames=9)) == (2, 2, 4)  # cubes of two
+    assert (at_once(num_frames=1, rules=first), at_once(num_frames=2, rules=first)) == (4, 4)
+    assert at_once(num_frames=2, rules=first, frames={0: picture(1)}) == 2
+    assert at_once(num_frames=9, rules={"keyframe_stride": 3}) == 4 * GAPS_AT_ONCE
 
 
 def test_half_precision_is_the_same_video_to_the_eye(model: Model) -> None:

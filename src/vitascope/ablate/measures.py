@@ -184,8 +184,8 @@ class Sampled(Config):
         requests = [self._request(one.request, one.truth) for one in questions]
         with counting(model) as evaluated:
             made = generate(model, requests)
-        whole = sum(request.num_frames or NUM_FRAMES for request in requests)
-        evaluations = self.named({"network evaluations": sum(evaluated) / whole})
+        frames = self.num * (1 if self.images else NUM_FRAMES)
+        evaluations = self.named({"network evaluations": sum(evaluated) / frames})
         return evaluations | self.judged(model, questions, made)
 
     def questions(self, seed: int) -> list[Question]:

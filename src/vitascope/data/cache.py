@@ -76,8 +76,8 @@ class LatentCache:
         """The batch of one step: clips in an order shuffled anew each epoch, a caption drawn for each.
 
         A pure function of its arguments, so the data position of a run is its step. With `pictures` the batch holds
-        images: so many random frames of each clip, under one caption. A share of `first_frames` of them are those of
-        their clips, and told how many frames they begin; any other is told to be one alone.
+        images: so many random frames of each clip, under one caption. A share `first_frames` of them begin their clips
+        and are told how many frames those have; any other is told to be one alone.
         """
         num_clips = -(-size // max(pictures, 1))
         rows = [_row(step * num_clips + place, len(self.latents), seed) for place in range(num_clips)]
@@ -92,7 +92,10 @@ class LatentCache:
             clip = torch.arange(num_clips).repeat_interleave(pictures)[:size]
             frame = torch.randint(clean.shape[1], (size,), generator=rng)
             is_first = torch.rand(size, generator=rng) < first_frames
-            clean, captions = clean[clip, frame * ~is_first][:, None], tuple(captions[one] for one in clip.tolist())
+            clean, captions = (
+                clean[clip, frame.masked_fill(is_first, 0)][:, None],
+                tuple(captions[one] for one in clip.tolist()),
+            )
             micro = micro[clip]
             micro[~is_first, MICRO.index("num_frames")] = 1
         return Batch(clean, captions, micro)

@@ -27,7 +27,8 @@ KEYFRAME_STRIDE = 15
 """Frames from one keyframe to the next: a window of 16 then begins and ends with one."""
 BESIDE = {"pictures": 2, "pictures_beside": 64, "first_frames": 0.7}
 """Where videos are made of words alone, which begins with a picture (`image_first`), told to be a first frame; other
-stages see no pictures, and the models that they make are told not to begin so."""
+stages see no pictures, and the models that they make begin `AT_ONCE`."""
+AT_ONCE = {"image_first": False, "first_frame_told": False}
 
 
 def sft(base: Run) -> Run:
@@ -48,7 +49,7 @@ def v2v(base: Run) -> Run:
     vitascope train laptop:v2v --stage v2v --from bundled
     """
     lesson = Lesson(tasks=TaskMix(text=0.0, prediction=1.0, given=4))
-    model = asked(base.model, image_first=False)
+    model = asked(base.model, **AT_ONCE)
     return extended(base, further("v2v", steps=400, lesson=lesson, model=model), prompts=())
 
 
@@ -60,7 +61,7 @@ def tup(base: Run) -> Run:
     data = PacedConfig(paces=(16.0, 32.0), latest_seconds=1.5)
     lesson = Lesson(tasks=TaskMix(text=0.0, upsampling=1.0), text_dropout=0.5, frame_dropout=0.0)
     # What lies between two frames is all but told by them: guidance would cost a second pass for nothing.
-    model = asked(base.model, fps=16.0, stride=0.5, guidance=1.0, image_first=False)
+    model = asked(base.model, fps=16.0, stride=0.5, guidance=1.0, **AT_ONCE)
     return extended(base, further("tup", steps=400, lesson=lesson, data=data, model=model), prompts=())
 
 
@@ -97,7 +98,7 @@ def views(base: Run) -> Run:
     vitascope train laptop:views --stage views --from bundled
     """
     lesson = Lesson(tasks=TaskMix(text=0.0, image=1.0), text_dropout=0.0, frame_dropout=0.0, blank_dropout=0.1)
-    model = asked(base.model, num_frames=NUM_VIEWS, fps=2.0, guidance=3.5, guidance_kind="blank", image_first=False)
+    model = asked(base.model, num_frames=NUM_VIEWS, fps=2.0, guidance=3.5, guidance_kind="blank", **AT_ONCE)
     stage = further("views", steps=1500, lesson=lesson, data=SolidsConfig(), model=model, part_cubes=True)
     return extended(base, stage, prompts=())
 
@@ -110,7 +111,7 @@ def by_class(base: Run) -> Run:
     names, autoencoder = tuple(COLOURS), next(stage for stage in base.stages if isinstance(stage, TokenizerStage))
     assert isinstance(base.model.text, TinyTextConfig)
     text = classes.ClassesConfig(names=names, width=base.model.text.width)
-    model = asked(base.model, image_first=False).model_copy(update={"text": text})
+    model = asked(base.model, **AT_ONCE).model_copy(update={"text": text})
     stage = further(
         "classes",
         steps=1500,

@@ -71,7 +71,7 @@ def stiv() -> Run:
             picture_candidates=8,
         ),
     )
-    at_once = model.defaults.model_copy(update={"image_first": False})  # what a stage that sees no pictures can make
+    at_once = model.defaults.model_copy(update=extensions.AT_ONCE)  # what a stage that sees no pictures can make
     # Mostly the first frame is given, and pictures are learned beside: a video of words alone is made as its first
     # frame and then what follows from it (`image_first`). So most of those pictures are first frames.
     ti2v = VideoStage(
@@ -211,7 +211,7 @@ def ladder() -> Run:
 
     def at(name: str, backbone: StivConfig, size: int, num_frames: int = 16, **changes: object) -> VideoStage:
         """A stage that learns from text alone unless `changes` say otherwise."""
-        told = {"size": (size, size), "num_frames": num_frames, "image_first": False, "picture_candidates": 1}
+        told = {"size": (size, size), "num_frames": num_frames, "picture_candidates": 1, **extensions.AT_ONCE}
         defaults = base.model.defaults.model_copy(update=told)
         objective = FlowConfig(mean=0.3) if backbone is images else base.model.objective
         parts = {"backbone": backbone, "defaults": defaults, "objective": objective}
@@ -223,7 +223,7 @@ def ladder() -> Run:
             "num_clips": 12288 if size == 64 else 4096,
         }
         paced = {"learning_rate": 0.02, "decay_share": 0.3, "optimizer": MuonConfig()}
-        clips_alone = {"lesson": Lesson(), "pictures_beside": 0, "first_frames": 0.0}
+        clips_alone = {"lesson": Lesson(), "pictures_beside": 0}
         return ti2v.model_copy(update={**clips_alone, **paced, **places, **changes})
 
     learned = Origin(of=captions.name, weights=("tokenizer.*", TEXT))

@@ -40,7 +40,7 @@ def long_or_short(
         return best_of(model, legal, first.rules.picture_candidates, progress=progress)
     if first.num_frames <= window or all(runs_through(one, window) for one in legal):
         return sample_latents(model, legal, progress=progress)
-    if first.rules.keyframe_stride and all(set(one.known) <= {0} for one in legal):
+    if has_keyframes(legal, window):
         return keyframed(model, legal, progress=progress)
     return rollout(model, legal, progress=progress)
 
@@ -53,12 +53,12 @@ def with_first_frames(model: VideoModel, legal: Sequence[Legal], *, progress: Pr
     that this one begins a window.
     """
     rules = legal[0].rules
-    stride = rules.keyframe_stride if legal[0].num_frames > model.config.defaults.num_frames else 0
+    stride = rules.keyframe_stride if has_keyframes(legal, model.config.defaults.num_frames) else 1
     worded = [
         replace(
             one,
             num_frames=1,
-            fps=one.fps / stride if rules.first_frame_told and stride else one.fps,  # that of the window it begins
+            fps=one.fps / stride if rules.first_frame_told else one.fps,  # that of the window it begins
             is_first_frame=rules.first_frame_told,
             guidance=one.guidance if rules.picture_guidance is None else rules.picture_guidance,
         )
@@ -67,6 +67,12 @@ def with_first_frames(model: VideoModel, legal: Sequence[Legal], *, progress: Pr
     ]
     pictures = iter(best_of(model, worded, legal[0].rules.picture_candidates, progress=progress))
     return [one if one.known else replace(one, made={0: next(pictures)[0]}) for one in legal]
+
+
+def has_keyframes(legal: Sequence[Legal], window: int) -> bool:
+    """Whether videos are longer than a window, are to have keyframes, and begin with a given picture at most."""
+    stride = legal[0].rules.keyframe_stride
+    return stride > 0 and legal[0].num_frames > window and all(set(one.known) <= {0} for one in legal)
 
 
 def runs_through(one: Legal, window: int) -> bool:

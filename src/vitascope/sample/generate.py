@@ -47,7 +47,7 @@ def generate(
     if len({(one.size, one.num_frames, one.steps, one.guidance, one.solver, one.rules) for one in legal}) > 1:
         raise ValueError("requests of one batch must agree in size, length, steps, guidance, solver and rules")
     first, num = legal[0], len(legal)
-    at_once = frames_at_once(model, first)
+    at_once = max(frames_at_once(model, one) for one in legal)
     refuse_what_does_not_fit(model, first, at_once, num)
     settings = [settings_of(one, made_by) for one in legal]
     try:

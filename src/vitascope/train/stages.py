@@ -123,8 +123,6 @@ class VideoStage(Stage):
     def pictures_are_beside_clips(self) -> VideoStage:
         if self.images and self.pictures_beside:
             raise ValueError("a stage of images shows pictures alone: set its pictures_beside to 0")
-        if self.first_frames and not self.pictures_beside:
-            raise ValueError("first_frames is a share of the pictures beside: set pictures_beside above 0, or it to 0")
         return self
 
     def begin(self, run: Run, model: VideoModel, cache_root: Path, track: Track) -> VideoCourse:

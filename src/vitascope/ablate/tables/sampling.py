@@ -5,6 +5,8 @@ from __future__ import annotations
 from vitascope.ablate.measures import Sampled
 from vitascope.ablate.table import Row, Table, Trade
 from vitascope.ablate.tables.small import claim, floors
+from vitascope.evaluate.questions import NUM_FRAMES
+from vitascope.sample.candidates import passes_of_judging
 from vitascope.system import ModelConfig, Rules
 
 NUM = 32
@@ -39,8 +41,8 @@ def table(base: ModelConfig) -> Table:
             "and noise in all rows: the seeds are draws of scenes, not of trainings. An evaluation is one pass of the "
             "backbone over one clip: a guided step takes two, a step of Heun's solver twice as many as one of Euler's"
             + (
-                f"; the first frame is made before the rest, {rules.picture_candidates} times, and a pass over one "
-                "picture counts as a sixteenth."
+                f"; the first frame is made before the rest, one of {rules.picture_candidates}, each judged in "
+                f"{passes_of_judging(rules.picture_candidates)} passes; one over a picture counts as 1/{NUM_FRAMES}."
                 if rules.image_first
                 else "."
             ),
