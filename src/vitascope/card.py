@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vitascope.atomic import replacing
+from vitascope.checksums import sha256_of
 from vitascope.config import from_json, nearest, to_json
 from vitascope.errors import why_unwritten
 from vitascope.system import ModelConfig, VideoModel
@@ -122,9 +122,3 @@ def load_state(module: nn.Module, given: Mapping[str, Tensor], source: str) -> N
                 f"{source}: '{name}' has shape {tuple(value.shape)}, the model needs {tuple(wanted[name].shape)}"
             )
     module.load_state_dict({name: value.to(wanted[name].dtype) for name, value in given.items()})
-
-
-def sha256_of(path: Path) -> str:
-    """The checksum of weights, as their card holds it."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

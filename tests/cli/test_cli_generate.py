@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from shell import Shell, is_one_line, snapshot
 from tiny import save_tiny
 from vitascope import media
-from vitascope.card import sha256_of
+from vitascope.checksums import sha256_of
 from vitascope.sample import generate as sampling
 from vitascope.sample import loading
 from vitascope.types import Clip

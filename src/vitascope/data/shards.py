@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from vitascope.checksums import sha256_of
 from vitascope.data.decoding import Facts, probe
 from vitascope.data.folder import ENDINGS
 from vitascope.data.footage import Ledger, Sample, Table, Told, Track, digest_of
@@ -233,8 +234,7 @@ def _index(tar: Path) -> tuple[tuple[Entry, ...], tuple[tuple[str, str], ...]]:
 
 @lru_cache(1 << 16)
 def _content(tar: Path, size: int, changed: int) -> str:
-    with open(tar, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(tar)
 
 
 # Writing

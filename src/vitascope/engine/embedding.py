@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vitascope.checksums import sha256_of
 from vitascope.engine.captions import frames_at
 from vitascope.engine.config import Curate, Embedding
 from vitascope.engine.cutting import clip_path
@@ -25,7 +26,7 @@ from vitascope.engine.keys import key_of
 from vitascope.engine.pieces import Piece, Rule, broken
 from vitascope.errors import UserError
 from vitascope.evaluate.judges.asking import spread
-from vitascope.evaluate.networks.features import Reader, sha256_of
+from vitascope.evaluate.networks.features import Reader
 from vitascope.evaluate.vbench.dimensions import aesthetic_quality
 from vitascope.media import count_frames, make_folder, replace_file
 

@@ -11,11 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from vitascope.checksums import sha256_of
 from vitascope.device import usual_device
 from vitascope.endpoint import Judge, Picture, Unanswered
 from vitascope.errors import UserError, first_line, install
 from vitascope.evaluate.judges.asking import LocalJudge
-from vitascope.evaluate.networks.features import sha256_of
 
 
 @lru_cache(4)

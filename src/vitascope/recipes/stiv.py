@@ -146,7 +146,7 @@ PRINTED = {
         Printed("T2V-256, before 40 frames", 1.02e21, _T2V),
     ),
     "stiv_xl_512": (
-        Printed("T2I-512", 0.843e21, _T2I),  # printed as 8.43; only 0.843 adds up to the printed totals [inferred]
+        Printed("T2I-512, 8.43e21 where it is printed, 0.843e21 in the printed totals [inferred]", 0.843e21, _T2I),
         Printed("T2V-512, from nothing", 5.93e21, _T2V),
         Printed("T2V-512, from T2V-256", 2.84e21, _T2V),
         Printed("T2V-512, from T2I-512", 4.02e21, _T2V),

@@ -1,4 +1,4 @@
-"""A per-frame KL autoencoder: each picture by itself to latents eight times smaller, as STIV does (its appendix B).
+"""A per-frame KL autoencoder: each picture by itself, as STIV does (its appendix B), to latents eight times smaller.
 
 Residual blocks without norms keep flat colours exact and are the fastest on a CPU.
 """

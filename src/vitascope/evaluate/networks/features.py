@@ -19,6 +19,7 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from vitascope.checksums import sha256_of
 from vitascope.config import nearest
 from vitascope.errors import first_line
 from vitascope.evaluate.prepare import channels_first, prepared
@@ -174,19 +175,6 @@ class Source:
     licence: str
     fetch: str
     sha256: Mapping[str, str] = field(default_factory=dict)
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file, or of all files of a folder by name."""
-    digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts):
-            with file.open("rb") as opened:
-                one = hashlib.file_digest(opened, "sha256")
-            if path.is_file():
-                return one.hexdigest()
-            digest.update(f"{file.relative_to(path).as_posix()} {one.hexdigest()}\n".encode())
-    return digest.hexdigest()
 
 
 def checked(name: str, path: Path | None) -> dict[str, str]:

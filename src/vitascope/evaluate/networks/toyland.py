@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from vitascope.checksums import sha256_of
 from vitascope.errors import first_line
-from vitascope.evaluate.networks.features import sha256_of
 from vitascope.evaluate.prepare import channels_first
 from vitascope.evaluate.protocol import Prepare
 from vitascope.toyland.scene import (

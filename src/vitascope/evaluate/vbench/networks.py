@@ -13,8 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from vitascope.checksums import sha256_of
 from vitascope.errors import UserError
-from vitascope.evaluate.networks.features import CPU, load_weights, sha256_of
+from vitascope.evaluate.networks.features import CPU, load_weights
 from vitascope.evaluate.networks.pretrained import ClipNetwork, load_pretrained
 from vitascope.evaluate.prepare import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, middle, short_side_to
 

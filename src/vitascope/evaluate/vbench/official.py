@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from vitascope import media
+from vitascope.checksums import sha256_of
 from vitascope.errors import UserError
-from vitascope.evaluate.networks.features import sha256_of
 from vitascope.evaluate.vbench.aggregate import VBENCH_LONG, Suite, official_name
 from vitascope.evaluate.vbench.files import Prompt, find_videos, incomplete, read_prompts, stamp_of
 from vitascope.evaluate.vbench.report import SuiteReport, from_official, merged, read_json

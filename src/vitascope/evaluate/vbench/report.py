@@ -10,11 +10,11 @@ from typing import Any, Literal
 import pydantic
 import torch
 
+from vitascope.checksums import sha256_of
 from vitascope.config import Config, CountOrZero, first_mistake, nearest
 from vitascope.errors import UserError
 from vitascope.evaluate import forms
 from vitascope.evaluate.intervals import bootstrap_interval, resamples
-from vitascope.evaluate.networks.features import sha256_of
 from vitascope.evaluate.vbench.aggregate import SUITES, VBENCH, VBENCH_LONG, Suite, official_name
 
 RESAMPLES = 2000

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vitascope.checksums import sha256_of
 from vitascope.errors import first_line, install
 from vitascope.types import UserError
 
@@ -239,7 +240,7 @@ def _stated_size(path: Path) -> int:
 def checksum(folder: Path, more: tuple[str, ...] = ()) -> str:
     """One number for all that rules a video: weights, vocabularies, settings by place and content, what was added."""
     files = [folder / INDEX, *weights_of(folder), *(path for part in _parts(folder) for path in _settings_in(part))]
-    told = [f"{path.relative_to(folder)} {sha256_of(path)}" for path in files]
+    told = [f"{path.relative_to(folder)} {digest_of(path)}" for path in files]
     return hashlib.sha256("\n".join([*sorted(told), *more]).encode()).hexdigest()
 
 
@@ -248,10 +249,9 @@ def _settings_in(part: Path) -> list[Path]:
     return [path for path in part.iterdir() if path.suffix in SETTINGS and not path.name.endswith(".index.json")]
 
 
-def sha256_of(path: Path) -> str:
+def digest_of(path: Path) -> str:
     """The checksum of a file. In the hub's cache it is the name of what a link leads to, so that nothing is read."""
     kept = path.resolve()
     if kept.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", kept.name):
         return kept.name
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path)
