@@ -246,7 +246,7 @@ def bias(reading: Reading, num: int, say: Callable[[str], None]) -> dict[str, An
     found = {}
     for name, reader in (("random", NETWORKS.random), ("Toyland", NETWORKS.toyland)):
         first, second = (reading.features(reader, clips) for clips in (made, others))
-        lines = {size: extrapolated(first[:size], second[:size], ddof=1, seed=0) for size in sizes}
+        lines = {size: extrapolated(first[:size].split(1), second[:size].split(1), ddof=1, seed=0) for size in sizes}
         found[name] = {
             "dims": first.shape[1],
             "distances": {size: mean_over_parts(first, second, size) for size in sizes},

@@ -1,5 +1,6 @@
 """The doctor says what is here, and each piece of advice is a command that exists."""
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -41,6 +42,12 @@ def test_bf16_pays_where_its_products_are_faster(half: float, said: str) -> None
 
 def test_memory_is_between_nothing_and_everything() -> None:
     assert 0 < doctor.available_memory() < 2**46
+
+
+def test_cores_are_counted_where_the_system_does_not_say_which_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor.cores() >= 1
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # as on macOS
+    assert doctor.cores() == os.cpu_count()
 
 
 def test_torchvision_is_not_here(findings: dict[str, doctor.Finding]) -> None:

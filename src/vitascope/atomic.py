@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield part
         if part.stat().st_mode != mode:
             part.chmod(mode)
-        with open(part, "rb") as file:
+        with open(part, "r+b") as file:  # Windows syncs only what may be written
             os.fsync(file.fileno())
         os.replace(part, path)
     finally:

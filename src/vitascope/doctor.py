@@ -78,9 +78,9 @@ def _software() -> Iterator[Finding]:
 
 
 def _processor() -> Iterator[Finding]:
-    cores, threads = _cores(), torch.get_num_threads()
-    low = f"torch uses {threads} of {cores} cores: unset OMP_NUM_THREADS for more speed" if threads < cores else ""
-    yield Finding("cores", f"{cores}, torch uses {threads}", low)
+    num, threads = cores(), torch.get_num_threads()
+    low = f"torch uses {threads} of {num} cores: unset OMP_NUM_THREADS for more speed" if threads < num else ""
+    yield Finding("cores", f"{num}, torch uses {threads}", low)
     capabilities = torch.cpu.get_capabilities()
     useful = ("avx2", "avx512_f", "avx512_bf16", "avx512_fp16", "amx_bf16", "neon", "sve", "bf16")
     present = [name for name in useful if capabilities.get(name)]
@@ -145,7 +145,8 @@ def available_memory() -> int:
     return min(free, limit - used + int(cache))
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Those that this process may use, where the system tells; else all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

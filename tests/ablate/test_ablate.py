@@ -15,7 +15,7 @@ import torch
 from tiny import StripesConfig, save_tiny, tiny_model
 from vitascope.ablate.folder import LOCKS, read_results, settle, taken, write_result
 from vitascope.ablate.measures import Floor, GuidedLength, HeldOutError, Sampled, held_out, same_noisiness
-from vitascope.ablate.report import publish
+from vitascope.ablate.report import findings, publish
 from vitascope.ablate.run import Budget, Place, ablate, settings_of
 from vitascope.ablate.table import BASE, Claim, Guard, Row, Side, Table, begun_with
 from vitascope.ablate.tables import TABLES, table_named
@@ -126,9 +126,8 @@ def test_a_table_of_two_rows_from_nothing_to_its_page(tmp_path: Path) -> None:
 
     again: list[str] = []
     assert ablate(two, place, 2, Budget(), say=again.append) == done and not again  # nothing is done twice
-    lines = [*publish(two, done, OF, tmp_path / "pages", "vitascope ablate two", "a base")]
-    assert lines[0].startswith("1") and lines[-1].endswith("two.md: the page")
-    page = (tmp_path / "pages" / "two.md").read_text()
+    page = publish(two, done, OF, tmp_path / "pages", "vitascope ablate two", "a base").read_text()
+    assert findings(two, done)[0].startswith("1")
     assert "| `slow` |" in page and "![what was measured](two.png)" in page and "2 of 2 rows, 2 seeds" in page
     assert "The base: a base." in page
     assert (tmp_path / "pages" / "two.png").read_bytes().startswith(b"\x89PNG")
@@ -270,7 +269,7 @@ def test_a_training_that_diverges_is_a_result(tmp_path: Path) -> None:
     wild = table(row("wild", learning_rate=1e30, steps=20, warmup_steps=0, clip_norm=1e30))
     done = ablate(wild, Place(tmp_path / "work", tmp_path / "base"), 1, Budget(), say=str)
     assert done["wild", 0]["metrics"] == {"diverged": 1.0}
-    assert [*publish(wild, done, OF, tmp_path, "x", "y")] and "(1 of 1 diverged)" in (tmp_path / "two.md").read_text()
+    assert "(1 of 1 diverged)" in publish(wild, done, OF, tmp_path, "x", "y").read_text()
 
 
 def test_budgets_are_of_steps_or_of_minutes() -> None:
@@ -420,8 +419,8 @@ def test_a_page_draws_what_is_paid_against_what_is_got(tmp_path: Path) -> None:
     trade = {"title": "Steps", "paid": "network evaluations", "got": "oracle mean", "lines": (("euler-1", "euler-2"),)}
     two = table(*rows, shown=("oracle mean",), trades=(trade,))
     done = ablate(two, Place(tmp_path / "work", base), 2, Budget(), say=str)
-    lines = [*publish(two, done, OF, tmp_path / "pages", "vitascope ablate two", "a base")]
-    assert lines[-1].endswith("two.md: the page") and (tmp_path / "pages" / "two.png").stat().st_size > 10_000
+    publish(two, done, OF, tmp_path / "pages", "vitascope ablate two", "a base")
+    assert (tmp_path / "pages" / "two.png").stat().st_size > 10_000
     with pytest.raises(ValueError, match="about 'heun-1', which is no row"):
         table(*rows, trades=({**trade, "lines": (("heun-1",),)},))
 
@@ -438,8 +437,7 @@ def test_a_claim_is_looked_at_again_where_both_rows_have_the_other_number(tmp_pa
     assert near is not None and near.claim.margin == pytest.approx(0.5 * statistics.fmean((2, 2 + 1 / 7, 2 + 2 / 7)))
     done = {key: {"metrics": metrics, "seconds": 1.0, "training_seconds": 60.0} for key, metrics in told.items()}
     two = table(one, other, claims=(asked, asked.model_copy(update={"number": "2"})), caution="Beware.")
-    assert [*publish(two, done, OF, tmp_path, "x", "y")]
-    page = (tmp_path / "two.md").read_text()
+    page = publish(two, done, OF, tmp_path, "x", "y").read_text()
     assert "contradict each other in 1, 2;" in page and "of the 1 different ones" in page
     assert "trainings of 1.0 to 1.0 minutes" in page and "Beware." in page
 
@@ -449,8 +447,7 @@ def test_what_a_guard_leaves_out_is_told_all_the_same(tmp_path: Path) -> None:
     told = {("left", seed): {"error": 1.0 + seed / 9, "motion": 7.0} for seed in range(3)}
     told |= {("right", seed): {"error": 2.0 + seed / 9, "motion": 1.0} for seed in range(3)}
     done = {key: {"metrics": metrics, "seconds": 1.0} for key, metrics in told.items()}
-    [*publish(table(row("left"), row("right"), claims=(guarded,)), done, OF, tmp_path, "x", "y")]
-    page = (tmp_path / "two.md").read_text()
+    page = publish(table(row("left"), row("right"), claims=(guarded,)), done, OF, tmp_path, "x", "y").read_text()
     assert "| -1 (-1 to -1), but motion above 2 in every seed | 0 | **cannot be told** |" in page
 
 

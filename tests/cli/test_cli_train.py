@@ -130,6 +130,21 @@ def test_a_plan_is_not_cut_off_in_a_pipe(shell: Shell, tmp_path: Path) -> None:
     assert max(map(len, said.out.splitlines())) > 80  # else there was nothing to cut off
 
 
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--gpus", "0"], "--gpus must be at least 1, got 0"),
+        (["--price=-1"], "--price is what one device costs an hour"),
+        (["--gpus", "2"], "--calibrate times one device, and --gpus is 2"),
+    ],
+)
+def test_what_is_wrong_with_a_plan_is_said_before_steps_are_timed(
+    shell: Shell, tmp_path: Path, words: list[str], part: str
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    assert part in shell.refused("plan", "mine.py:run", "--gpu", "h100", "--calibrate", *words)
+
+
 def test_ctrl_c_at_any_other_moment_is_one_word(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(OWN)
     said = shell("train", "mine.py:impatient")

@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from beside import SHARED, needs
 from filming import film, numbers_of
@@ -145,6 +146,19 @@ def test_any_frames_are_found_by_their_numbers(tmp_path: Path, ending: str) -> N
         assert frames.shape == (5, 3, 16, 24)
         assert numbers_of(frames.float() / 255) == numbers
     assert torch.equal(read_frames(path.read_bytes(), facts, [7], (24, 16)), read_frames(path, facts, [7], (24, 16)))
+
+
+@pytest.mark.parametrize("ending", [".gif", ".png"])
+def test_frames_that_do_not_say_for_how_long_follow_each_other(tmp_path: Path, ending: str) -> None:
+    """As they do where a video is made into a clip whole."""
+    path = tmp_path / f"film{ending}"
+    pixels = (film(6).pixels * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+    first, *others = (Image.fromarray(one) for one in pixels)
+    first.save(path, save_all=True, append_images=others)
+    facts = probe(path)
+    shown = numbers_of(read_frames(path, facts, range(6), (24, 16)).float() / 255)
+    assert shown == [0, 1, 2, 3, 4, 5] == numbers_of(media.read_video(path).pixels)
+    assert facts.fps == media.read_video(path).fps
 
 
 def test_far_frames_are_sought(tmp_path: Path) -> None:

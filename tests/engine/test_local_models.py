@@ -15,10 +15,11 @@ from vitascope.config import override
 from vitascope.engine import captions, embedding, executors
 from vitascope.engine.config import Curate
 from vitascope.engine.embedding import HEADS, checked_head, features_of_vectors
-from vitascope.engine.local_models import identity, local_model
+from vitascope.engine.local_models import local_model
 from vitascope.engine.run import curate
 from vitascope.engine.sources import find
 from vitascope.errors import UserError
+from vitascope.evaluate.judges.asking import identity
 
 HEAD_FILES = VIDEOS.parent / "weights" / "laion_aesthetic_linear"
 
@@ -84,6 +85,7 @@ def test_a_folder_that_holds_no_such_model_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no model"):
         local_model(tmp_path, 4)
     mouth = local_model(tiny_llama(tmp_path / "llm"), 4)
+    assert mouth.name == f"{identity(tmp_path / 'llm')} (transformers, greedy)"
     with pytest.raises(UserError, match="reads text alone"):
         mouth.answer([torch.zeros(3, 8, 8)], ["is it ?"], 0)
 

@@ -137,6 +137,9 @@ def test_captions_of_a_folder_are_judged_and_nothing_is_asked_twice(videos: Path
     asked = len(server.asked)
     run(command(videos, server, "--frames", "2", "--force"))
     assert len(server.asked) == asked and len((videos.parent / "answers.jsonl").read_text().splitlines()) == asked
+    (videos.parent / "out.json").unlink()
+    with pytest.raises(UserError, match=r"out\.captions\.jsonl"):
+        run(command(videos, server, "--frames", "2"))
 
 
 def test_a_table_asks_what_its_author_wants_and_clips_may_come_from_a_report(videos: Path, server: Server):

@@ -133,6 +133,8 @@ def test_lasting_scenes_last() -> None:
         evaluate_lasting({"truth": Maker(drawn)}, seconds=1.0)
     with pytest.raises(UserError, match="got 4, 4, 0 and nan"):
         evaluate_lasting({"truth": Maker(drawn)}, seconds=float("nan"))
+    with pytest.raises(UserError, match="seed from 0 to 9999"):
+        evaluate_lasting({"truth": Maker(drawn)}, seed=10_000)
 
 
 def test_windows_are_two_seconds_and_a_jump_shows_at_its_frame_alone() -> None:

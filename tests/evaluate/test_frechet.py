@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import scipy.linalg
 import torch
 
 from vitascope.evaluate.intervals import bootstrap_interval, resamples
+from vitascope.evaluate.measured import Features
 from vitascope.evaluate.metrics.frechet import (
     Moments,
     distance_of_rows,
@@ -19,6 +22,7 @@ from vitascope.evaluate.metrics.frechet import (
     resampled_distances,
     trace_of_root,
 )
+from vitascope.evaluate.metrics.metric import Bootstrap, Frechet, between_sets
 from vitascope.types import generator_for
 
 
@@ -122,21 +126,39 @@ def test_the_bias_of_small_sets_is_that_of_the_table(decay: float | None, num: i
 
 def test_the_extrapolation_takes_most_of_the_bias_away():
     real, made = (normal(512, 48, which, decay=8.0) for which in ("real", "made"))
-    line = extrapolated(real, made, 1, seed=0)
+    line = extrapolated(real.split(1), made.split(1), 1, seed=0)
     assert line is not None
     assert line.counts == (512, 256, 170, 128)
     assert list(line.distances) == sorted(line.distances)
     assert abs(line.at_infinity) < 0.2 * line.distances[0]
-    assert extrapolated(real[:15], made, 1, seed=0) is None
+    assert extrapolated(real[:15].split(1), made.split(1), 1, seed=0) is None
 
 
 def test_the_floor_is_what_sets_of_that_size_show_without_any_difference():
     real = normal(512, 16, "real")
-    floor, size = floor_of(real, 128, 1, seed=0) or (math.nan, 0)
+    floor, size = floor_of(real.split(1), 128, 1, seed=0) or (math.nan, 0)
     assert size == 128
     again = distance_of_rows(normal(128, 16, "one"), normal(128, 16, "other"), 1)
     assert floor == pytest.approx(again, rel=0.3)
-    assert floor_of(real[:3], 128, 1, seed=0) is None
+    assert floor_of(real[:3].split(1), 128, 1, seed=0) is None
+    drawn = [torch.randperm(512, generator=generator_for(0, "floor", draw)) for draw in range(3)]
+    values = [distance_of_rows(real[order[:128]], real[order[128:256]], 1) for order in drawn]
+    assert floor == pytest.approx(sum(values) / 3, rel=1e-12)
+
+
+def test_clips_that_repeat_their_video_change_nothing():
+    """Parts that shared videos would be too alike, and the more so the more clips each video has."""
+    names, sets = tuple(map(str, range(64))), [normal(64, 6, which) for which in ("made", "real")]
+
+    def beside(clips: int) -> Mapping[str, Any]:
+        videos = torch.arange(64).repeat_interleave(clips)
+        made, real = (Features(names, ("",) * 64, "", rows.repeat_interleave(clips, 0), videos) for rows in sets)
+        return between_sets("frechet", Frechet("n"), {}, made, real, Bootstrap(0)).beside
+
+    once, thrice = beside(1), beside(3)
+    assert once["floor n"] == thrice["floor n"] == 32
+    for name in ("floor", "at n", "at infinite n"):
+        assert thrice[name] == pytest.approx(once[name], rel=1e-6, abs=1e-9)
 
 
 def test_the_interval_is_as_wide_as_the_distance_scatters():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -97,6 +98,18 @@ def test_a_model_in_a_folder_answers_the_same_each_time(tmp_path: Path):
         LocalJudge(tmp_path / "empty")
 
 
+def test_judges_are_told_apart_by_what_their_folders_hold(tmp_path: Path):
+    """Neither takes an answer of the other, though their folders have one name."""
+    first, second, copied = tmp_path / "1" / "llava", tmp_path / "2" / "llava", tmp_path / "3" / "llava"
+    for seed, folder in enumerate((first, second)):
+        torch.manual_seed(seed)
+        tiny_llava(folder)
+    shutil.copytree(first, copied)
+    askings = [Asking(LocalJudge(folder, max_tokens=4)) for folder in (first, second, copied)]
+    keys = [ask.key([PICTURE], ["is it ?"], 0) for ask in askings]
+    assert keys[0] == keys[2] != keys[1] and askings[0].judge.name != askings[1].judge.name
+
+
 class Scripted:
     """Answers by a function of the question; counts how often it was asked."""
 
@@ -151,6 +164,19 @@ def test_the_released_answers_have_their_published_score():
         dsg.read_answers(DSG / "pali17b_dsg_answers.csv", "sd3")
 
 
+@pytest.mark.parametrize(
+    ("rest", "told"),
+    [("b,1,", "line 3 of"), (f"b,1,0,{'x' * 200_000}\n", "field larger")],
+    ids=["a row too short", "a cell without an end"],
+)
+def test_a_table_that_is_cut_off_is_refused_by_its_line(tmp_path: Path, rest: str, told: str):
+    path = tmp_path / "questions.csv"
+    path.write_text(f"item_id,proposition_id,dependency,question_natural_language\na,1,0,Is there a cat?\n{rest}")
+    with pytest.raises(UserError, match=told) as refused:
+        dsg.read_questions(path)
+    assert str(path) in str(refused.value)
+
+
 def test_videos_are_asked_about_and_what_is_damaged_is_listed(tmp_path: Path):
     path = tmp_path / "questions.csv"
     path.write_text(
@@ -199,6 +225,21 @@ def test_a_folder_of_compbench_is_judged_category_by_category(tmp_path: Path):
     gone = Asking(Endpoint("http://127.0.0.1:9", "judge", wait_seconds=0.01))
     with pytest.raises(UserError, match="start the server"):
         judge_compbench(tmp_path, records, gone, model="m", progress=lambda done, total: None)
+
+
+def test_a_judge_that_fails_at_a_video_stops_all_even_where_it_names_the_video(tmp_path: Path):
+    path = tmp_path / "motion_binding" / "0001.mp4"
+    path.parent.mkdir()
+    Clip(torch.rand(5, 3, 32, 32)).save(str(path))
+
+    def full(question: str) -> str:
+        raise UserError(f"there is no room left for answers about {path}")
+
+    with pytest.raises(UserError, match="no room left"):
+        judge_compbench(
+            tmp_path, {"motion_binding": [RECORDS["motion_binding"]] * 2}, Asking(Scripted(full)), model="m",
+            progress=lambda done, total: None,
+        )  # fmt: skip
 
 
 # T2V-CompBench.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -28,7 +29,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["vitascope", "evaluate", *text.split()])
+    monkeypatch.setattr(sys, "argv", ["vitascope", "evaluate", *shlex.split(text)])
     capsys.readouterr()
     with pytest.raises(SystemExit) as end:
         cli.main()
@@ -114,6 +115,15 @@ def test_what_cannot_be_done_is_one_line(
     code, _, err = said(capsys, monkeypatch, text)
     assert code == 2 and part in err and "Traceback" not in err
     assert err.count("error: ") == 1
+
+
+def test_what_is_to_be_typed_next_can_be_typed_whatever_the_names(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = said(capsys, monkeypatch, "videos one --metric flicker --set frames=4 --out 'my report.json'")
+    _, _, command = err.splitlines()[-1].partition("with another: ")
+    assert code == 0
+    assert shlex.split(command) == ["vitascope", "evaluate", "compare", "my report.json", "OTHER.json"]
 
 
 def test_what_measured_nothing_is_no_whole_report(

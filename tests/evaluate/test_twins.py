@@ -103,6 +103,8 @@ def test_shards_are_one_run(report: TwinReport):
     assert parts[0].merge(parts[1]) == report
     with pytest.raises(UserError, match="merge each shard once"):
         parts[0].merge(parts[0])
+    with pytest.raises(UserError, match=f"of {len(KINDS)} scenes none is left for shard {len(KINDS)}/16"):
+        evaluate_suites(truthful, num=NUM, shard=(len(KINDS), 16))
 
 
 def test_a_stopped_run_goes_on(report: TwinReport):

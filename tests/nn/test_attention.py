@@ -109,6 +109,8 @@ def test_cross_attention_reads_the_context_and_only_its_real_tokens():
     alone = part(x[1:], context[1:, :2])
     torch.testing.assert_close(part(x, context, mask)[1:], alone, atol=1e-5, rtol=1e-4)
     assert not torch.allclose(part(x, context.roll(1, 0), mask), part(x, context, mask))
+    with pytest.raises(ValueError, match="goes along dim -2, got -3"):
+        part(x, context, along=-3)
 
 
 @pytest.mark.parametrize("options", [{}, {"causal": True}, {"qk_norm": False}])

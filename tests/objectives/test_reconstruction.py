@@ -73,6 +73,10 @@ def test_a_decoder_that_answers_evenly_is_equivariant_and_misses_only_what_the_h
     assert reconstruction.loss(vae, grey, generator_for(0, "noise")).total.item() == 0
     half = torch.nn.functional.avg_pool2d(pictures(), 2)
     assert lesson(vae, reconstruction).total.item() == pytest.approx((half - 0.5).square().mean().item(), rel=1e-5)
+    odd = torch.rand(2, 3, 40, 24, generator=generator_for(0, "odd"))  # latents of 5x3, of which pooling leaves 2x1
+    half = torch.nn.functional.avg_pool2d(odd[..., :32, :16], 2)
+    missed = reconstruction.loss(vae, odd, generator_for(0, "noise")).total.item()
+    assert missed == pytest.approx((half - 0.5).square().mean().item(), rel=1e-5)
 
 
 def test_latent_noise_moves_the_latents_that_the_decoder_sees_by_its_deviation_at_most():

@@ -17,9 +17,10 @@ from tiny import tiny_model, tiny_run
 from vitascope.backbones.stiv import XL, XXL, M, StivConfig
 from vitascope.conditions import micro_conditions
 from vitascope.config import Config, override
+from vitascope.data.loader import LoaderConfig, MixedConfig
 from vitascope.plan import needs, report
-from vitascope.plan.calibrating import Stepper, step_seconds, timed_here
-from vitascope.plan.devices import DEVICES, Device, device, gpu
+from vitascope.plan.calibrating import Stepper, refuse_other_device, step_seconds, timed_here
+from vitascope.plan.devices import DEVICES, Device, device, gpu, gpu_called
 from vitascope.plan.parts import outline
 from vitascope.plan.walking import size_of, walking
 from vitascope.recipes import resolve
@@ -32,6 +33,7 @@ from vitascope.train.loop import fit
 from vitascope.train.muon import MuonConfig, hidden_matrices
 from vitascope.train.optim import AdafactorConfig, AdamWConfig, MovingAverage
 from vitascope.train.stages import Run, Stage, VideoStage
+from vitascope.train.streaming import StreamStage
 from vitascope.types import Batch, Framing, UserError, generator_for
 
 H200 = DEVICES["h200"]
@@ -145,8 +147,46 @@ def test_a_step_is_foretold_from_smaller_ones_that_were_taken() -> None:
     assert foretold == 1.0  # each step between two ticks of this clock, whatever its batch: the line is flat
     made = report.plan(run, PROCESSOR, timed={"videos": foretold})
     assert made.hours == pytest.approx(4 * foretold / 3600)
-    with pytest.raises(UserError, match="no GPU: add --gpu cpu"):
-        timed_here(run, H200, 1)
+
+
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [
+        ("NVIDIA H100 80GB HBM3", "h100"),
+        ("NVIDIA H200", "h200"),
+        ("NVIDIA GH200 480GB", None),
+        ("NVIDIA GB200", None),
+        ("NVIDIA A100-SXM4-40GB", "a100-40gb"),
+        ("NVIDIA A100 80GB PCIe", "a100"),
+        ("NVIDIA A100-SXM4-80GB MIG 1g.10gb", None),
+        ("NVIDIA L4", "l4"),
+        ("NVIDIA L40S", "l40s"),
+        ("NVIDIA L40", None),
+        ("NVIDIA GeForce RTX 4090", "rtx4090"),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
+        ("Tesla T4", None),
+    ],
+)
+def test_a_gpu_is_known_by_what_its_driver_calls_it(told: str, name: str | None) -> None:
+    assert gpu_called(told) == name
+
+
+@pytest.mark.parametrize(
+    ("asked", "here", "way"),
+    [
+        (H200, None, "no GPU: add --gpu cpu"),
+        (H200, "NVIDIA H100 80GB HBM3", "the GPU 'NVIDIA H100 80GB HBM3': add --gpu h100"),
+        (H200, "Tesla T4", "the GPU 'Tesla T4': leave --calibrate out"),
+        (PROCESSOR, "NVIDIA H200", "the GPU 'NVIDIA H200': add --gpu h200"),
+    ],
+)
+def test_steps_are_never_told_as_those_of_another_device(asked: Device, here: str | None, way: str) -> None:
+    refuse_other_device(H200, "NVIDIA H200")
+    refuse_other_device(PROCESSOR, None)
+    with pytest.raises(UserError, match=f"--gpu is {asked.name}, and --calibrate times this machine, which has {way}"):
+        refuse_other_device(asked, here)
+    with pytest.raises(UserError, match="times one device, and --gpus is 2"):
+        timed_here(tiny_run(), asked, 2)
 
 
 def test_what_the_paper_does_not_tell_is_called_an_inference() -> None:
@@ -363,6 +403,17 @@ def test_the_text_tower_is_counted_and_not_loaded() -> None:
     assert stage.memory.frozen["text"] == pytest.approx(2 * tower, rel=0.01)  # bf16
     per_caption = stage.frozen_flops / (stage.batch + 512)  # each of the 512 devices reads the empty one too
     assert per_caption == pytest.approx(2 * 120 * 12 * 1280**2 * 32, rel=0.05)
+
+
+def test_of_a_stage_that_cannot_be_planned_nothing_is_reckoned() -> None:
+    """Neither latents, which a stream does not keep, nor other stages, which may take minutes."""
+    stream = StreamStage(name="stream", steps=1, batch=2, loader=LoaderConfig(sources=(MixedConfig(path="films"),)))
+    run, walked = tiny_run(*tiny_run().stages, stream), list[int]()
+    with pytest.raises(UserError, match=r"stage stream: no plan is known for a StreamStage; .*Stage or VideoStage in"):
+        report.plan(run, H200, progress=lambda done, total: walked.append(done))
+    assert not walked
+    assert needs.cache_needs(tiny_run(stream)) is None
+    assert needs.cache_needs(run) == needs.cache_needs(tiny_run())
 
 
 def test_what_cannot_be_planned_is_one_line() -> None:

@@ -14,14 +14,15 @@ import torch
 from shell import Shell
 from vitascope import media, toyland
 from vitascope.card import load_model
-from vitascope.cli.train import changed, started
+from vitascope.cli.train import changed
 from vitascope.config import override
 from vitascope.recipes import extensions, laptop, resolve
 from vitascope.recipes.extensions import KEYFRAME_STRIDE
 from vitascope.recipes.toyland import KindMix, ToylandConfig
-from vitascope.recipes.worlds import LabelledConfig, PacedConfig, SolidsConfig
+from vitascope.recipes.worlds import LabelledConfig, PacedConfig, SolidsConfig, TwinsConfig
 from vitascope.sample.loading import bundled, load, load_own
 from vitascope.toyland.scene import COLOURS, LASTING
+from vitascope.train.beginning import started
 from vitascope.train.loop import fit
 from vitascope.train.stages import Run, Stage, VideoStage
 from vitascope.types import Request, UserError
@@ -33,6 +34,7 @@ SOURCES = [
     PacedConfig(size=16, num_frames=2, paces=(16.0, 32.0), latest_seconds=1.0),
     PacedConfig(size=16, num_frames=2, motions=LASTING),
     LabelledConfig(size=16, num_frames=2),
+    TwinsConfig(size=16, num_frames=2),
 ]
 
 
@@ -46,6 +48,16 @@ def test_a_source_gives_clips_that_depend_on_their_number_alone(config) -> None:
     assert torch.equal(clip.pixels, again.clip(3).pixels)
     assert not torch.equal(clip.pixels, source.clip(4).pixels)
     assert source.captions(3) == again.captions(3)
+
+
+def test_of_two_scenes_in_a_row_the_second_has_the_words_of_the_first_where_things_can_exchange_some() -> None:
+    source = TwinsConfig(size=16, num_frames=2, kinds=KindMix(one=0.5, two=0.5)).build()
+    pairs = [(source.scene(index), source.scene(index + 1)) for index in range(0, 60, 2)]
+    twins = [(toyland.caption(one), toyland.caption(other)) for one, other in pairs if len(one.things) == 2]
+    alike = [sorted(one.split()) == sorted(other.split()) for one, other in twins]
+    assert len(twins) > 10 and sum(alike) > 0.8 * len(twins)
+    assert all(one != other for one, other in twins)
+    assert all(toyland.split_of(scene) == "seen" for pair in pairs for scene in pair)
 
 
 def test_a_clip_tells_its_pace_and_the_paces_are_drawn_alike_often() -> None:
@@ -97,7 +109,7 @@ def shortened(run: Run, stage: Stage, batch: int) -> Run:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_goes_on_with_the_bundled_model_and_does_its_task(name: str, tmp_path: Path) -> None:
-    run = started(resolve(f"laptop:{RECIPE_OF.get(name, name)}"), "bundled", name)
+    run = started(resolve(f"laptop:{RECIPE_OF.get(name, name)}"), bundled(), name)
     (stage,) = (stage for stage in run.stages if stage.name == name)
     run = shortened(run, stage, batch=1)
     fit(run, tmp_path / "run", only=name)
@@ -156,7 +168,7 @@ def test_what_was_judged_is_drawn(
 
 
 def test_classes_keep_their_own_text_and_backbone_and_take_the_autoencoder() -> None:
-    run = started(resolve("laptop:classes"), "bundled", "classes")
+    run = started(resolve("laptop:classes"), bundled(), "classes")
     stage = run.stages[-1]
     assert run.at(stage).model.text == resolve("laptop:classes").model.text
     assert run.at(stage).model.text.names == tuple(COLOURS)  # type: ignore[attr-defined]

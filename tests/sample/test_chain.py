@@ -212,11 +212,17 @@ def test_a_picture_that_is_told_to_be_a_first_frame_is_asked_for_as_lessons_show
 def test_only_the_first_picture_of_a_video_is_told_to_be_one(model: Model) -> None:
     alone = Request("x", num_frames=1, seed=3)
     assert torch.equal(model.fulfil(replace(alone, rules=TOLD)).pixels, model.fulfil(alone).pixels)
-    rules = {**TOLD, "keyframe_stride": 3}  # not heeded beside a frame that lies within
+
+
+def test_whatever_shares_a_batch_a_video_is_made_in_its_own_way(model: Model) -> None:
+    rules = {**TOLD, "keyframe_stride": 3}  # not heeded where a given frame lies within: then it is rolled out
     within = Request("x", {2: torch.rand(3, 16, 16, generator=generator_for(0, "picture"))}, num_frames=10, rules=rules)
-    words = Request("x", seed=1, num_frames=10, rules=rules)
-    rolled_out = model.fulfil(replace(words, rules=TOLD)).pixels
-    torch.testing.assert_close(model.batch([within, words])[1].pixels, rolled_out, atol=1e-4, rtol=0)
+    words = [Request("x", seed=seed, num_frames=10, rules=rules) for seed in (1, 2)]
+    wanted = [words[0], within, words[1]]
+    for one, clip in zip(wanted, model.batch(wanted), strict=True):
+        torch.testing.assert_close(clip.pixels, model.fulfil(one).pixels, atol=1e-4, rtol=0)
+    rolled_out = model.fulfil(replace(words[0], rules=TOLD)).pixels
+    assert not torch.allclose(model.fulfil(words[0]).pixels, rolled_out, atol=1e-3)
 
 
 def test_the_first_picture_may_have_a_scale_of_its_own(model: Model) -> None:

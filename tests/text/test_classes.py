@@ -32,3 +32,11 @@ def test_what_is_no_class_is_refused_with_the_nearest() -> None:
         CLASSES.build().number("gren")
     with pytest.raises(UserError, match="knows classes, not texts"):
         CLASSES.build()(["a red circle"])
+
+
+def test_names_are_read_as_captions_are_and_must_then_differ() -> None:
+    encoder = ClassesConfig(names=("Dog", "Big  Cat"), width=8).build()
+    assert [encoder.number(name) for name in ("dog", "DOG", "big cat", "Big Cat")] == [1, 1, 2, 2]
+    for names in (("dog", "Dog"), ("dog", " ")):
+        with pytest.raises(ValueError, match="need names that differ"):
+            ClassesConfig(names=names)

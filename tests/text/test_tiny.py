@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vitascope.protocols import TextEncoder
-from vitascope.text.tiny import END, TinyText, TinyTextConfig, Tokenizer
+from vitascope.text.tiny import END, BytePairs, TinyText, TinyTextConfig
 from vitascope.types import UserError
 
 SHORT = "a small red circle moves left on a black background"
@@ -23,7 +23,7 @@ around zigzags grows shrinks blinks slowly quickly on black grey navy beige back
 three four turns from into pushes chases orbits passes behind off camera pans tilts zooms in out as line drawing and
 pixel art meadow beach at night snow""".split()
 
-TOKENIZER = Tokenizer.load()
+TOKENIZER = BytePairs.load()
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +70,15 @@ def test_a_lone_surrogate_from_the_command_line_breaks_nothing() -> None:
 def test_shipped_merges_are_what_the_shipped_corpus_teaches() -> None:
     shipped = json.loads(resources.files("vitascope.text").joinpath("vocabulary.json").read_text("utf-8"))
     texts = [part["words"] for part in shipped["corpus"] for _ in range(part["weight"])]
-    assert Tokenizer.learn(texts, shipped["size"]).merges == TOKENIZER.merges
+    assert BytePairs.learn(texts, shipped["size"]).merges == TOKENIZER.merges
 
 
 @given(st.lists(st.text(), max_size=5), st.integers(259, 300))
 @settings(deadline=None, max_examples=30)
 def test_learning_shortens_what_was_learned_and_survives_json(texts: list[str], size: int) -> None:
-    learned, plain = Tokenizer.learn(texts, size), Tokenizer(())
+    learned, plain = BytePairs.learn(texts, size), BytePairs(())
     assert len(learned) <= size
-    assert Tokenizer.from_json(learned.to_json()).merges == learned.merges
+    assert BytePairs.from_json(learned.to_json()).merges == learned.merges
     for text in texts:
         assert len(learned.encode(text)) <= len(plain.encode(text))
         assert learned.decode(learned.encode(text)) == text

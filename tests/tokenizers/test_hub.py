@@ -60,12 +60,17 @@ def test_its_weights_stay_in_their_own_files_and_their_fingerprint_with_the_mode
     again.load_state_dict(vae.state_dict())
     with pytest.raises(UserError, match="trained with another autoencoder"):
         other.load_state_dict(vae.state_dict())
+    louder = saved(tmp_path / "louder", scaling_factor=0.5).build()  # the same weights: other latents all the same
+    with pytest.raises(UserError, match="trained with another autoencoder"):
+        louder.load_state_dict(vae.state_dict())
 
 
 def test_caches_of_two_autoencoders_are_never_the_same(tmp_path: Path) -> None:
     source = tiny_run().data.build()  # type: ignore[attr-defined]
     one, again, other = (saved(tmp_path / str(n), seed=n % 2).build() for n in (0, 2, 1))
+    moved = saved(tmp_path / "moved", shift_factor=0.1).build()
     assert cache_key(source, one) == cache_key(source, again) != cache_key(source, other)
+    assert cache_key(source, one) != cache_key(source, moved)
 
 
 def test_a_model_learns_from_its_latents_is_saved_and_samples(tmp_path: Path) -> None:

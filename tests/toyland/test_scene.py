@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 
 from vitascope import toyland
-from vitascope.toyland.sampling import TOO_ALIKE, WEIGHTS, arrange, crowding, draw_kind, draw_words, is_clear
+from vitascope.toyland.sampling import (
+    TOO_ALIKE,
+    WEIGHTS,
+    arrange,
+    crowding,
+    draw_kind,
+    draw_words,
+    exchanged,
+    is_clear,
+    worded,
+)
 from vitascope.toyland.scene import (
     BACKGROUNDS,
     CAMERAS,
@@ -264,3 +274,26 @@ def test_a_relation_is_true_of_the_first_thing(relation, x, y):
         one, other = arrange(template, random.Random(seed)).things
         along, across = (one.x - other.x, one.y - other.y) if x else (one.y - other.y, one.x - other.x)
         assert along * (x + y) > 2 * abs(across)
+
+
+@pytest.mark.parametrize("split", ["seen", "unseen"])
+def test_what_two_things_exchange_makes_another_scene_of_the_same_words_and_split(split: str) -> None:
+    told = []
+    for index, scene in enumerate(scenes("two", 24, split)):
+        twin = exchanged(scene, random.Random(index))
+        if twin is None:
+            continue
+        before, after = ([worded(thing) for thing in one.things] for one in (scene, twin))
+        assert [sorted(column) for column in zip(*before, strict=True)] == [
+            sorted(column) for column in zip(*after, strict=True)
+        ]
+        assert set(before) != set(after)
+        assert is_clear(twin) and crowding(twin) <= 0 and toyland.split_of(twin) == split
+        assert exchanged(scene, random.Random(index)) == twin
+        told.append(twin)
+    assert len(told) > 10
+
+
+def test_of_one_thing_or_of_things_alike_nothing_can_be_exchanged() -> None:
+    for kind in ("one", "count", "change", "camera", "style"):
+        assert not any(exchanged(scene, random.Random(0)) for scene in scenes(kind))

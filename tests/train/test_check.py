@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -202,6 +203,37 @@ def test_a_model_that_learns_and_cannot_sample_is_refused_before_it_learns(
     with pytest.raises(UserError, match=f"stage videos: .*{said}"):
         fit(run.model_copy(update={"model": run.model.model_copy(update=part)}), tmp_path / "run")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("device", "way"),
+    [
+        ("cpu", r"install a C\+\+ compiler .*, or set compile=false"),
+        ("meta", "set compile=false"),  # stands for all that torch may know
+        pytest.param(
+            "cuda",
+            "install Triton .*, or set compile=false",
+            marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+        ),
+    ],
+)
+def test_what_cannot_compile_is_told_of_the_device_that_trains(
+    monkeypatch: pytest.MonkeyPatch, device: str, way: str
+) -> None:
+    tried: list[str] = []
+
+    def compiled(function: object) -> Callable[[Tensor], Tensor]:
+        def fails(x: Tensor) -> Tensor:
+            tried.append(x.device.type)
+            raise RuntimeError("nothing to compile with\nand a long trace")
+
+        return fails
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    said = rf"cannot compile for {device} \(nothing to compile with\); {way}$"
+    with pytest.raises(UserError, match=said):
+        refuse_what_does_not_fit(tiny_run(compile=True), device)
+    assert tried == [device]
 
 
 def test_a_rehearsal_changes_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tiny import tiny_run
 from vitascope.config import override, to_json
 from vitascope.system import VideoModel
 from vitascope.train import checkpoint
+from vitascope.train.folder import refuse_folder
 from vitascope.train.initialise import Origin
 from vitascope.train.loop import fit
 from vitascope.train.stages import Run, Stage, TokenizerStage, Watch
@@ -116,3 +118,14 @@ def test_a_folder_whose_model_is_left_is_not_written_over(tmp_path: Path) -> Non
         shutil.rmtree(tmp_path / gone, ignore_errors=True)
     with pytest.raises(UserError, match="already holds a run"):
         fit(run, tmp_path)
+
+
+def test_a_command_that_is_told_can_be_pasted_whatever_its_folder_is_called(tmp_path: Path) -> None:
+    run, folder = two_branches(), tmp_path / "my first run's"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps(to_json(run)))
+    with pytest.raises(UserError, match="was begun with other settings") as caught:
+        refuse_folder(folder, override(run, "seed", "1"), resume=True)
+    first, *_, train, file, out, where, resume = shlex.split(str(caught.value).partition("as the recipe: ")[2])
+    assert (first, train, file, out) == ("vitascope", "train", str(folder / "run.json"), "--out")
+    assert (where, resume) == (str(folder), "--resume")

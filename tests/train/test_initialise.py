@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from tiny import save_tiny, tiny_model, tiny_run
 from vitascope.backbones.stiv import StivConfig
 from vitascope.card import load_model
-from vitascope.cli.train import refuse_replaced, started
 from vitascope.conditions import micro_conditions
 from vitascope.config import override
 from vitascope.nn.positions import Turns
 from vitascope.recipes import resolve
 from vitascope.recipes.toyland import ToylandConfig
 from vitascope.system import ModelConfig, VideoModel
+from vitascope.train.beginning import refuse_replaced, started
 from vitascope.train.initialise import Origin, gathered, inherit, initialised
 from vitascope.train.loop import fit
 from vitascope.train.stages import Run, TokenizerStage, VideoStage
@@ -36,6 +36,14 @@ def test_first_weights_depend_on_the_seed_alone() -> None:
     again = initialised(tiny_model(), 5).state_dict()
     assert all(torch.equal(one[name], again[name]) for name in one)
     assert not torch.equal(one["backbone.enter.weight"], other["backbone.enter.weight"])
+
+
+def test_first_weights_touch_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models are built on the CPU; whoever works on a GPU keeps the course of its generator."""
+    seeds: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    initialised(tiny_model(), 5)
+    assert not seeds
 
 
 def learned(config: ModelConfig, seed: int) -> VideoModel:
@@ -246,11 +254,10 @@ def test_names_of_blocks_are_gathered_and_none_is_lost() -> None:
     assert said == "blocks.{0-2}.time.leave.bias, blocks.{0-2}.mlp.0.weight, leave.weight, blocks.7.own, far.{1,3}.x"
 
 
-def test_a_stage_can_begin_with_the_folder_of_a_model(tmp_path: Path, cache: Path) -> None:
-    given = save_tiny(tmp_path / "given")
-    stage = VideoStage(
-        name="videos", steps=1, batch=2, num_clips=8, begins=(Origin(of=str(given)),), learning_rate=1e-12
-    )
+@pytest.mark.parametrize("place", ["given", "given/model"])
+def test_a_stage_can_begin_with_the_folder_of_a_model_or_of_its_run(tmp_path: Path, cache: Path, place: str) -> None:
+    given, origin = save_tiny(tmp_path / place), Origin(of=str(tmp_path / "given"))
+    stage = VideoStage(name="videos", steps=1, batch=2, num_clips=8, begins=(origin,), learning_rate=1e-12)
     trained = fit(tiny_run(stage, preview_steps=100), tmp_path / "run", cache_root=cache).state_dict()
     for name, value in load_model(given).state_dict().items():
         torch.testing.assert_close(trained[name], value, rtol=0, atol=1e-8)
@@ -264,7 +271,7 @@ def test_an_origin_that_is_neither_an_earlier_stage_nor_a_folder_is_refused() ->
 def test_the_command_begins_a_stage_with_a_model_of_other_sizes_than_the_recipe(tmp_path: Path) -> None:
     given = save_tiny(tmp_path / "given")
     wider = override(tiny_run(), "model.backbone.width", "64")
-    run = started(wider, str(given), "videos")
+    run = started(wider, given, "videos")
     assert run.model.backbone == tiny_model().backbone
     assert run.model.objective == wider.model.objective
     assert [stage.begins for stage in run.stages] == [(), (Origin(of=str(given)),)]
@@ -274,4 +281,4 @@ def test_the_command_begins_a_stage_with_a_model_of_other_sizes_than_the_recipe(
     with pytest.raises(UserError, match=r"stages\.videos\.begins was"):
         refuse_replaced(wider, run, ["stages.1.begins=[]"])
     with pytest.raises(UserError, match="no stage 'vidos'"):
-        started(wider, str(given), "vidos")
+        started(wider, given, "vidos")

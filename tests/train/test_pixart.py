@@ -12,9 +12,9 @@ from torch import nn
 
 from tiny import tiny_model, tiny_run
 from vitascope.backbones.stiv import StivConfig
-from vitascope.cli.train import started
 from vitascope.nn.positions import rotary_2d
 from vitascope.recipes import resolve
+from vitascope.train.beginning import started
 from vitascope.train.folder import refuse_missing_stages
 from vitascope.train.initialise import Origin, inherit, initialised, weights_of
 from vitascope.train.loop import fit
@@ -122,7 +122,7 @@ def asked(**changes: object) -> Run:
 def test_the_command_begins_with_it_and_says_what_begins_anew(tail: int, tmp_path: Path, cache: Path) -> None:
     """Blocks that come after the hidden tokens have returned are none of PixArt's."""
     pixart(tmp_path / "pixart")
-    run = started(asked(tail_blocks=tail), str(tmp_path / "pixart"), None)
+    run = started(asked(tail_blocks=tail), tmp_path / "pixart", None)
     (begun,) = run.stages
     assert set(begun.fresh) == set(fresh(run.model))
     assert begun.begins == (Origin(of=str(tmp_path / "pixart"), weights=TAKEN),)
@@ -147,7 +147,7 @@ def test_the_command_begins_with_it_and_says_what_begins_anew(tail: int, tmp_pat
 def test_the_command_refuses_other_blocks_or_heads(changes: dict[str, object], said: str, tmp_path: Path) -> None:
     pixart(tmp_path)
     with pytest.raises(UserError, match=said):
-        started(asked(**changes), str(tmp_path), None)
+        started(asked(**changes), tmp_path, None)
 
 
 def test_the_preset_has_pixarts_sizes_and_no_stage_of_pictures() -> None:

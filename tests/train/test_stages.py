@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from vitascope.config import from_json, override, to_json
 from vitascope.objectives.reconstruction import ReconstructionConfig
 from vitascope.recipes.toyland import ToylandConfig
 from vitascope.train.initialise import initialised
-from vitascope.train.stages import CaptionStage, Run, Stage, TokenizerStage, VideoStage
+from vitascope.train.stages import CaptionStage, Run, Stage, TokenizerStage, VideoStage, is_folder
 from vitascope.types import UserError
 
 
@@ -76,6 +77,7 @@ def test_pictures_beside_clips_have_a_loss_of_their_own_which_joins_theirs(cache
         ("stages", "[]"),
         ("stages.videos.optimizer.beta1", "1"),
         ("stages.videos.lesson.tasks.image", "-1"),
+        ("stages.videos.first_frames", "0.5"),  # of no pictures
         ("stages.autoencoder.reconstruction.kl", "-1"),
         ("model.tokenizer.widths", "[8, 0]"),
         ("model.tokenizer.decoder_blocks", "[0, -1]"),
@@ -114,3 +116,10 @@ def test_a_contrast_of_captions_needs_two_of_each_clip(cache: Path) -> None:
     run = tiny_run(stage).at(stage)
     with pytest.raises(UserError, match="clip 0 has 1"):
         stage.rehearse(run, initialised(run.model, 0))
+
+
+def test_a_folder_is_known_by_the_separator_of_its_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_folder("runs/mine") and not is_folder("t2i")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "sep", "\\")
+        assert is_folder("runs/mine") and is_folder("runs\\mine") and not is_folder("t2i")

@@ -9,15 +9,16 @@ import torch
 
 from tiny import tiny_run
 from vitascope import media
-from vitascope.config import from_json, to_json
+from vitascope.config import from_json, override, to_json
 from vitascope.data.buckets import BucketsConfig
 from vitascope.data.loader import LoaderConfig, MixedConfig
 from vitascope.data.source import FootageConfig
+from vitascope.train.check import refuse_what_does_not_fit
 from vitascope.train.initialise import initialised
 from vitascope.train.loop import fit
 from vitascope.train.stages import Run
 from vitascope.train.streaming import StreamStage
-from vitascope.types import Clip, generator_for
+from vitascope.types import Clip, UserError, generator_for
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +66,26 @@ def test_batches_take_the_aspects_of_their_clips_at_one_cost(folder: Path) -> No
 def test_a_stage_with_a_loader_can_be_written_down(folder: Path) -> None:
     run = run_on(folder, 6)
     assert from_json(to_json(run)) == run
+
+
+@pytest.mark.parametrize("setting", ["images", "pictures", "pictures_beside", "first_frames", "num_clips"])
+def test_what_is_for_cached_latents_is_no_setting_of_a_stream(folder: Path, setting: str) -> None:
+    with pytest.raises(UserError, match=f"StreamStage has no setting '{setting}'"):
+        override(run_on(folder, 6), f"stages.stream.{setting}", "1")
+
+
+def test_a_stream_is_checked_by_the_lengths_that_it_shows(folder: Path) -> None:
+    """And not by that of the run's data, of which it shows no clip. The model's cubes have two frames."""
+    run = run_on(folder, 6)
+    refuse_what_does_not_fit(override(run, "data.num_frames", "3"), "cpu")
+    odd = override(run, "stages.stream.loader.buckets.lengths", "[1, 3]")
+    with pytest.raises(UserError, match=r"stage stream: the clips have 3 frames .* cubes 2; make the clips 2 or 4"):
+        refuse_what_does_not_fit(odd, "cpu")
+    refuse_what_does_not_fit(override(odd, "stages.stream.part_cubes", "true"), "cpu")
+
+
+@pytest.mark.parametrize(("lengths", "unit"), [("[1]", "pictures"), ("[1, 4]", "clips")])
+def test_a_stream_of_length_one_is_of_pictures(folder: Path, tmp_path: Path, lengths: str, unit: str) -> None:
+    run = override(run_on(folder, 6), "stages.stream.loader.buckets.lengths", lengths)
+    course = run.stages[0].begin(run, initialised(run.model, 0), tmp_path, lambda items, _: iter(items))
+    assert course.unit == unit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,12 @@ def refuse_to_replace(
     budget. One of another base or of other measures may take its place: it says so itself."""
     path = folder / f"{table.name}.json"
     try:
-        told = json.loads(path.read_text()) if path.is_file() else {"results": []}
-        there = {(one["row"], one["seed"]) for one in told["results"]}
+        kept = json.loads(path.read_text()) if path.is_file() else {"results": []}
+        there = {(one["row"], one["seed"]) for one in kept["results"]}
     except (OSError, ValueError, TypeError, KeyError):
         return  # no page of ours that would be missed
     mistakes = []
-    if there and (changes := list(differences({"budget": told.get("budget")}, {"budget": made_of["budget"]}))):
+    if there and (changes := list(differences({"budget": kept.get("budget")}, {"budget": made_of["budget"]}))):
         mistakes.append(f"has another budget: {'; '.join(changes)}")
     if gone := there - set(coming):
         mistakes.append(f"tells of {len(there)} results, {len(gone)} of which would be missing from it now")
@@ -46,8 +46,8 @@ def publish(
     folder: Path,
     made_by: str,
     base: str,
-) -> Iterator[str]:
-    """Write what has been measured so far and of what (`run.made_of`); what it says of each claim, in a line each."""
+) -> Path:
+    """Write what has been measured so far and of what (`run.made_of`). The page's path."""
     metrics = {key: result["metrics"] for key, result in results.items()}
     took = {key: (result["seconds"], result.get("training_seconds", 0.0)) for key, result in results.items()}
     every = [{"row": row, "seed": seed, **result} for (row, seed), result in sorted(results.items())]
@@ -57,7 +57,11 @@ def publish(
         numbers = json.dumps({**made_of, "results": every}, indent=1) + "\n"
         media.replace_file(folder / f"{table.name}.json", numbers.encode())
         media.replace_file(folder / f"{table.name}.md", page(table, metrics, took, made_by, base).encode())
-    for claim in table.claims:
-        found = find(claim, metrics)
-        yield f"{claim.number:4s} {claim.says}: {told(found, metrics)}: {found.verdict}"
-    yield f"{folder / table.name}.md: the page"
+    return folder / f"{table.name}.md"
+
+
+def findings(table: Table, results: Mapping[tuple[str, int], Mapping[str, Any]]) -> list[str]:
+    """What has been measured says of each claim, in a line each."""
+    metrics = {key: result["metrics"] for key, result in results.items()}
+    found = [(claim, find(claim, metrics)) for claim in table.claims]
+    return [f"{claim.number:4s} {claim.says}: {told(its, metrics)}: {its.verdict}" for claim, its in found]

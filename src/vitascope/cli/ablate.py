@@ -28,7 +28,7 @@ def ablate(
 ) -> None:
     """Run a table of variants at equal budget and say which of the paper's claims hold."""
     from vitascope.ablate.folder import read_results
-    from vitascope.ablate.report import publish, refuse_to_replace
+    from vitascope.ablate.report import findings, publish, refuse_to_replace
     from vitascope.ablate.run import Budget, Place, ablate, made_of
     from vitascope.ablate.tables import table_named
     from vitascope.card import model_folder, read_card
@@ -55,5 +55,7 @@ def ablate(
     told = f"the model that came with the package when this was measured, sha256 {own}"
     if own != shipped:
         told = f"MODEL, sha256 {own}; the model that came with the package then was another one, {shipped}"
-    for finding in publish(table, results, origin, pages, asked, told):
+    page = publish(table, results, origin, pages, asked, told)
+    for finding in findings(table, results):
         say(finding)
+    say(f"{page}: the page")

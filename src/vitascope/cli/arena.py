@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vitascope.cli.common import ForceOption, say, screen
+from vitascope.cli.common import ForceOption, check_out, say, screen
 from vitascope.errors import UserError
 
 
@@ -38,7 +39,8 @@ def arena(
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            say(f"{votes}: {len(kept.all())} votes; sum them up: vitascope evaluate arena-results {votes}")
+            summing = f"vitascope evaluate arena-results {shlex.quote(str(votes))}"
+            say(f"{votes}: {len(kept.all())} votes; sum them up: {summing}")
     kept.close()
 
 
@@ -65,8 +67,7 @@ def arena_results(
     if resamples < 0:
         raise UserError(f"--resamples must be 0 or more, got {resamples}")
     for path in (export, out):
-        if path is not None:
-            media.check_free(path, force=force)
+        check_out(path, force)
     kept = Votes(votes)
     told = kept.all()
     kept.close()

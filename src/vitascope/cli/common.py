@@ -87,9 +87,7 @@ def tracker(what: str) -> Any:
     return progress
 
 
-def parse_size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
+def parse_size(text: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
     try:
         return int(width), int(height)
@@ -134,6 +132,14 @@ def one_of(option: str, value: str | None, known: tuple[str, ...]) -> Any:
     return value
 
 
-def one_of_plots(path: Path) -> None:
-    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise UserError(f"--plot must end in .png, .svg or .pdf, got '{path}'")
+def check_out(out: Path | None, force: bool) -> None:
+    from vitascope import media
+
+    if out is not None:
+        media.check_free(out, force=force)
+
+
+def check_plot(plot: Path | None, force: bool) -> None:
+    if plot is not None and plot.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise UserError(f"--plot must end in .png, .svg or .pdf, got '{plot}'")
+    check_out(plot, force)

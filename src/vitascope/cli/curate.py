@@ -29,9 +29,8 @@ def curate(
         return
     if out is None:
         raise UserError("--out is missing: the folder for the shards")
-    import os
-
     _check_extra()
+    from vitascope.doctor import cores
     from vitascope.engine import executors
     from vitascope.engine.config import Curate
     from vitascope.engine.on_ray import ray_data
@@ -41,7 +40,7 @@ def curate(
     settings = overridden(Curate(), changes, "--set", "path=value")
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be at least 1, got {workers}")
-    num = workers or len(os.sched_getaffinity(0))
+    num = workers or cores()
     chosen = {"pool": executors.pool(num), "here": executors.in_process, "ray": ray_data(workers)}
     executor = chosen[one_of("--engine", engine, tuple(chosen))]
     sources, sets = gather([Path(name) for name in raw], out, settings.annotations)

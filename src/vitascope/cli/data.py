@@ -29,7 +29,7 @@ def show(
     from vitascope.data.report import print_report
     from vitascope.errors import UserError
 
-    width, height = parse_size(area) or (0, 0)
+    width, height = parse_size(area)
     try:
         frames = tuple(int(number) for number in lengths.split(","))
     except ValueError:

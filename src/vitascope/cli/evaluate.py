@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -106,7 +107,7 @@ def toyland(
         report = one_kind.evaluate(judged.generate, kind=kind or "one", **told, written=write, keep=keep)
     report.print(screen())
     if out is not None:
-        say(f"{out}: the report; see it: vitascope evaluate report {out} --out page")
+        say(f"{out}: the report; see it: vitascope evaluate report {shlex.quote(str(out))} --out page")
 
 
 def _kept_at(out: Path | None) -> tuple[Callable[[Any], None], Callable[[int, Clip], None]]:

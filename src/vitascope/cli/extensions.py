@@ -14,7 +14,8 @@ from vitascope.cli.common import (
     ModelOption,
     RulesOption,
     SolverOption,
-    one_of_plots,
+    check_out,
+    check_plot,
     parse_rules,
     say,
     screen,
@@ -120,9 +121,7 @@ def long(
     check_out(out, force)
     if not math.isfinite(seconds):
         raise UserError(f"--seconds must be a number, got {seconds}")
-    if plot is not None:
-        one_of_plots(plot)
-        media.check_free(plot, force=force)
+    check_plot(plot, force)
     rolled = {"keyframe_stride": 0}
 
     def maker(one: OwnModel, rules: dict[str, Any] | None = None) -> Maker:
@@ -145,20 +144,10 @@ def long(
         say(f"{plot}: the curves")
 
 
-def check_out(out: Path | None, force: bool) -> None:
-    from vitascope import media
-
-    if out is not None:
-        media.check_free(out, force=force)
-
-
 def check_sheet(sheet: Path | None, force: bool) -> None:
-    from vitascope import media
-
-    if sheet is not None:
-        if sheet.suffix.lower() != ".png":
-            raise UserError(f"--sheet must end in .png, got '{sheet}'")
-        media.check_free(sheet, force=force)
+    if sheet is not None and sheet.suffix.lower() != ".png":
+        raise UserError(f"--sheet must end in .png, got '{sheet}'")
+    check_out(sheet, force)
 
 
 def draw(sheet: Path | None, picture: Callable[[], Any], force: bool) -> None:

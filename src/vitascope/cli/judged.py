@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitascope.cli.common import ForceOption, say, screen, tracker
+from vitascope.cli.common import ForceOption, check_out, say, screen, tracker
 from vitascope.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,13 +48,11 @@ def compbench(
     force: ForceOption = False,
 ) -> None:
     """T2V-CompBench's seven categories of VIDEOS/CATEGORY/0001.mp4, ..."""
-    from vitascope import media
     from vitascope.evaluate.judges.asking import Asking
     from vitascope.evaluate.judges.compbench import CATEGORIES, read_records
     from vitascope.evaluate.judges.run import judge_compbench
 
-    if out is not None:
-        media.check_free(out, force=force)
+    check_out(out, force)
     files = [prompts] if prompts.is_file() else [prompts / f"{category}.json" for category in CATEGORIES]
     there = [path for path in files if path.is_file()]
     if not there:
@@ -84,13 +82,11 @@ def dsg(
     force: ForceOption = False,
 ) -> None:
     """Davidsonian scene graphs: does each video show what its prompt says? Yes/no questions, asked of its frames."""
-    from vitascope import media
     from vitascope.evaluate.judges.dsg import read_questions
     from vitascope.evaluate.judges.run import judge_dsg, prompts_of
     from vitascope.evaluate.judges.writing import write_questions
 
-    if out is not None:
-        media.check_free(out, force=force)
+    check_out(out, force)
     items = read_questions(questions) if questions is not None else None
     found = videos_told(videos, captions)
     looking, writing = two_askings((judge, url), (asker, asker_url), key, answers)
@@ -133,8 +129,9 @@ def dsg_video(
     from vitascope.evaluate.judges.dsg_video import read_questions
     from vitascope.evaluate.judges.run import judge_dsg_video
 
-    if out is not None:
-        media.check_free(out, force=force)
+    check_out(out, force)
+    of_captions = None if out is None else out.with_suffix(".captions.jsonl")
+    check_out(of_captions, force)
     table = read_questions(questions) if questions is not None else None
     found = videos_told(videos, captions)
     looking, writing = two_askings((judge, url), (asker, asker_url), key, answers)
@@ -143,9 +140,9 @@ def dsg_video(
         progress=tracker("asking"),
     )  # fmt: skip
     tell(judged, out)
-    if out is not None:
+    if of_captions is not None:
         lines = [json.dumps({"video": video, **asdict(one)}) for video, one in judged.checks.items()]
-        media.replace_file(out.with_suffix(".captions.jsonl"), "".join(f"{line}\n" for line in lines).encode())
+        media.replace_file(of_captions, "".join(f"{line}\n" for line in lines).encode())
 
 
 def videos_told(place: Path, captions: Path | None) -> list[VideoFile]:
@@ -185,7 +182,7 @@ def dsg_questions(
     from vitascope.evaluate.judges.asking import Asking
     from vitascope.evaluate.judges.writing import read_prompt_lines, to_csv, write_questions
 
-    media.check_free(out, force=force)
+    check_out(out, force)
     wanted = read_prompt_lines(prompts)
     written = write_questions(wanted, Asking(judge_of(judge, url, key), answers), progress=tracker("asking"))
     for line in written.skipped:

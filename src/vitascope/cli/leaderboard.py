@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vitascope.cli.common import ForceOption, one_of_plots, say, screen
+from vitascope.cli.common import ForceOption, check_plot, say, screen
 
 
 def leaderboard(
@@ -30,9 +30,7 @@ def leaderboard(
 
     if name is not None and len(add or ()) != 1:
         raise UserError(f"--name is for one --add, got {len(add or ())}")
-    if plot is not None:
-        one_of_plots(plot)
-        media.check_free(plot, force=force)
+    check_plot(plot, force)
     rows = board([row_of(read_report(path, name), missing_as_zero=missing_as_zero) for path in add or ()])
     print_board(rows, screen())
     if plot is not None:

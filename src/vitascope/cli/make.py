@@ -81,8 +81,9 @@ def generate(
 
     wishes = Wishes(
         prompt=prompt or None, negative=negative, num_frames=num_frames, seconds=seconds, fps=fps,
-        size=parse_size(size), seed=seed, steps=steps, guidance=guidance, solver=solver, rules=parse_rules(rules),
-        image=image, video=video, frames=frames, last=last, like=like, prompts=prompts, num=num, out=out,
+        size=None if size is None else parse_size(size), seed=seed, steps=steps, guidance=guidance, solver=solver,
+        rules=parse_rules(rules), image=image, video=video, frames=frames, last=last, like=like, prompts=prompts,
+        num=num, out=out,
     )  # fmt: skip
     plan = planned(wishes, force=force, preview=preview)
     if model is None and (origin := plan.settings.get("hub")):
@@ -149,7 +150,7 @@ def toyland(
     from vitascope.toyland.drawing import draw_scenes, draw_sentence, drawing
     from vitascope.toyland.scene import Kind, Split
 
-    draw, rng = drawing(parse_size(size) or (64, 64), num_frames, fps), random.Random(seed)
+    draw, rng = drawing(parse_size(size), num_frames, fps), random.Random(seed)
     if sentence:
         for option, value in (("--num", num), ("--kind", kind), ("--split", split)):
             if value is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitascope.cli.common import DeviceOption, ForceOption, overridden, say, screen, tracker
+from vitascope.cli.common import DeviceOption, ForceOption, check_out, overridden, say, screen, tracker
 from vitascope.errors import UserError
 
 if TYPE_CHECKING:
@@ -82,8 +82,7 @@ def vbench(
         raise UserError("give the folder of the videos and --prompts, or --list to see what can be measured")
     if timeout is not None and (official is None or timeout <= 0):
         raise UserError(f"--timeout needs --official and a time above 0 s, got {timeout:g}")
-    if out is not None:
-        media.check_free(out, force=force)
+    check_out(out, force)
     if official is not None:
         ours = {
             "--device": device, "--dino": dino, "--clip": clip, "--large-clip": large_clip, "--head": head,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,7 +95,8 @@ def videos(
     if report.missing and not report.measured:
         raise UserError("nothing could be measured; the reasons are above")
     if out is not None:
-        say(f"{out}: the report; compare it with another: vitascope evaluate compare {out} OTHER.json")
+        comparing = f"vitascope evaluate compare {shlex.quote(str(out))} OTHER.json"
+        say(f"{out}: the report; compare it with another: {comparing}")
 
 
 def convert(
@@ -107,7 +109,7 @@ def convert(
     from vitascope.evaluate.networks.converting import convert as converted
 
     converted(name, files, out, force=force)
-    say(f"{out}: pass it with --network {name}={out}")
+    say(f"{out}: pass it with --network {shlex.quote(f'{name}={out}')}")
 
 
 def merge(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import io
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -105,7 +104,7 @@ def read_frames(
         pass
     else:
         with picture:
-            return _read_pictures(picture, moments, size)
+            return _read_pictures(picture, moments, size, 1 / facts.fps)
     try:
         with av.open(_stream(file), "r", options={"format_whitelist": VIDEO_FORMATS}) as container:
             # Several files are read at once, each by a thread of its own.
@@ -199,13 +198,16 @@ def _scaled(frame: av.VideoFrame, size: tuple[int, int], scaler: VideoReformatte
     return torch.rot90(pixels, turns, dims=(1, 2)) if turns % 4 else pixels
 
 
-def _read_pictures(picture: Image.Image, moments: Sequence[float], size: tuple[int, int]) -> UInt8[Tensor, "t 3 h w"]:
+def _read_pictures(
+    picture: Image.Image, moments: Sequence[float], size: tuple[int, int], usual_seconds: float
+) -> UInt8[Tensor, "t 3 h w"]:
+    """What is shown at each moment; a frame that does not say for how long is shown for `usual_seconds`."""
     found, until, waiting = [], 0.0, list(moments)
     try:
         for number in range(getattr(picture, "n_frames", 1)):
             picture.seek(number)
             picture.load()
-            until += picture.info.get("duration", 0) / 1000 or math.inf
+            until += picture.info.get("duration", 0) / 1000 or usual_seconds
             while waiting and waiting[0] < until:
                 found.append(_shrunk(from_image(picture), size))
                 waiting.pop(0)

@@ -15,13 +15,10 @@ from typing import Any
 from vitascope.data.decoding import Facts, probe
 from vitascope.data.footage import Ledger, Sample, Table, Told, Track, digest_of
 from vitascope.errors import install
+from vitascope.media import VIDEO_ENDINGS
 from vitascope.types import UserError
 
-VIDEOS = (
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".flv", ".ogv", ".asf", ".wmv",
-    ".ivf", ".nut", ".y4m", ".3gp", ".gif",
-)  # fmt: skip
-ENDINGS = frozenset((*VIDEOS, *".webp .png .jpg .jpeg .bmp .tif .tiff .avif".split()))
+ENDINGS = frozenset((*VIDEO_ENDINGS, *".webp .png .jpg .jpeg .bmp .tif .tiff .avif".split()))
 FILES_PER_SHARD = 256
 
 

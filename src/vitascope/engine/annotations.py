@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vitascope.data.folder import VIDEOS, as_text
+from vitascope.data.folder import as_text
 from vitascope.engine.sources import Span
 from vitascope.errors import UserError
+from vitascope.media import VIDEO_ENDINGS
 
 TABLES = (".csv", ".json", ".jsonl", ".txt")
 
@@ -60,7 +61,7 @@ def files_in(folder: Path) -> Files:
         folders.sort()
         for name in sorted(names):
             path = Path(here) / name
-            if path.suffix.lower() in VIDEOS and path.is_file():
+            if path.suffix.lower() in VIDEO_ENDINGS and path.is_file():
                 same_named += path.stem in videos
                 videos.setdefault(path.stem, path)
             elif path.suffix.lower() in TABLES:

@@ -22,9 +22,9 @@ from vitascope.engine.config import Captions, Curate, Hallucination, Model
 from vitascope.engine.cutting import clip_path
 from vitascope.engine.executors import Executor, Failed, Limits, Progress, in_process, results
 from vitascope.engine.keys import key_of
-from vitascope.engine.local_models import identity, local_model
+from vitascope.engine.local_models import local_model
 from vitascope.errors import UserError
-from vitascope.evaluate.judges.asking import shrunk, spread
+from vitascope.evaluate.judges.asking import identity, shrunk, spread
 from vitascope.evaluate.judges.dsg_video import Ask, Check, check, summary, write_questions
 from vitascope.media import count_frames, make_folder, read_frames
 

@@ -11,11 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from vitascope.checksums import sha256_of
 from vitascope.device import usual_device
 from vitascope.endpoint import Judge, Picture, Unanswered
 from vitascope.errors import UserError, first_line, install
-from vitascope.evaluate.judges.asking import LocalJudge
+from vitascope.evaluate.judges.asking import LocalJudge, identity
 
 
 @lru_cache(4)
@@ -37,14 +36,6 @@ def local_model(folder: Path, max_tokens: int) -> Judge:
     return LocalJudge(folder, device, max_tokens)
 
 
-@lru_cache(16)
-def identity(folder: Path) -> str:
-    """A name made of the content of the folder, so that another model behind the same path answers anew."""
-    if not folder.is_dir():
-        raise UserError(f"'{folder}' must be the folder of a model of transformers, and there is none")
-    return f"{folder.name} {sha256_of(folder)}"
-
-
 class LanguageModel:
     """A causal language model with a chat template; it is shown no pictures."""
 
@@ -58,12 +49,13 @@ class LanguageModel:
             raise UserError(f"'{folder}' holds no language model of transformers: {first_line(error)}") from None
         if not self.tokenizer.chat_template:
             raise UserError(f"'{folder}' has no chat template: give a model that was tuned to follow instructions")
-        self.name, self.device, self.max_tokens = f"{folder.name} (transformers, greedy)", device, max_tokens
+        self.folder, self.name = folder, f"{identity(folder)} (transformers, greedy)"
+        self.device, self.max_tokens = device, max_tokens
 
     def answer(self, pictures: Sequence[Picture], dialogue: Sequence[str], seed: int) -> str:
         """Greedy, so that `seed` changes nothing."""
         if pictures:
-            raise UserError(f"{self.name} reads text alone and was shown a picture; give a vision-language model")
+            raise UserError(f"'{self.folder}' reads text alone and was shown a picture; give a vision-language model")
         chat = [{"role": ("user", "assistant")[index % 2], "content": text} for index, text in enumerate(dialogue)]
         given = self.tokenizer.apply_chat_template(
             chat, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"

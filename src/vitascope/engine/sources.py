@@ -9,8 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vitascope.data.folder import VIDEOS, as_text, named_in
+from vitascope.data.folder import as_text, named_in
 from vitascope.errors import UserError
+from vitascope.media import VIDEO_ENDINGS
 
 LOCK = Path("work", "lock")
 """Below the folder of a run: by it such a folder is known."""
@@ -92,7 +93,7 @@ def _printable(name: str) -> str:
         return as_text(name)
 
 
-ENDINGS_TOLD = f"videos are files that end in {', '.join(VIDEOS)}"
+ENDINGS_TOLD = f"videos are files that end in {', '.join(VIDEO_ENDINGS)}"
 NO_VIDEO = "no video by its ending"
 
 
@@ -109,7 +110,7 @@ def _folder(folder: Path, out: Path | None) -> Iterator[Source]:
         folders[:] = sorted({*folders} - links - own - made)
         for name in sorted([*names, *(links | made) - own]):
             path = Path(here) / name
-            is_video = path.suffix.lower() in VIDEOS
+            is_video = path.suffix.lower() in VIDEO_ENDINGS
             if name in links:
                 missing = "a link to a folder"
             elif name in made:

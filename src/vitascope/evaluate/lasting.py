@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from vitascope import toyland
 from vitascope.errors import install
 from vitascope.evaluate import forms
 from vitascope.evaluate.intervals import mean_with_interval
-from vitascope.evaluate.questions import FPS, SIZE, test_scene
+from vitascope.evaluate.questions import FPS, NUM_SEEDS, SCENES_PER_SEED, SIZE, test_scene
 from vitascope.toyland.oracle import JERK, jerks, judge, watch
 from vitascope.toyland.scene import LASTING, PLAIN
 from vitascope.types import Clip, Request, UserError
@@ -144,10 +144,10 @@ def evaluate_lasting(
     progress: Progress | None = None,
 ) -> LastingReport:
     """Ask each maker for the same scenes, and judge its clips in windows of two seconds."""
-    if num < 1 or batch < 1 or seed < 0 or not WINDOW_SECONDS <= seconds < math.inf:
+    if num < 1 or batch < 1 or not 0 <= seed < NUM_SEEDS or not WINDOW_SECONDS <= seconds < math.inf:
         raise UserError(
-            f"num and batch must be at least 1, seed at least 0 and seconds at least {WINDOW_SECONDS:g}, "
-            f"got {num}, {batch}, {seed} and {seconds:g}"
+            f"num and batch must be at least 1, seed from 0 to {NUM_SEEDS - 1} and seconds at least "
+            f"{WINDOW_SECONDS:g}, got {num}, {batch}, {seed} and {seconds:g}"
         )
     protocol = {
         "suite": "lasting", "version": version("vitascope"), "seconds": seconds, "num": num, "seed": seed,
@@ -178,13 +178,12 @@ def evaluate_lasting(
 
 def lasting_scenes(num: int, seed: int) -> list[toyland.Scene]:
     """Test scenes of one thing whose motion never ends, on plain backgrounds."""
-    found: list[toyland.Scene] = []
-    number = 100_000 * seed
-    while len(found) < num:
-        scene = test_scene("seen", "one", number)
-        if scene.things[0].motion in LASTING and scene.background in PLAIN:
-            found.append(scene)
-        number += 1
+    numbers = range(seed * SCENES_PER_SEED, (seed + 1) * SCENES_PER_SEED)
+    scenes = (test_scene("seen", "one", number) for number in numbers)
+    lasting = (scene for scene in scenes if scene.things[0].motion in LASTING and scene.background in PLAIN)
+    found = list(islice(lasting, num))
+    if len(found) < num:
+        raise UserError(f"seed {seed} has {len(found)} scenes that last, and {num} were asked for; ask for fewer")
     return found
 
 

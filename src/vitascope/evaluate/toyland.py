@@ -153,13 +153,18 @@ def refuse_to_merge(one: Mapping[str, Any], other: Mapping[str, Any], twice: fro
         raise UserError(f"both reports count scene {min(twice)}; merge each shard once")
 
 
-def refuse_numbers(num: int, batch: int, seed: int, shard: tuple[int, int]) -> None:
+def refuse_numbers(num: int, batch: int, seed: int, shard: tuple[int, int], num_kinds: int = 1) -> None:
+    """Unless there are so many scenes of each kind, and some of them in this shard."""
     if not 0 <= shard[0] < shard[1]:
         raise UserError(f"shard must be a number and how many there are, such as (0, 4), got {shard}")
     if not (1 <= num <= SCENES_PER_SEED and batch >= 1 and 0 <= seed < NUM_SEEDS):
         raise UserError(
             f"num must be from 1 to {SCENES_PER_SEED}, batch at least 1 and seed from 0 to {NUM_SEEDS - 1}, "
             f"got {num}, {batch} and {seed}"
+        )
+    if shard[0] >= num * num_kinds:
+        raise UserError(
+            f"of {num * num_kinds} scenes none is left for shard {shard[0]}/{shard[1]}; ask for more, or fewer shards"
         )
 
 
@@ -197,8 +202,6 @@ def evaluate(
     wanted_task = one_of("task", task, TASKS)
     given, rest = list(GIVEN[wanted_task]), [n for n in range(NUM_FRAMES) if n not in GIVEN[wanted_task]]
     refuse_numbers(num, batch, seed, shard)
-    if shard[0] >= num:
-        raise UserError(f"of {num} scenes none is left for shard {shard[0]}/{shard[1]}; ask for more, or fewer shards")
     protocol = {
         **(made_with or {}),
         "suite": "toyland", "version": version("vitascope"), "split": split, "kind": kind, "num": num, "seed": seed,
@@ -233,16 +236,19 @@ def evaluate(
             )
         return number, part
 
-    done = len(every) - len(own)
-    return answered(generate, own, ask, judged, report, Report.merge, batch, done, progress, written, keep)
+    return answered(
+        own, report, ask=ask, generate=generate, judged=judged, merge=Report.merge, batch=batch,
+        before=len(every) - len(own), progress=progress, written=written, keep=keep,
+    )  # fmt: skip
 
 
 def answered(
-    generate: Callable[[Sequence[Request]], Sequence[Clip]],
     scenes: Sequence[Which],
-    ask: Callable[[Which], Question],
-    judged: Callable[[Which, Question, Clip], tuple[int, Grown]],
     report: Grown,
+    *,
+    ask: Callable[[Which], Question],
+    generate: Callable[[Sequence[Request]], Sequence[Clip]],
+    judged: Callable[[Which, Question, Clip], tuple[int, Grown]],
     merge: Callable[[Grown, Grown], Grown],
     batch: int,
     before: int,

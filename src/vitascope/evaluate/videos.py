@@ -20,9 +20,7 @@ from vitascope.evaluate.prepare import at_resolution
 from vitascope.evaluate.protocol import Protocol
 from vitascope.types import Clip, Request, UserError, generator_for
 
-ENDINGS = (
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".ogv", ".wmv", ".gif", ".webp",
-)  # fmt: skip
+ENDINGS = (*media.VIDEO_ENDINGS, ".webp")
 """What a folder is searched for. A file that is named is opened whatever its ending."""
 
 
@@ -181,7 +179,8 @@ def read_captions(path: Path) -> dict[str, str]:
         if line.strip() and not (tab and caption.strip()):
             raise UserError(f"line {number} of '{path}' must be a video's name, a tab and its caption, got '{line}'")
         if line.strip():
-            captions[Path(name).with_suffix("").as_posix() if Path(name).suffix in ENDINGS else name] = caption.strip()
+            is_file = Path(name).suffix.lower() in ENDINGS
+            captions[Path(name).with_suffix("").as_posix() if is_file else name] = caption.strip()
     return captions
 
 

@@ -10,7 +10,15 @@ from vitascope.media.pictures import (
     picture_to_base64png,
     resize,
 )
-from vitascope.media.reading import count_frames, read_end, read_frames, read_image, read_settings, read_video
+from vitascope.media.reading import (
+    VIDEO_ENDINGS,
+    count_frames,
+    read_end,
+    read_frames,
+    read_image,
+    read_settings,
+    read_video,
+)
 from vitascope.media.writing import (
     LEAST_FPS,
     MOST_FPS,
@@ -26,6 +34,7 @@ from vitascope.media.writing import (
 __all__ = [
     "LEAST_FPS",
     "MOST_FPS",
+    "VIDEO_ENDINGS",
     "as_picture",
     "check_destination",
     "check_free",

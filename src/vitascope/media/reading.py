@@ -31,6 +31,11 @@ from vitascope.types import Clip, UserError
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")  # not EPS: it would start Ghostscript
 # Of FFmpeg's, so that a play list is none, whatever its name.
 VIDEO_FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf,ivf,nut,yuv4mpegpipe"
+VIDEO_ENDINGS = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".flv", ".ogv", ".asf", ".wmv",
+    ".ivf", ".nut", ".y4m", ".3gp", ".gif",
+)  # fmt: skip
+"""By which a folder's videos are found. A webp may be either, a video or a picture, and is not among them."""
 UNREADABLE = (av.FFmpegError, OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
 

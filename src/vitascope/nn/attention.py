@@ -81,6 +81,8 @@ class Attention(nn.Module):
                 f"attention over {self.axis} was built {'without' if self.query is None else 'with'} a context "
                 f"and was called {'without' if context is None else 'with'} one"
             )
+        if context is not None and along != -2:
+            raise ValueError(f"attention to a context goes along dim -2, got {along}")
         q, k, v = self.of_itself(x, turns, along) if context is None else self.of_context(x, context)
         allowed = None if mask is None else mask[..., None, None, :]
         if self.causal:

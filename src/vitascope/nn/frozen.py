@@ -17,7 +17,7 @@ class Frozen(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self._hidden: tuple[nn.Module] = (network.eval().requires_grad_(False),)
-        self._fingerprint: str | None = None
+        self._digest: str | None = None
 
     @property
     def network(self) -> Any:
@@ -28,18 +28,23 @@ class Frozen(nn.Module):
         return next(self.network.parameters()).device
 
     @property
+    def digest(self) -> str:
+        """Of the weights alone."""
+        if self._digest is None:
+            self._digest = digest_of(self.network.state_dict())
+        return self._digest
+
+    @property
     def fingerprint(self) -> str:
         """A digest of the weights and of the settings that shape the forward pass (a `config` of Hugging Face)."""
-        if self._fingerprint is None:
-            settings = self.network.config
-            settings = dict(settings) if isinstance(settings, Mapping) else settings.to_dict()
-            told = {name: value for name, value in settings.items() if not name.startswith("_")}
-            self._fingerprint = digest_of(self.network.state_dict()) + json.dumps(told, sort_keys=True, default=str)
-        return self._fingerprint
+        settings = self.network.config
+        settings = dict(settings) if isinstance(settings, Mapping) else settings.to_dict()
+        told = {name: value for name, value in settings.items() if not name.startswith("_")}
+        return self.digest + json.dumps(told, sort_keys=True, default=str)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
         self.network._apply(fn, recurse)
-        self._fingerprint = None
+        self._digest = None
         return super()._apply(fn, recurse)
 
 

@@ -55,8 +55,10 @@ class Reconstruction(nn.Module):
             "kl": (told.kl, 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()),
         }
         if told.equivariance:
-            halved = F.mse_loss(autoencoder.reconstruct(F.avg_pool2d(raw, 2)), F.avg_pool2d(pictures, 2))
-            weighted["equivariance"] = told.equivariance, halved
+            halved = autoencoder.reconstruct(F.avg_pool2d(raw, 2))
+            height, width = (2 * side for side in halved.shape[-2:])  # pooling leaves out an odd last row or column
+            shown = F.avg_pool2d(pictures[..., :height, :width], 2)
+            weighted["equivariance"] = told.equivariance, F.mse_loss(halved, shown)
         if self.features is not None:
             weighted["perceptual"] = told.perceptual, self.features.distance(made, pictures)
         total = sum((weight * term for weight, term in weighted.values()), torch.zeros(()).to(mean))

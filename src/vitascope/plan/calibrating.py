@@ -10,7 +10,7 @@ import torch
 
 from vitascope.conditions import framing_of, micro_conditions
 from vitascope.device import usual_device
-from vitascope.plan.devices import Device
+from vitascope.plan.devices import Device, gpu_called
 from vitascope.system import VideoModel
 from vitascope.train.initialise import initialised
 from vitascope.train.learner import Learner, autocast
@@ -82,8 +82,17 @@ def _course(run: Run, stage: Stage, model: VideoModel) -> Course:
 
 def timed_here(run: Run, device: Device, num_gpus: int) -> dict[str, float]:
     """Seconds of a step of every stage, five seconds of trying each. Only of the device that this machine has."""
-    has_gpu = torch.cuda.is_available()
-    if device.is_gpu != has_gpu or num_gpus > 1:
-        here = "its GPU" if has_gpu else "no GPU: add --gpu cpu"
-        raise UserError(f"--calibrate times one device of this machine, which has {here}")
+    if num_gpus > 1:
+        raise UserError(f"--calibrate times one device, and --gpus is {num_gpus}; leave one of them out")
+    refuse_other_device(device, torch.cuda.get_device_name() if torch.cuda.is_available() else None)
     return {stage.name: step_seconds(run, stage) for stage in run.stages}
+
+
+def refuse_other_device(asked: Device, gpu_here: str | None) -> None:
+    """Steps are taken on this machine's GPU, `gpu_here` to its driver, or else on its processor: they may not be told
+    as those of another device, at that one's price."""
+    here = "cpu" if gpu_here is None else gpu_called(gpu_here)
+    if asked.name != here:
+        had = "no GPU" if gpu_here is None else f"the GPU '{gpu_here}'"
+        way = "leave --calibrate out" if here is None else f"add --gpu {here}"
+        raise UserError(f"--gpu is {asked.name}, and --calibrate times this machine, which has {had}: {way}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 
@@ -84,6 +85,19 @@ GPUS = (  # memory as the driver reports it; bf16 with fp32 sums and no sparsity
     gpu("b200", 179.0, 2250.0, 75.0),
 )
 DEVICES = {one.name: one for one in GPUS}
+VARIANTS = {"ti", "super", "d", "laptop", "max", "mig"}
+"""Words by which a driver tells another GPU, or a part of one, from that of the same name."""
+
+
+def gpu_called(told: str) -> str | None:
+    """The name that a GPU has here, of what its driver calls it, such as "NVIDIA GeForce RTX 4090"; None: it has none.
+
+    Of those whose parts are all words of that name it is the one of most parts: an A100 of 40 GB is no other one.
+    """
+    words = set(re.split(r"[^a-z0-9]+", told.lower()))
+    parts = {name: re.findall(r"rtx|[^-]+", name) for name in DEVICES}
+    fitting = [name for name in DEVICES if words.issuperset(parts[name]) and not words & VARIANTS]
+    return max(fitting, key=lambda name: len(parts[name]), default=None)
 
 
 def device(name: str) -> Device:

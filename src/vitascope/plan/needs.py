@@ -30,6 +30,9 @@ from vitascope.types import Batch, Framing, Loss, UserError, generator_for
 
 Shape = tuple[int, ...]
 
+PLANNED = TokenizerStage, CaptionStage, VideoStage
+"""Stages of which a step can be walked through."""
+
 
 @dataclass(frozen=True)
 class Bytes:
@@ -104,8 +107,19 @@ def parameters(run: Run) -> dict[str, int]:
         return {name: sum(one.numel() for one in part.parameters()) for name, part in parts(model).items()}
 
 
+def refuse_unplanned(stage: Stage) -> None:
+    """A step of any other stage would be walked through as what it is not."""
+    if not isinstance(stage, PLANNED):
+        *names, last = (kind.__name__ for kind in PLANNED)
+        raise UserError(
+            f"stage {stage.name}: no plan is known for a {type(stage).__name__}; to plan the others, put a "
+            f"{', '.join(names)} or {last} in its place"
+        )
+
+
 def stage_needs(run: Run, stage: Stage, device: Device, num_gpus: int) -> StageNeeds:
     """Walk one step of a stage. The batch is split over the devices; each holds all weights and states."""
+    refuse_unplanned(stage)
     if stage.batch % num_gpus:
         most = max(n for n in range(1, num_gpus + 1) if stage.batch % n == 0)
         raise UserError(
@@ -200,8 +214,7 @@ def _lesson(
         contrast = stage.contrast.build()
         module = nn.ModuleDict({"text": model.text})
         return module, lambda: contrast.loss(*model.text([caption] * 2 * stage.batch).pooled.chunk(2)), 0
-    if not isinstance(stage, VideoStage):
-        raise UserError(f"no plan is known for a {type(stage).__name__}")
+    assert isinstance(stage, VideoStage)  # others are not planned
     latents = model.tokenizer.encode(torch.empty(1, *shape))
     batches: list[Batch] = []
     for shown in stage.shown:

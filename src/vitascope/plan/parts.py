@@ -105,10 +105,10 @@ class OutlinedVaeConfig(Config):
 
 
 class Nameless(Frozen):
-    """A network without numbers has no fingerprint of its own."""
+    """A network without numbers has no digest of its own."""
 
     @property
-    def fingerprint(self) -> str:
+    def digest(self) -> str:
         return "0" * 40
 
 

@@ -16,6 +16,7 @@ from vitascope.plan.needs import (
     cache_needs,
     largest_batch,
     parameters,
+    refuse_unplanned,
     sampling_needs,
     stage_needs,
 )
@@ -70,12 +71,7 @@ def plan(
     `timed`: seconds of a step of stages that were timed (`calibrating.py`). `progress` hears how many stages are done:
     those of large models take minutes.
     """
-    if num_gpus < 1:
-        raise UserError(f"--gpus must be at least 1, got {num_gpus}")
-    if num_gpus > 1 and not device.is_gpu:
-        raise UserError(f"--gpus is for GPUs and --gpu is {device.name}; leave one of them out")
-    if hourly_price is not None and not 0 <= hourly_price < float("inf"):
-        raise UserError(f"--price is what one device costs an hour, a number from 0, got {hourly_price}")
+    refuse_what_cannot_be_planned(run, device, num_gpus, hourly_price)
     num, stages, advice = len(run.stages), list[StageNeeds](), list[str]()
     for done, stage in enumerate(run.stages):
         progress(done, num)
@@ -96,6 +92,18 @@ def plan(
         tuple(advice),
         tuple(beside_paper(run, tuple(stages))),
     )
+
+
+def refuse_what_cannot_be_planned(run: Run, device: Device, num_gpus: int, hourly_price: float | None) -> None:
+    """What is wrong with a plan before any of it is made."""
+    if num_gpus < 1:
+        raise UserError(f"--gpus must be at least 1, got {num_gpus}")
+    if num_gpus > 1 and not device.is_gpu:
+        raise UserError(f"--gpus is for GPUs and --gpu is {device.name}; leave one of them out")
+    if hourly_price is not None and not 0 <= hourly_price < float("inf"):
+        raise UserError(f"--price is what one device costs an hour, a number from 0, got {hourly_price}")
+    for stage in run.stages:
+        refuse_unplanned(stage)
 
 
 def _advice(run: Run, stage: Stage, needs: StageNeeds, device: Device, num_gpus: int) -> Iterator[str]:

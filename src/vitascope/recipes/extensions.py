@@ -1,7 +1,8 @@
 """What STIV's section 4 and appendix J make of the one model: each a further stage after those of `laptop:stiv`.
 
 A task is a mask, so a stage differs in its clips, its mix of tasks and what the model is asked by default. Whole, a run
-begins with nothing; `--stage NAME --from bundled` trains the last stage alone, beginning with the bundled model.
+begins with nothing; `--stage NAME --from bundled` trains the last stage alone, beginning with the bundled model. What
+that costs and has given: docs/extensions.md.
 """
 
 from __future__ import annotations

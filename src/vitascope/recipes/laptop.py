@@ -223,7 +223,7 @@ def ladder() -> Run:
             "num_clips": 12288 if size == 64 else 4096,
         }
         paced = {"learning_rate": 0.02, "decay_share": 0.3, "optimizer": MuonConfig()}
-        clips_alone = {"lesson": Lesson(), "pictures_beside": 0}
+        clips_alone = {"lesson": Lesson(), "pictures_beside": 0, "first_frames": 0.0}
         return ti2v.model_copy(update={**clips_alone, **paced, **places, **changes})
 
     learned = Origin(of=captions.name, weights=("tokenizer.*", TEXT))

@@ -13,7 +13,7 @@ from vitascope.evaluate.questions import NUM_SEEDS
 from vitascope.evaluate.toyland import evaluate
 from vitascope.sample.generate import generate
 from vitascope.system import VideoModel
-from vitascope.train.stages import Stage, VideoStage, Watch
+from vitascope.train.stages import BackboneStage, Stage, Watch
 from vitascope.types import Clip, Request
 
 
@@ -24,13 +24,13 @@ def watcher(prompts: Sequence[str], num_judged: int = 16, *, judged: bool = True
     """
 
     def watch(model: VideoModel, stage: Stage, folder: Path, name: str) -> dict[str, float]:
-        if not isinstance(stage, VideoStage) or not prompts:
+        if not isinstance(stage, BackboneStage) or not prompts:
             return {}
         folder.mkdir(parents=True, exist_ok=True)
-        num_frames = 1 if stage.images else None
+        num_frames = 1 if stage.pictures_alone else None
         clips = generate(model, [Request(prompt, num_frames=num_frames, seed=n) for n, prompt in enumerate(prompts)])
         media.write(Clip(media.contact_sheet(clips, columns=1)[None]), folder / f"{name}.png", force=True)
-        if stage.images:
+        if stage.pictures_alone:
             return {}
         media.write(side_by_side(clips), folder / f"{name}.mp4", force=True)
         if not judged:

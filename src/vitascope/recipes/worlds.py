@@ -12,7 +12,7 @@ import pydantic
 
 from vitascope import toyland
 from vitascope.config import Amount, AmountOrZero, Config, Count, nearest
-from vitascope.recipes.toyland import FIRST_PICTURE, USUAL_FPS, ToylandConfig
+from vitascope.recipes.toyland import FIRST_PICTURE, USUAL_FPS, KindMix, ToylandConfig
 from vitascope.toyland.scene import MOTIONS
 from vitascope.toyland.solids import NUM_VIEWS, render_views, sample_solid
 from vitascope.types import Clip, Framing, UserError
@@ -48,7 +48,8 @@ class SolidsSource:
 
 
 class PacedConfig(Config):
-    """Scenes of one thing, each clip at one of several paces and from some moment on. The model is told the pace."""
+    """Scenes, of one thing where `motions` are named, each clip at one of several paces and from some moment on. The
+    model is told the pace."""
 
     size: Count = 64
     num_frames: Count = 16
@@ -96,6 +97,44 @@ class PacedSource:
         pace, start = rng.choice(c.paces), rng.uniform(0, c.latest_seconds)
         clip = toyland.render(self.scene(index), c.num_frames, c.size, c.size, pace, start)
         return replace(clip, framing=Framing(clip.size, stride=c.usual_fps / pace))
+
+    def captions(self, index: int) -> tuple[str, ...]:
+        return self.usual.captions_of(self.scene(index), index)
+
+
+class TwinsConfig(Config):
+    """Scenes in pairs, the second of which has the words of the first and another meaning (`toyland.exchanged`).
+
+    A bag of words cannot tell the two apart: a text encoder that must learns which colour goes with which shape. Where
+    things have nothing to exchange the second scene is any other one. Batches want an even number, for a pair to meet.
+    """
+
+    size: Count = 64
+    num_frames: Count = 16
+    num_captions: Count = 4
+    kinds: KindMix = KindMix(one=0.25, two=0.5, relation=0.1, interaction=0.05)
+
+    def build(self) -> TwinsSource:
+        return TwinsSource(self)
+
+
+class TwinsSource:
+    def __init__(self, config: TwinsConfig) -> None:
+        self.config, self.usual = config, ToylandConfig(**config.model_dump()).build()
+
+    @cached_property
+    def identity(self) -> str:
+        return identity_of(self.config, [self.clip(index) for index in range(8)])
+
+    def scene(self, index: int) -> toyland.Scene:
+        if index % 2:
+            twin = toyland.exchanged(self.usual.scene(index - 1), random.Random(f"twin {index}"))
+            return twin or self.usual.scene(index)
+        return self.usual.scene(index)
+
+    def clip(self, index: int) -> Clip:
+        c = self.config
+        return toyland.render(self.scene(index), c.num_frames, c.size, c.size)
 
     def captions(self, index: int) -> tuple[str, ...]:
         return self.usual.captions_of(self.scene(index), index)

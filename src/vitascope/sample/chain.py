@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -20,15 +21,22 @@ GAPS_AT_ONCE = 4
 """Between keyframes, sampled in one batch."""
 
 
+@runtime_checkable
+class Way(Protocol):
+    """How videos of one length are sampled that know the same frames, or none."""
+
+    def __call__(
+        self, model: VideoModel, legal: Sequence[Legal], *, progress: Progress | None = None
+    ) -> Float[Tensor, "b t c h w"]: ...
+
+
 def long_or_short(
     model: VideoModel, legal: Sequence[Legal], *, progress: Progress | None = None
 ) -> Float[Tensor, "b t c h w"]:
-    """Latents of videos of any length.
+    """Latents of videos of any length, each in the way that it would be made alone.
 
-    What is longer than a window: if known frames run through all of it (upsampling), windows blended at every step;
-    keyframes and then what lies between, if the model has learned that and at most a first picture is given; else
-    window after window. Of words alone the first frame may be made before all else (`image_first`). Of pictures the
-    best of several is kept (`picture_candidates`).
+    Of words alone the first frame may be made before all else (`image_first`). Of pictures the best of several is kept
+    (`picture_candidates`).
     """
     first, window = legal[0], model.config.defaults.num_frames
     if first.rules.image_first and first.num_frames > 1 and not all(one.known for one in legal):
@@ -38,11 +46,23 @@ def long_or_short(
         progress = share_of(progress, pictures, first.num_frames, parts)
     if first.num_frames == 1:
         return best_of(model, legal, first.rules.picture_candidates, progress=progress)
-    if first.num_frames <= window or all(runs_through(one, window) for one in legal):
-        return sample_latents(model, legal, progress=progress)
-    if has_keyframes(legal, window):
-        return keyframed(model, legal, progress=progress)
-    return rollout(model, legal, progress=progress)
+    ways = [way_of(one, window) for one in legal]
+    rows = {way: [row for row, its in enumerate(ways) if its is way] for way in ways}
+    made = [
+        way(model, [legal[row] for row in its], progress=part_of(progress, number, len(rows)))
+        for number, (way, its) in enumerate(rows.items())
+    ]
+    order = torch.tensor([row for its in rows.values() for row in its])
+    return torch.cat(made)[order.argsort()]
+
+
+def way_of(one: Legal, window: int) -> Way:
+    """What is longer than a window: if known frames run through all of it (upsampling), windows blended at every step;
+    keyframes and then what lies between, if the model has learned that and at most a first picture is given; else
+    window after window."""
+    if one.num_frames <= window or runs_through(one, window):
+        return sample_latents
+    return keyframed if has_keyframes(one, window) else rollout
 
 
 def with_first_frames(model: VideoModel, legal: Sequence[Legal], *, progress: Progress | None) -> list[Legal]:
@@ -52,27 +72,30 @@ def with_first_frames(model: VideoModel, legal: Sequence[Legal], *, progress: Pr
     A picture of any moment may show what moves where it has no room to go: a model that knows the difference is told
     that this one begins a window.
     """
-    rules = legal[0].rules
-    stride = rules.keyframe_stride if has_keyframes(legal, model.config.defaults.num_frames) else 1
+    rules, window = legal[0].rules, model.config.defaults.num_frames
     worded = [
         replace(
             one,
             num_frames=1,
-            fps=one.fps / stride if rules.first_frame_told else one.fps,  # that of the window it begins
+            fps=one.fps / keyframe_pace(one, window) if rules.first_frame_told else one.fps,  # of the window it begins
             is_first_frame=rules.first_frame_told,
             guidance=one.guidance if rules.picture_guidance is None else rules.picture_guidance,
         )
         for one in legal
         if not one.known
     ]
-    pictures = iter(best_of(model, worded, legal[0].rules.picture_candidates, progress=progress))
+    pictures = iter(best_of(model, worded, rules.picture_candidates, progress=progress))
     return [one if one.known else replace(one, made={0: next(pictures)[0]}) for one in legal]
 
 
-def has_keyframes(legal: Sequence[Legal], window: int) -> bool:
-    """Whether videos are longer than a window, are to have keyframes, and begin with a given picture at most."""
-    stride = legal[0].rules.keyframe_stride
-    return stride > 0 and legal[0].num_frames > window and all(set(one.known) <= {0} for one in legal)
+def has_keyframes(one: Legal, window: int) -> bool:
+    """Whether a video is longer than a window, is to have keyframes, and begins with a given picture at most."""
+    return one.rules.keyframe_stride > 0 and one.num_frames > window and set(one.known) <= {0}
+
+
+def keyframe_pace(one: Legal, window: int) -> int:
+    """How many frames the first window goes on by at a time."""
+    return one.rules.keyframe_stride if has_keyframes(one, window) else 1
 
 
 def runs_through(one: Legal, window: int) -> bool:

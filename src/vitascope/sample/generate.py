@@ -18,7 +18,7 @@ from vitascope.sample.legal import Legal, legalise, settings_of
 from vitascope.sample.memory import (
     FRAMES_DECODED_AT_ONCE,
     passes_of,
-    refuse_what_does_not_fit,
+    refuse_beyond_memory,
     sampling_bytes,
     what_would_fit,
 )
@@ -48,7 +48,7 @@ def generate(
         raise ValueError("requests of one batch must agree in size, length, steps, guidance, solver and rules")
     first, num = legal[0], len(legal)
     at_once = max(frames_at_once(model, one) for one in legal)
-    refuse_what_does_not_fit(model, first, at_once, num)
+    refuse_beyond_memory(model, first, at_once, num)
     settings = [settings_of(one, made_by) for one in legal]
     try:
         latents = long_or_short(model, legal, progress=progress)

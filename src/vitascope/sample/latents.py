@@ -19,7 +19,7 @@ from vitascope.errors import NonFinite
 from vitascope.noise import Estimate
 from vitascope.noise import Path as NoisePath
 from vitascope.protocols import Estimator
-from vitascope.sample.legal import Legal, checked
+from vitascope.sample.legal import Legal, settings_from
 from vitascope.samplers import guidance as guide
 from vitascope.samplers.solvers import KNOWN_SLOTS, SOLVERS, integrate, levels
 from vitascope.samplers.windows import windowed
@@ -124,7 +124,7 @@ def read_latents(path: Path) -> tuple[Tensor, dict[str, Any]]:
     try:
         with safe_open(path, "pt") as file:
             latents, settings = file.get_tensor("latents"), json.loads(file.metadata()["settings"])
-        checked(settings)
+        settings_from(settings)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, UserError) as error:
         raise UserError(
             f"'{path}' holds no latents of a video ({error}); give the file that generate left behind"

@@ -300,12 +300,12 @@ class Settings(Rules):
     hub: Origin | None = None
 
 
-def checked(settings: object) -> Settings:
-    """Settings from a file, which may hold anything."""
+def settings_from(told: object) -> Settings:
+    """Settings as a file tells them, which may hold anything."""
     try:
-        return Settings.model_validate_json(json.dumps(settings))  # JSON has no tuples: as Python they would not pass
+        return Settings.model_validate_json(json.dumps(told))  # JSON has no tuples: as Python they would not pass
     except ValidationError as error:
-        if isinstance(settings, Mapping) and "prompt" not in settings:
+        if isinstance(told, Mapping) and "prompt" not in told:
             raise UserError("the file's settings do not describe a generated video: it was drawn or filmed") from error
         raise UserError(f"the file's settings do not describe a generated video: {_first_of(error)}") from error
 
@@ -320,7 +320,7 @@ def request_of(settings: Mapping[str, Any], *, with_video: bool = False) -> Requ
 
     `with_video` promises the video that was worked over, which the settings do not hold.
     """
-    kept = checked(dict(settings))
+    kept = settings_from(dict(settings))
     if kept.hub and kept.hub.video and not with_video:
         raise UserError(
             "this was made by working over a video, which is not kept inside the file; give it with --video"
@@ -331,9 +331,8 @@ def request_of(settings: Mapping[str, Any], *, with_video: bool = False) -> Requ
         raise UserError(f"the file's settings hold a frame that is no picture: {error}") from error
     told = kept.model_dump(exclude_unset=True, exclude={"model", "frames", "hub"})
     rules = {name: told.pop(name) for name in Rules.model_fields if name in told}
-    if (
-        rules and kept.hub is None
-    ):  # a rule younger than the file: as before there was one, not as the model's card says
+    if rules and kept.hub is None:
+        # A rule younger than the file: as before there was one, not as the model's card says.
         rules = Rules().model_dump() | rules
     return Request(frames=frames, rules=rules, **told)
 

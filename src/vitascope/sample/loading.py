@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import vitascope
-from vitascope.card import load_model, model_folder, read_card
+from vitascope.card import CARD, load_model, model_folder, read_card
 from vitascope.config import code_files
 from vitascope.device import usual_device
 from vitascope.sample.model import HUB, Model, OwnModel, Source
@@ -37,7 +37,7 @@ def load(
         if value:
             raise UserError(f"{option} is for checkpoints in diffusers' layout (hub:ID or hub:FOLDER); leave it out")
     path = bundled() if folder is None else model_folder(Path(folder))
-    if (path / "model_index.json").is_file() and not (path / "model.json").is_file():
+    if (path / "model_index.json").is_file() and not (path / CARD).is_file():
         raise UserError(f"'{path}' is a checkpoint in diffusers' layout: give it as {HUB}{path}")
     system, card = load_model(path, usual_device(device)), read_card(path)
     return OwnModel(system, card, Source(None if folder is None else str(folder), code=code_files(card.config)))
@@ -53,7 +53,7 @@ def load_own(folder: str | Path | None = None, device: str | None = None) -> Own
 
 def bundled() -> Path:
     """The folder of the model that came with the package."""
-    folders = sorted(card.parent for card in (Path(vitascope.__file__).parent / "bundled").glob("*/model.json"))
+    folders = sorted(card.parent for card in (Path(vitascope.__file__).parent / "bundled").glob(f"*/{CARD}"))
     if not folders:
         raise UserError(
             "no model came with this installation; train one ('vitascope train laptop:stiv') and give its folder"

@@ -33,7 +33,7 @@ PIXEL_COPIES = 2
 COLOURS = 3
 
 
-def refuse_what_does_not_fit(model: VideoModel, one: Legal, num_frames: int, num: int) -> None:
+def refuse_beyond_memory(model: VideoModel, one: Legal, num_frames: int, num: int) -> None:
     """Refuse before sampling what the memory cannot hold, and say what it could. `num_frames` are sampled at once."""
     passes, free = passes_of(model, one), free_bytes(model.device)
     needed = sampling_bytes(model, one.size, one.num_frames, num_frames, num, passes)

@@ -18,7 +18,7 @@ from vitascope.errors import is_out_of_memory
 from vitascope.sample.generate import clip_of, decode, frames_at_once, generate
 from vitascope.sample.latents import Progress, read_latents
 from vitascope.sample.legal import departures, grain_of, legal_fps, legal_size, legalise, of_plain_types, strange_to
-from vitascope.sample.memory import refuse_what_does_not_fit
+from vitascope.sample.memory import refuse_beyond_memory
 from vitascope.system import VideoModel
 from vitascope.types import Clip, Picture, Request, UserError
 
@@ -145,9 +145,9 @@ class OwnModel(Model):
 
     def fulfil(self, request: Request, *, progress: Progress | None = None, keep_latents: Path | None = None) -> Clip:
         """The clip of one request, of any length. `keep_latents`: where to write them before they are decoded."""
-        return generate(self.system, [request], progress=progress, keep_latents=keep_latents, made_by=self.card.sha256)[
-            0
-        ]
+        made_by = self.card.sha256
+        (clip,) = generate(self.system, [request], progress=progress, keep_latents=keep_latents, made_by=made_by)
+        return clip
 
     def batch(self, requests: Sequence[Request]) -> list[Clip]:
         """Clips of requests that agree in size, length and all that rules the sampling, sampled together."""
@@ -176,7 +176,7 @@ class OwnModel(Model):
 
     def notes(self, request: Request) -> tuple[str, ...]:
         legal = legalise(self.system, request)
-        refuse_what_does_not_fit(self.system, legal, frames_at_once(self.system, legal), 1)
+        refuse_beyond_memory(self.system, legal, frames_at_once(self.system, legal), 1)
         return *legal.changes, *strange_to(self.system.config.defaults, legal)
 
     def departures(self, request: Request) -> list[str]:

@@ -14,9 +14,22 @@ from vitascope.protocols import TextFeatures
 from vitascope.types import UserError
 
 
+def as_read(caption: str) -> str:
+    return " ".join(caption.lower().split())
+
+
 class ClassesConfig(Config):
     names: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
     width: Count = 192
+
+    @pydantic.field_validator("names")
+    @classmethod
+    def _tell_apart(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Names as captions are read, without capitals and further spaces, must differ."""
+        names = tuple(map(as_read, names))
+        if "" in names or len(set(names)) < len(names):
+            raise ValueError(f"classes need names that differ, capitals and spaces apart, and none empty; got {names}")
+        return names
 
     def build(self) -> Classes:
         return Classes(self)
@@ -40,7 +53,7 @@ class Classes(nn.Module):
 
     def number(self, caption: str) -> int:
         """0 for the empty string, and from 1 on the classes in their order."""
-        name = " ".join(caption.lower().split())
+        name = as_read(caption)
         known = ("", *self.config.names)
         if name not in known:
             raise UserError(

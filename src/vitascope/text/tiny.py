@@ -30,7 +30,7 @@ WORD = re.compile(r" ?\w+| ?[^\w\s]+|\s")
 Pair = tuple[int, int]
 
 
-class Tokenizer:
+class BytePairs:
     """Byte-pair encoding (Sennrich et al. 2016) over the bytes of UTF-8, so that no text is unknown.
 
     Ids: pad, begin, end; then the 256 bytes; then one for each of `merges`, in the order in which they were learned. A
@@ -72,7 +72,7 @@ class Tokenizer:
         return ids
 
     @classmethod
-    def learn(cls, texts: Iterable[str], size: int) -> Tokenizer:
+    def learn(cls, texts: Iterable[str], size: int) -> BytePairs:
         """The tokenizer of at most `size` ids whose merges are the most frequent pairs inside the words of `texts`."""
         counts: Counter[str] = Counter()
         for text, times in Counter(texts).items():
@@ -93,12 +93,12 @@ class Tokenizer:
         return cls(merges)
 
     @classmethod
-    def load(cls) -> Tokenizer:
+    def load(cls) -> BytePairs:
         """The vocabulary that comes with the package."""
         return cls.from_json(resources.files("vitascope.text").joinpath("vocabulary.json").read_text("utf-8"))
 
     @classmethod
-    def from_json(cls, text: str) -> Tokenizer:
+    def from_json(cls, text: str) -> BytePairs:
         return cls((left, right) for left, right in json.loads(text)["merges"])
 
     def to_json(self) -> str:
@@ -133,7 +133,7 @@ class TinyTextConfig(Config):
     embedding_std: Amount = 0.02
 
     def build(self) -> TinyText:
-        return TinyText(self, Tokenizer.load())
+        return TinyText(self, BytePairs.load())
 
 
 class Layer(ResidualBlock):
@@ -156,7 +156,7 @@ class TinyText(nn.Module):
     attends to every token. Positions are rotary, so captions longer than those of the training keep sensible ones.
     """
 
-    def __init__(self, config: TinyTextConfig, tokenizer: Tokenizer) -> None:
+    def __init__(self, config: TinyTextConfig, tokenizer: BytePairs) -> None:
         super().__init__()
         self.config, self.tokenizer = config, tokenizer
         self.width, self.max_tokens = config.width, config.max_tokens

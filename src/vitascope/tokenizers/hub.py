@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -70,7 +71,8 @@ class HubVae(nn.Module):
         self.scale: float = network.config.scaling_factor
         self.shift: float = getattr(network.config, "shift_factor", None) or 0.0
         self.fingerprint: UInt8[Tensor, " _"]
-        digest = self.frozen.fingerprint.encode()[:40]
+        told = f"{frozen.digest} {self.scale} {self.shift}"  # all that rules what latents mean
+        digest = hashlib.blake2b(told.encode(), digest_size=20).digest()
         self.register_buffer("fingerprint", torch.tensor(list(digest), dtype=torch.uint8))
 
     @torch.no_grad()

@@ -5,6 +5,7 @@ from vitascope.toyland.render import render
 from vitascope.toyland.sampling import (
     arrange,
     draw_kind,
+    exchanged,
     held_out_seed,
     is_unseen,
     sample,
@@ -24,6 +25,7 @@ __all__ = [
     "camera_at",
     "caption",
     "draw_kind",
+    "exchanged",
     "held_out_seed",
     "is_unseen",
     "parse",

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, combinations
 from typing import get_args
 
 import numpy as np
@@ -69,6 +70,8 @@ AMOUNTS: dict[str, Range] = {
     "grows": (1.8, 1.8),
     "shrinks": (1 / 1.8, 1 / 1.8),
 }
+ATTRIBUTES: tuple[tuple[str, ...], ...] = (("colour",), ("shape",), ("size",), ("motion", "speed"))
+"""What two things may exchange; a speed goes with its motion."""
 TIMES = tuple(SPAN_SECONDS * step / 12 for step in range(13))
 
 
@@ -117,6 +120,41 @@ def sample(rng: random.Random, kind: Kind | None = None, split: Split | None = N
             scene = arrange(template, rng)
             if crowding(scene) <= 0:
                 return scene
+
+
+def exchanged(scene: Scene, rng: random.Random) -> Scene | None:
+    """A scene of the same words and another meaning: its two things have exchanged some of their attributes.
+
+    It is of the same split. None where there is none, as of one thing or of two alike.
+    """
+    if len(scene.things) != 2:
+        return None
+    one, other = scene.things
+    templates = []
+    for names in subsets(ATTRIBUTES):
+        things = tuple(
+            replace(thing, **{name: getattr(partner, name) for name in names})
+            for thing, partner in ((one, other), (other, one))
+        )
+        template = replace(scene, things=things)
+        same = {worded(thing) for thing in things} == {worded(thing) for thing in scene.things}
+        if not same and is_clear(template) and split_of(template) == split_of(scene):
+            templates.append(template)
+    for template in rng.sample(templates, len(templates)):
+        twin = arrange(template, rng)
+        if crowding(twin) <= 0:
+            return twin
+    return None
+
+
+def subsets(groups: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The names of every choice of one or more groups."""
+    chosen = chain.from_iterable(combinations(groups, count) for count in range(1, len(groups) + 1))
+    return [tuple(chain.from_iterable(groups)) for groups in chosen]
+
+
+def worded(thing: Thing) -> tuple[str, ...]:
+    return tuple(getattr(thing, name) for names in ATTRIBUTES for name in names)
 
 
 def draw_kind(rng: random.Random, weights: Mapping[Kind, float] = WEIGHTS) -> Kind:

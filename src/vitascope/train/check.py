@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,10 +19,13 @@ from vitascope.media.pictures import beyond
 from vitascope.samplers.guidance import GUIDANCE
 from vitascope.samplers.solvers import SOLVERS, integrate, levels
 from vitascope.system import VideoModel
-from vitascope.train.initialise import Origin, inherit, initialised, weights_of
+from vitascope.train.initialise import initialised
 from vitascope.train.optim import learned
-from vitascope.train.stages import Run, Stage, VideoStage, is_folder, source_of
+from vitascope.train.stages import BackboneStage, Run, Stage, inherit_origins, source_of
 from vitascope.types import Clip, UserError, generator_for
+
+COMPILERS = {"cpu": "a C++ compiler (g++ or clang)", "cuda": "Triton and a C compiler (gcc or clang)"}
+"""What torch compiles with, by the kind of device."""
 
 
 def refuse_what_cannot_be_read_back(run: Run) -> None:
@@ -44,7 +47,7 @@ def refuse_what_does_not_fit(run: Run, device: str) -> None:
     """Let the parts meet the data, each other and the weights that they begin with once, in a small lesson of each
     stage."""
     if run.compile:
-        _refuse_without_compiler()
+        _refuse_without_compiler(device)
     for stage in run.stages:
         here = run.at(stage)
         solver = here.model.defaults.solver
@@ -54,12 +57,11 @@ def refuse_what_does_not_fit(run: Run, device: str) -> None:
         with told_of(stage):
             clip = first_clip(source_of(here))
             refuse_what_does_not_divide(clip, stage, model)
-            if origins := run.origins(stage):
-                inherit(model, [(origin, _outline(run, origin)) for origin in origins], stage.fresh)
+            inherit_origins(model, run, stage, partial(_outline, run))
             if not learned(stage.rehearse(here, model)):
                 raise UserError(f"`frozen` ({', '.join(stage.frozen)}) leaves no weight to learn; name fewer of them")
-            if isinstance(stage, VideoStage):
-                refuse_what_cannot_sample(model, clip, 1 if stage.images else clip.num_frames)
+            if isinstance(stage, BackboneStage):
+                refuse_what_cannot_sample(model, clip, 1 if stage.pictures_alone else clip.num_frames)
 
 
 @contextmanager
@@ -75,22 +77,19 @@ def told_of(stage: Stage) -> Iterator[None]:
         raise UserError(f"stage {stage.name}: these settings do not fit together: {first_line(error)}") from error
 
 
-def _refuse_without_compiler() -> None:
+def _refuse_without_compiler(device: str) -> None:
     """Blocks are first compiled in the second stage, after the autoencoder's hours."""
     try:
-        torch.compile(torch.sin)(torch.zeros(8))
+        torch.compile(torch.sin)(torch.zeros(8, device=device))
     except RuntimeError as error:
-        raise UserError(
-            f"compile: this machine cannot compile ({first_line(error)}); install a C++ compiler (g++ or clang), or "
-            "set compile=false"
-        ) from error
+        kind = torch.device(device).type
+        way = f"install {COMPILERS[kind]}, or set compile=false" if kind in COMPILERS else "set compile=false"
+        raise UserError(f"compile: this machine cannot compile for {kind} ({first_line(error)}); {way}") from error
 
 
-def _outline(run: Run, origin: Origin) -> Mapping[str, Tensor]:
-    """Weights of the shapes that an origin will have."""
-    if is_folder(origin.of):
-        return weights_of(Path(origin.of))
-    stage = next(stage for stage in run.stages if stage.name == origin.of)
+def _outline(run: Run, name: str) -> Mapping[str, Tensor]:
+    """Weights of the shapes that an earlier stage will leave."""
+    stage = next(stage for stage in run.stages if stage.name == name)
     return initialised(run.at(stage).model, run.seed).state_dict()
 
 
@@ -142,14 +141,15 @@ def refuse_what_does_not_divide(clip: Clip, stage: Stage, model: VideoModel) -> 
             f"{block[0]}x{block[1]} (the tokenizer's {columns}x{rows} times the backbone's patch of {patch}); "
             f"make the clips {_either(nearest_sizes)}, or choose another patch"
         )
-    if not isinstance(stage, VideoStage) or stage.images:
+    if not isinstance(stage, BackboneStage) or stage.pictures_alone:
         return
-    if clip.num_frames % cube and not stage.part_cubes:
-        raise UserError(
-            f"the clips have {clip.num_frames} frames and the backbone's cubes {cube}; make the clips "
-            f"{_either(around(clip.num_frames, cube))} frames long, choose another patch, or set "
-            f"stages.{stage.name}.part_cubes=true: the last frame is then shown again until a cube is full"
-        )
+    for num_frames in stage.lengths(clip):
+        if num_frames % cube and not stage.part_cubes:
+            raise UserError(
+                f"the clips have {num_frames} frames and the backbone's cubes {cube}; make the clips "
+                f"{_either(around(num_frames, cube))} frames long, choose another patch, or set "
+                f"stages.{stage.name}.part_cubes=true: the last frame is then shown again until a cube is full"
+            )
     stride, window = defaults.keyframe_stride, defaults.num_frames
     legal = [one for one in range(2, window) if (one + 1) % cube == 0]
     if stride and stride not in legal:

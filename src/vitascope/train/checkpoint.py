@@ -37,7 +37,8 @@ def save(
     optimizer: torch.optim.Optimizer,
     run: Any,
 ) -> None:
-    """Replace the last checkpoint; until the new one is whole on disk the old one stays where it was."""
+    """Replace the last checkpoint. When the new one is whole on disk the old one is moved aside, then the new one into
+    its place: if the process ends between the two, there is none in that place, and `load` takes the one aside."""
     state = {
         "progress": vars(progress),
         "module": module.state_dict(),

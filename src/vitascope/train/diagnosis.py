@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vitascope.errors import NonFinite, is_out_of_memory
 from vitascope.train.learner import Learner, eager
 from vitascope.train.session import Session
-from vitascope.train.stages import VideoStage
+from vitascope.train.stages import BackboneStage, Stage, VideoStage
 from vitascope.types import Loss, UserError
 
 
@@ -25,15 +25,22 @@ def enough_memory(session: Session, step: int) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        pictures = stage.pictures_beside if isinstance(stage, VideoStage) else 0
-        beside = f" and its pictures_beside to {pictures // 2}" if pictures else ""
-        may_recompute = isinstance(stage, VideoStage) and not session.run.recompute
-        knob = f"{'recompute to true, or ' if may_recompute else ''}the batch of {stage.name} to {stage.batch // 2}"
-        less = f"Set {knob}{beside} in {session.way_on()}"
+        knobs = list(_less_at_once(stage, recompute=session.run.recompute))
+        less = f"Set {', or '.join(knobs)} in {session.way_on()}"
         raise UserError(
             f"{stage.name}, step {step}: the memory ran out with a batch of {stage.batch}; the last checkpoint is "
-            f"kept. {less if stage.batch > 1 else 'Begin another run with a smaller model or smaller clips'}"
+            f"kept. {less if knobs else 'Begin another run with a smaller model or smaller clips'}"
         ) from error
+
+
+def _less_at_once(stage: Stage, *, recompute: bool) -> Iterator[str]:
+    """Settings with which a step needs less memory."""
+    if isinstance(stage, BackboneStage) and not recompute:
+        yield "recompute to true"
+    if stage.batch > 1:
+        yield f"the batch of {stage.name} to {stage.batch // 2}"
+    if isinstance(stage, VideoStage) and stage.pictures_beside:
+        yield f"the pictures_beside of {stage.name} to {stage.pictures_beside // 2}"
 
 
 def refuse_broken_lesson(session: Session, learner: Learner, loss: Loss, norm: Tensor, step: int) -> None:

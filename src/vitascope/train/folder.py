@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors import SafetensorError
 from vitascope import media
 from vitascope.atomic import PARTS, NoLocks, locked, sweep
 from vitascope.card import CARD
-from vitascope.config import code_options, to_json
+from vitascope.config import Config, code_options, to_json
 from vitascope.train.stages import Run, Stage, is_folder
 from vitascope.types import UserError
 
@@ -71,9 +72,19 @@ def refuse_folder(folder: Path, run: Run, resume: bool) -> None:
         more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
         raise UserError(
             f"'{folder}' was begun with other settings: {'; '.join(changes[:3])}{more}. Go on with the old ones, "
-            f"choose another folder, or change them in '{path}' and give that file as the recipe: vitascope"
-            f"{code_options(run)} train {path} --out {folder} --resume"
+            f"choose another folder, or change them in '{path}' and give that file as the recipe: "
+            f"{resuming(run, folder)}"
         )
+
+
+def command(config: Config, *words: str | Path) -> str:
+    """What to type, ready to be pasted: the words of a command that is to read these settings."""
+    return f"vitascope{code_options(config)} {shlex.join(map(str, words))}"
+
+
+def resuming(run: Run, folder: Path) -> str:
+    """What to type to go on with a run by the settings in its folder."""
+    return command(run, "train", folder / RUN, "--out", folder, "--resume")
 
 
 def learned_in(folder: Path) -> list[Path]:

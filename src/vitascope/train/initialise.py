@@ -16,7 +16,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from vitascope.card import load_model
+from vitascope.card import load_model, model_folder
 from vitascope.config import Config
 from vitascope.system import ModelConfig, VideoModel
 from vitascope.train.pixart import is_pixart, read_pixart
@@ -26,7 +26,7 @@ from vitascope.types import UserError, generator_for
 class Origin(Config):
     """Where weights come from."""
 
-    of: str  # an earlier stage of the run, or the folder of a model (ours, or a PixArt transformer)
+    of: str  # an earlier stage of the run, or the folder of a model (ours, its run's, or that of a PixArt transformer)
     weights: tuple[str, ...] = ("*",)  # those whose names match a pattern
 
 
@@ -38,8 +38,8 @@ class Inflatable(Protocol):
 
 
 def weights_of(folder: Path) -> Mapping[str, Tensor]:
-    """What a model has learned: one of ours, or the transformer of a PixArt."""
-    return read_pixart(folder) if is_pixart(folder) else load_model(folder).state_dict()
+    """What a model has learned: one of ours, in its own folder or that of its run, or the transformer of a PixArt."""
+    return read_pixart(folder) if is_pixart(folder) else load_model(model_folder(folder)).state_dict()
 
 
 def initialised(config: ModelConfig, seed: int) -> VideoModel:
@@ -50,9 +50,12 @@ def initialised(config: ModelConfig, seed: int) -> VideoModel:
 
 @contextmanager
 def seeded(seed: int, purpose: str) -> Iterator[None]:
-    """Layers draw their first weights from torch's global generator: lend it to one purpose, then put it back."""
-    with torch.random.fork_rng():
-        torch.manual_seed(generator_for(seed, purpose).initial_seed() % 2**63)
+    """Layers draw their first weights from torch's global generator: lend it to one purpose, then put it back.
+
+    That of the CPU, where models are built: those of GPUs are left alone, on which others may be at work.
+    """
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(generator_for(seed, purpose).initial_seed() % 2**63)
         yield
 
 

@@ -29,12 +29,12 @@ from vitascope.train.folder import (
     refuse_other_shapes,
     writing,
 )
-from vitascope.train.initialise import inherit, initialised, weights_of
+from vitascope.train.initialise import initialised, weights_of
 from vitascope.train.learner import Learner, autocast, eager
 from vitascope.train.log import Log, Speed, Taken
 from vitascope.train.optim import MovingAverage, warmup_then_decay
 from vitascope.train.session import Session
-from vitascope.train.stages import Course, Run, Stage, Watch, is_folder
+from vitascope.train.stages import Course, Run, Stage, Watch, inherit_origins
 from vitascope.train.stop import Stopped, StopRequest
 from vitascope.types import UserError
 
@@ -119,10 +119,7 @@ def _fit(
 def begun_model(run: Run, stage: Stage, folder: Path) -> VideoModel:
     """The model of a stage, with the weights that it begins with."""
     model = initialised(run.at(stage).model, run.seed)
-    origins = run.origins(stage)
-    if origins:
-        homes = [Path(one.of) if is_folder(one.of) else home_of(folder, one.of) for one in origins]
-        inherit(model, [(one, weights_of(home)) for one, home in zip(origins, homes, strict=True)], stage.fresh)
+    inherit_origins(model, run, stage, lambda name: weights_of(home_of(folder, name)))
     return model
 
 

@@ -1,4 +1,4 @@
-"""Muon: momentum whose update is made orthogonal, for the hidden matrices; AdamW for everything else."""
+"""Muon: momentum whose update is made orthogonal, for the hidden matrices; Adam for everything else."""
 
 from __future__ import annotations
 

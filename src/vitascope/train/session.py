@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitascope.config import code_options
 from vitascope.system import VideoModel
-from vitascope.train.folder import CHECKPOINTS, RUN
+from vitascope.train.folder import CHECKPOINTS, RUN, resuming
 from vitascope.train.log import Log
 from vitascope.train.stages import Run, Stage, Watch
 
@@ -29,5 +28,4 @@ class Session:
 
     def way_on(self) -> str:
         """The end of a sentence about a setting to be changed in the middle of a run."""
-        command = f"vitascope{code_options(self.run)} train"
-        return f"'{self.folder / RUN}', then: {command} {self.folder / RUN} --out {self.folder} --resume"
+        return f"'{self.folder / RUN}', then: {resuming(self.run, self.folder)}"

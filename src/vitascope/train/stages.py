@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import pydantic
-from torch import nn
+from torch import Tensor, nn
 
 from vitascope.conditions import framing_of, micro_conditions
 from vitascope.config import Amount, AmountOrZero, Config, Count, CountOrZero, Share
@@ -19,7 +20,7 @@ from vitascope.objectives.contrast import ContrastConfig
 from vitascope.objectives.reconstruction import ReconstructionConfig
 from vitascope.protocols import Autoencoder, checked
 from vitascope.system import Defaults, Lesson, ModelConfig, VideoModel, build
-from vitascope.train.initialise import Origin, freeze, seeded
+from vitascope.train.initialise import Origin, freeze, inherit, seeded, weights_of
 from vitascope.train.optim import AdamWConfig, OptimizerConfig
 from vitascope.train.recompute import recomputing
 from vitascope.types import Batch, Clip, Loss, UserError, generator_for
@@ -108,22 +109,47 @@ class Shown:
         return place // max(self.pictures, 1)
 
 
-class VideoStage(Stage):
-    """Train text encoder and backbone on cached latents."""
+class BackboneStage(Stage):
+    """Train text encoder and backbone on clips or pictures: what does not depend on how their latents are come by."""
 
     lesson: Lesson = Lesson()
+    part_cubes: bool = False  # clips whose last cube is not full may be learned from: its last frame is repeated
+
+    @property
+    def pictures_alone(self) -> bool:
+        """Whether it shows single pictures and no clips."""
+        raise NotImplementedError
+
+    def lengths(self, clip: Clip) -> tuple[int, ...]:
+        """How many frames the clips have that it shows, single pictures left out; `clip` is one of its data."""
+        raise NotImplementedError
+
+
+class VideoStage(BackboneStage):
+    """Train text encoder and backbone on cached latents."""
+
     images: bool = False  # random frames of the clips instead of clips
     pictures: Count = 1  # of images: so many of each clip under one caption, which is then read once
     pictures_beside: CountOrZero = 0  # with each batch of clips: so many single frames, lest images be forgotten (VDM)
     first_frames: Share = 0.0  # of those the share that begin their clips, and are told so (`Rules.first_frame_told`)
     num_clips: Count = 16384
-    part_cubes: bool = False  # clips whose last cube is not full may be learned from: its last frame is repeated
 
     @pydantic.model_validator(mode="after")
     def pictures_are_beside_clips(self) -> VideoStage:
         if self.images and self.pictures_beside:
             raise ValueError("a stage of images shows pictures alone: set its pictures_beside to 0")
+        if self.first_frames and not self.pictures_beside:
+            raise ValueError(
+                "first_frames is a share of the pictures beside clips: set pictures_beside, or first_frames to 0"
+            )
         return self
+
+    @property
+    def pictures_alone(self) -> bool:
+        return self.images
+
+    def lengths(self, clip: Clip) -> tuple[int, ...]:
+        return () if self.images else (clip.num_frames,)
 
     def begin(self, run: Run, model: VideoModel, cache_root: Path, track: Track) -> VideoCourse:
         cache = open_cache(cache_root, source_of(run), model.tokenizer, self.num_clips, track)
@@ -282,7 +308,7 @@ class VideoCourse:
     """Lessons for text encoder and backbone from the batches of steps: one, or clips and pictures beside them."""
 
     def __init__(
-        self, stage: VideoStage, run: Run, model: VideoModel, batches: Callable[[int], Iterable[Batch]]
+        self, stage: BackboneStage, run: Run, model: VideoModel, batches: Callable[[int], Iterable[Batch]]
     ) -> None:
         self.stage, self.run, self.model, self.batches = stage, run, model, batches
         freeze(model, stage.frozen)
@@ -290,7 +316,7 @@ class VideoCourse:
         self.blocks: Sequence[nn.Module] = tuple(model.backbone.blocks)
         if run.recompute:
             recomputing(self.blocks)
-        self.unit = "pictures" if stage.images else "clips"
+        self.unit = "pictures" if stage.pictures_alone else "clips"
 
     def loss(self, step: int) -> Loss:
         rng = generator_for(self.run.seed, "lesson", self.stage.name, step)
@@ -324,5 +350,12 @@ def refuse_other_clips(clip: Clip, defaults: Defaults, images: bool) -> None:
 
 
 def is_folder(origin: str) -> bool:
-    """Whether an origin is a folder; names of stages have no slash."""
-    return "/" in origin
+    """Whether an origin is a folder; names of stages have no slash of any system."""
+    return "/" in origin or os.sep in origin
+
+
+def inherit_origins(model: VideoModel, run: Run, stage: Stage, state_of: Callable[[str], Mapping[str, Tensor]]) -> None:
+    """Give `model` the weights that a stage begins with: of an earlier stage those that `state_of` has by its name."""
+    if origins := run.origins(stage):
+        states = [weights_of(Path(one.of)) if is_folder(one.of) else state_of(one.of) for one in origins]
+        inherit(model, list(zip(origins, states, strict=True)), stage.fresh)

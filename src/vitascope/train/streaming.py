@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import pydantic
 import torch
 from torch import nn
 
@@ -13,28 +12,26 @@ from vitascope.config import Count
 from vitascope.data.buckets import BucketsConfig
 from vitascope.data.loader import Loader, LoaderConfig, PixelBatch
 from vitascope.system import VideoModel
-from vitascope.train.stages import Run, Track, VideoCourse, VideoStage
-from vitascope.types import Batch
+from vitascope.train.stages import BackboneStage, Run, Track, VideoCourse
+from vitascope.types import Batch, Clip
 
 
-class StreamStage(VideoStage):
+class StreamStage(BackboneStage):
     """Train text encoder and backbone on clips of a loader, encoded anew each time.
 
     `batch` counts clips of the full area and the longest length; of smaller ones a batch has as many more as cost the
-    same. The loader's multiples and tokens follow from the model and `batch`; `images`, `pictures` and `num_clips` are
-    for cached latents and mean nothing here.
+    same. The loader's multiples and tokens follow from the model and `batch`.
     """
 
     loader: LoaderConfig
     workers: Count = 1
 
-    @pydantic.model_validator(mode="after")
-    def nothing_is_beside_a_stream(self) -> StreamStage:
-        if self.pictures_beside:
-            raise ValueError(
-                "a stage that reads clips as it goes has no pictures beside them: set pictures_beside to 0"
-            )
-        return self
+    @property
+    def pictures_alone(self) -> bool:
+        return max(self.loader.buckets.lengths) == 1
+
+    def lengths(self, clip: Clip) -> tuple[int, ...]:
+        return tuple(length for length in self.loader.buckets.lengths if length > 1)
 
     def begin(self, run: Run, model: VideoModel, cache_root: Path, track: Track) -> VideoCourse:
         stream = Stream(self.open(model), model, self.workers)

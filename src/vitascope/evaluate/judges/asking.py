@@ -6,10 +6,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from vitascope.checksums import sha256_of
 from vitascope.endpoint import Judge, Kept, Picture, Unanswered
 from vitascope.errors import UserError, install
 from vitascope.media import resize
@@ -69,6 +71,14 @@ class Asking:
         return digest.hexdigest()[:32]
 
 
+@lru_cache(16)
+def identity(folder: Path) -> str:
+    """A name made of the content of the folder, so that another model behind the same path answers anew."""
+    if not folder.is_dir():
+        raise UserError(f"'{folder}' must be the folder of a model of transformers, and there is none")
+    return f"{folder.absolute().name} {sha256_of(folder)}"  # absolute: "." has no name
+
+
 class LocalJudge:
     """An image-text-to-text model of transformers in a folder of the user's."""
 
@@ -82,7 +92,7 @@ class LocalJudge:
             self.model = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True).to(device).eval()
         except (OSError, ValueError) as error:
             raise UserError(f"'{folder}' holds no vision-language model of transformers: {error}") from None
-        self.name, self.device, self.max_tokens = f"{folder.name} (transformers, greedy)", device, max_tokens
+        self.name, self.device, self.max_tokens = f"{identity(folder)} (transformers, greedy)", device, max_tokens
 
     def answer(self, pictures: Sequence[Picture], dialogue: Sequence[str], seed: int) -> str:
         """Greedy, so that `seed` changes nothing."""

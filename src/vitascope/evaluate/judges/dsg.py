@@ -68,13 +68,16 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[Mapping[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
-            rows: list[Mapping[str, str]] = list(reader)
-    except (OSError, UnicodeDecodeError) as error:
+            lines = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"'{path}' cannot be read as a table ({error}); give a csv file of DSG") from None
     missing = [name for name in columns if name not in (reader.fieldnames or ())]
-    if missing or not rows:
+    if missing or not lines:
         raise UserError(f"'{path}' must have rows with the columns {', '.join(columns)}; missing: {', '.join(missing)}")
-    return rows
+    for number, row in lines:
+        if short := [name for name in columns if row[name] is None]:
+            raise UserError(f"line {number} of '{path}' ends before its {', '.join(short)}; copy or download it again")
+    return [row for _, row in lines]
 
 
 def by_item(rows: Iterable[Mapping[str, str]], id: str, dependency: str, question: str) -> dict[str, list[Proposition]]:
@@ -88,7 +91,7 @@ def by_item(rows: Iterable[Mapping[str, str]], id: str, dependency: str, questio
             row[id].strip(),
             row[question],
             tuple(part for part in parents if part != ROOT),
-            row.get("answer", "").strip().lower(),
+            (row.get("answer") or "").strip().lower(),
         )
         items.setdefault(row["item_id"], []).append(one)
     # Where one cell is damaged, the official code drops all dependencies of its item.

@@ -103,7 +103,7 @@ def read_questions(path: Path) -> dict[str, list[Question]]:
     """A table of one's own with the columns item_id (the video's name), sentence, thing and question."""
     found: dict[str, list[Question]] = {}
     for number, row in enumerate(read_rows(path, COLUMNS), 2):
-        item, sentence, thing, question = ((row[name] or "").strip() for name in COLUMNS)
+        item, sentence, thing, question = (row[name].strip() for name in COLUMNS)
         if not (item and thing and question and sentence.isdecimal() and int(sentence) > 0):
             raise UserError(
                 f"line {number} of '{path}' must name a video, a sentence (from 1), a thing and a question, got {row}"

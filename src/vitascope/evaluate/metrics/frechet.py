@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vitascope.types import generator_for
@@ -166,43 +167,58 @@ class Extrapolation:
     """The distance at several shares of the sets, and the value to which a line in 1/n leads for n without end."""
 
     at_infinity: float
-    counts: tuple[int, ...]  # rows of the smaller set
+    counts: tuple[int, ...]  # videos of the smaller set
     distances: tuple[float, ...]
 
 
-def extrapolated(real: Float[Tensor, "n d"], made: Float[Tensor, "m d"], ddof: int, seed: int) -> Extrapolation | None:
-    """The bias of the distance falls like 1/n: disjoint halves, thirds and quarters of both sets show how steeply."""
+def extrapolated(
+    real: Sequence[Float[Tensor, "_n d"]], made: Sequence[Float[Tensor, "_m d"]], ddof: int, seed: int
+) -> Extrapolation | None:
+    """The bias of the distance falls like 1/n: disjoint halves, thirds and quarters of both sets show how steeply.
+
+    `real`, `made`: the rows of each video. They stay together, for parts that shared videos would be too alike.
+    """
     if min(len(real), len(made)) < 16:
         return None
     orders = [
-        torch.randperm(len(rows), generator=generator_for(seed, "parts", which))
-        for rows, which in ((real, "real"), (made, "made"))
+        torch.randperm(len(videos), generator=generator_for(seed, "parts", which))
+        for videos, which in ((real, "real"), (made, "made"))
     ]
     shares, counts, distances = (1, 2, 3, 4), [], []
     for parts in shares:
         sizes = len(real) // parts, len(made) // parts
         drawn = [
             distance_of_rows(
-                real[orders[0][part * sizes[0] : (part + 1) * sizes[0]]],
-                made[orders[1][part * sizes[1] : (part + 1) * sizes[1]]],
+                _rows_of(real, orders[0][part * sizes[0] : (part + 1) * sizes[0]]),
+                _rows_of(made, orders[1][part * sizes[1] : (part + 1) * sizes[1]]),
                 ddof,
             )
             for part in range(parts)
         ]
         counts.append(min(sizes))
         distances.append(sum(drawn) / parts)
-    # Each point is a mean over as many parts as it has, of which none repeats a row: they weigh alike.
+    # Each point is a mean over as many parts as it has, of which none repeats a video: they weigh alike.
     _slope, intercept = np.polyfit([1 / count for count in counts], distances, 1)
     return Extrapolation(float(intercept), tuple(counts), tuple(distances))
 
 
-def floor_of(real: Float[Tensor, "n d"], num: int, ddof: int, seed: int, draws: int = 3) -> tuple[float, int] | None:
-    """The distance between two disjoint parts of the real set, `num` rows each if there are so many, and their size."""
+def floor_of(
+    real: Sequence[Float[Tensor, "_n d"]], num: int, ddof: int, seed: int, draws: int = 3
+) -> tuple[float, int] | None:
+    """The distance between two disjoint parts of the real set, and their size: `num` videos if there are so many.
+
+    `real`: the rows of each video.
+    """
     size = min(num, len(real) // 2)
     if size < 2:
         return None
     values = []
     for draw in range(draws):
         order = torch.randperm(len(real), generator=generator_for(seed, "floor", draw))
-        values.append(distance_of_rows(real[order[:size]], real[order[size : 2 * size]], ddof))
+        one, other = _rows_of(real, order[:size]), _rows_of(real, order[size : 2 * size])
+        values.append(distance_of_rows(one, other, ddof))
     return sum(values) / draws, size
+
+
+def _rows_of(videos: Sequence[Float[Tensor, "_n d"]], numbers: Int[Tensor, "k"]) -> Float[Tensor, "n d"]:
+    return torch.cat([videos[number] for number in numbers.tolist()])

@@ -62,19 +62,20 @@ class Frechet:
 
     def __call__(
         self,
-        real: Float[Tensor, "n d"],
-        made: Float[Tensor, "m d"],
+        real: Features,
+        made: Features,
         real_weights: Float[Tensor, "b n"],
         made_weights: Float[Tensor, "b m"],
     ) -> tuple[float, list[float], dict[str, Any]]:
         ddof = 1 if self.divisor == "n-1" else 0
-        value = frechet.distance_of_rows(real, made, ddof)
-        replicates = frechet.resampled_distances(real, made, real_weights, made_weights, ddof)
+        value = frechet.distance_of_rows(real.rows, made.rows, ddof)
+        replicates = frechet.resampled_distances(real.rows, made.rows, real_weights, made_weights, ddof)
+        real_videos = real.of_each()
         beside: dict[str, Any] = {}
-        if line := frechet.extrapolated(real, made, ddof, self.seed):
+        if line := frechet.extrapolated(real_videos, made.of_each(), ddof, self.seed):
             beside["at infinite n"] = line.at_infinity
             beside["at n"] = dict(zip(map(str, line.counts), line.distances, strict=True))
-        if floor := frechet.floor_of(real, len(made), ddof, self.seed):
+        if floor := frechet.floor_of(real_videos, len(made.names), ddof, self.seed):
             beside["floor"], beside["floor n"] = floor
         return value, replicates, beside
 
@@ -89,14 +90,14 @@ class KernelDistance:
 
     def __call__(
         self,
-        real: Float[Tensor, "n d"],
-        made: Float[Tensor, "m d"],
+        real: Features,
+        made: Features,
         real_weights: Float[Tensor, "b n"],
         made_weights: Float[Tensor, "b m"],
     ) -> tuple[float, list[float], dict[str, Any]]:
-        first = torch.cat([torch.ones(1, len(real)), real_weights])
-        second = torch.cat([torch.ones(1, len(made)), made_weights])
-        value, *replicates = kernel_distances(real, made, self.kernel, first, second).tolist()
+        first = torch.cat([torch.ones(1, len(real.rows)), real_weights])
+        second = torch.cat([torch.ones(1, len(made.rows)), made_weights])
+        value, *replicates = kernel_distances(real.rows, made.rows, self.kernel, first, second).tolist()
         return value, replicates, {}
 
 
@@ -166,7 +167,7 @@ def between_sets(
     )
     # A resample of one video only has no covariance.
     usable = torch.stack([(rows > 0).sum(1) > 1 for rows in weights]).all(0)
-    value, replicates, beside = distance(real.rows, made.rows, weights[0][usable], weights[1][usable])
+    value, replicates, beside = distance(real, made, weights[0][usable], weights[1][usable])
     counted = {
         "real": real.digest, "num_real": len(real.names), "num_made": len(made.names),
         "rows_real": len(real.rows), "rows_made": len(made.rows),

@@ -127,8 +127,11 @@ class TwinReport:
 
     def print(self, console: Console) -> None:
         title = "{split}, {captions} captions, {num} scenes of each kind, seed {seed}".format(**self.protocol)
-        both = [("VBench's dimensions in Toyland", VBENCH.dimensions), ("CompBench's categories", tuple(CATEGORIES))]
-        for what, names in both:
+        both = [
+            ("VBench's dimensions in Toyland", VBENCH.dimensions, self.groups_and_total()),
+            ("CompBench's categories", tuple(CATEGORIES), self.means_of_categories()),
+        ]
+        for what, names, aggregates in both:
             table = Table("", title=f"{what}: {title}", box=box.SIMPLE, collapse_padding=True, pad_edge=False)
             others = [column for column in self.columns if column != "made"]
             for column in ("made", "95 %", "n", *others):
@@ -136,28 +139,30 @@ class TwinReport:
             for name in names:
                 rate = self.columns["made"][name]
                 low, high = rate.interval
-                beside = [shown(self.columns[column][name], 2) for column in others]
+                beside = [shown(self.columns[column][name]) for column in others]
                 interval = f"{low:.2f}-{high:.2f}".replace("0.", ".")
-                table.add_row(name.replace("_", " "), shown(rate, 2), interval, str(rate.count), *beside)
+                table.add_row(name.replace("_", " "), shown(rate), interval, str(rate.count), *beside)
             table.add_section()
-            for name, values in self.aggregates(what == both[0][0]).items():
+            for name, values in aggregates.items():
                 first, *rest = (values[column] for column in ("made", *others))
-                table.add_row(name, shown(first, 2), "", "", *(shown(value, 2) for value in rest), style="bold")
+                table.add_row(name, shown(first), "", "", *(shown(value) for value in rest), style="bold")
             console.print(table)
 
-    def aggregates(self, of_vbench: bool) -> dict[str, dict[str, float | None]]:
-        """By name, then by column."""
-        if not of_vbench:
-            return {"mean (ours: it has none)": {column: self.mean_of_categories(column) for column in self.columns}}
+    def groups_and_total(self) -> dict[str, dict[str, float | None]]:
+        """Of VBench: by name, then by column."""
         scores = {column: self.scores(column) for column in self.columns}
         groups = {group: {column: one.groups[group] for column, one in scores.items()} for group in TWIN.groups}
         return {**groups, "total": {column: one.total for column, one in scores.items()}}
 
+    def means_of_categories(self) -> dict[str, dict[str, float | None]]:
+        """Of CompBench: by name, then by column."""
+        return {"mean (ours: it has none)": {column: self.mean_of_categories(column) for column in self.columns}}
 
-def shown(value: Rate | float | None, digits: int) -> str:
+
+def shown(value: Rate | float | None) -> str:
     if isinstance(value, Rate):
         value = value.value if value.count else None
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "–" if value is None else f"{value:.2f}"
 
 
 def evaluate_suites(
@@ -187,7 +192,7 @@ def evaluate_suites(
     """
     wanted_split, wording = one_of("split", split, SPLITS), one_of("captions", captions, CAPTIONS)
     wanted_task = one_of("task", task, TASKS)
-    refuse_numbers(num, batch, seed, shard)
+    refuse_numbers(num, batch, seed, shard, len(KINDS))
     protocol = {
         **(made_with or {}),
         "suite": TWIN.name, "version": version("vitascope"), "split": split, "num": num, "seed": seed,
@@ -218,8 +223,10 @@ def evaluate_suites(
         scene = scene_number(kind, number)
         return scene, TwinReport(protocol, columns, {scene: Answer(one.request.prompt, passed_by)})
 
-    done = len(every) - len(own)
-    return answered(generate, own, ask, judged, report, TwinReport.merge, batch, done, progress, written, keep)
+    return answered(
+        own, report, ask=ask, generate=generate, judged=judged, merge=TwinReport.merge, batch=batch,
+        before=len(every) - len(own), progress=progress, written=written, keep=keep,
+    )  # fmt: skip
 
 
 def scene_number(kind: Kind, number: int) -> int:
