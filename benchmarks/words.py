@@ -1,9 +1,11 @@
 """What a model heeds of a caption: its error on clips of one thing, and with one word of their captions exchanged.
 
-python benchmarks/words.py [--model DIR] [--num 48] [--given 0]
+python benchmarks/words.py [--model DIR] [--num 48] [--given 0] [--two]
 
 An error that an exchanged word does not raise tells that the word is not heeded; at high levels, where the video is
-decided, that is a word which a sample will not show. Clips are of the training's law and from beyond its clips.
+decided, that is a word which a sample will not show. With `--two` clips show two things, which exchange attributes: the
+words stay the same and mean another scene, and a model to which a caption is a bag of words makes no difference. Clips
+are of the training's law and from beyond its clips.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import argparse
 import random
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import count as count_up
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -34,12 +38,13 @@ def main() -> None:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--num", type=int, default=48, help="clips")
     parser.add_argument("--given", type=int, default=0, help="known first frames")
+    parser.add_argument("--two", action="store_true", help="things that exchange what is said of them")
     args = parser.parse_args()
     model = load_own(args.model, "cpu").system
-    scenes = moving(args.num)
+    scenes = pairs(args.num) if args.two else moving(args.num)
     print(f"mean squared error of the velocity at levels {', '.join(f'{level:.2f}' for level in LEVELS)}")
     rng = random.Random(0)
-    for name, said in exchanges(scenes, rng).items():
+    for name, said in (twins(scenes) if args.two else exchanges(scenes, rng)).items():
         errors = " ".join(f"{errors_at(model, scenes, said, level, args.given):.4f}" for level in LEVELS)
         print(f"{name:24} {errors}")
 
@@ -55,6 +60,25 @@ def moving(count: int) -> list[toyland.Scene]:
             scenes.append(scene)
         index += 1
     return scenes
+
+
+def pairs(count: int) -> list[toyland.Scene]:
+    """Scenes of two things that have something to exchange."""
+    kinds = dict.fromkeys(KindMix().weights, 0.0) | {"two": 1.0}
+    source = ToylandConfig(kinds=KindMix(**kinds)).build()
+    drawn = (source.scene(FIRST + index) for index in count_up())
+    return list(islice((scene for scene in drawn if toyland.exchanged(scene, random.Random(0))), count))
+
+
+def twins(scenes: list[toyland.Scene]) -> dict[str, list[str]]:
+    """Captions: as they are, of the scene in which the two have exchanged something, and none."""
+    others = [toyland.exchanged(scene, random.Random(0)) for scene in scenes]
+    exchanged = [toyland.caption(other) for other in others if other is not None]
+    return {
+        "right caption": [*map(toyland.caption, scenes)],
+        "things exchanged": exchanged,
+        "no caption": [""] * len(scenes),
+    }
 
 
 def exchanges(scenes: list[toyland.Scene], rng: random.Random) -> dict[str, list[str]]:

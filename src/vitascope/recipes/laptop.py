@@ -9,6 +9,7 @@ from vitascope.objectives.reconstruction import ReconstructionConfig
 from vitascope.recipes import extensions
 from vitascope.recipes.toyland import KindMix, ToylandConfig
 from vitascope.recipes.weights import TEXT, TIME
+from vitascope.recipes.worlds import TwinsConfig
 from vitascope.system import Defaults, Lesson, ModelConfig
 from vitascope.tasks import TaskMix
 from vitascope.text.tiny import TinyTextConfig
@@ -48,14 +49,14 @@ def stiv() -> Run:
     vitascope train laptop:stiv --set compile=true
 
     About ten hours of two cores with AMX, by the pace of its stages. The bundled model learned by it in pieces:
-    docs/training.md.
+    docs/bundled.md.
     """
     # The easier scenes oftener: what few steps can teach is shown in many of them.
     few = ToylandConfig(kinds=FEW_THINGS)
     model = ModelConfig(
         tokenizer=FrameVaeConfig(encoder_blocks=(2, 3), decoder_blocks=(4, 3)),
         text=TinyTextConfig(width=128, heads=4, depth=3, embedding_std=1.0),
-        # Cubes of one frame: twice the tokens, far less error for the same time (docs/training.md); and the video model
+        # Cubes of one frame: twice the tokens, far less error for the same time (docs/bundled.md); and the video model
         # begins by answering each frame as its image model does.
         backbone=StivConfig(width=256, heads=4, depth=6, text_width=128, positions="both", patch=(1, 2), grid=(16, 4)),
         # Frames are alike: their mean is as clear at a high level as a picture's at a lower one.
@@ -140,11 +141,13 @@ def stiv() -> Run:
                 frozen=("tokenizer.encoder.*",),
                 reconstruction=ReconstructionConfig(latent_noise=0.25, kl=0.0),
             ),
+            # Scenes of the same words and another meaning are told apart, too: without them it learns a bag of words.
             CaptionStage(
                 name="captions",
-                steps=150,
+                steps=600,
                 batch=256,
-                share=9,
+                share=36,
+                data=TwinsConfig(),
                 learning_rate=0.01,
                 warmup_steps=30,
                 decay_share=0.5,
