@@ -29,7 +29,7 @@ def table(base: ModelConfig) -> Table:
         for name, counts in STEPS.items()
         for one, steps in zip(by_solver[name], counts, strict=True)
     ]
-    plain = row(PLAIN, within(rules, 0, 1), "euler", 50, usual)
+    plain = row(PLAIN, within(rules, 0.0, 1.0), "euler", 50, usual)
     scales = [row(f"scale-{scale:g}", rules, "dpmpp", FEW, scale) for scale in SCALES]
     intervals = [
         row(f"within-{one:g}-{other:g}", within(rules, one, other), "dpmpp", FEW, usual) for one, other in INTERVALS
