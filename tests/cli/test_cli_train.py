@@ -233,7 +233,7 @@ def test_what_train_cannot_do_is_one_line(shell: Shell, tmp_path: Path, words: l
 
 def test_a_setting_that_does_not_reach_every_stage_says_so(shell: Shell) -> None:
     said = shell("train", "laptop:stiv", "--set", "data.fps=4", "--print")
-    assert "'data.fps' does not change decoder, t2i, t2v, ti2v" in said.err
+    assert "'data.fps' does not change decoder, captions, t2i, t2v, ti2v" in said.err
     assert json.loads(said.out)["data"]["fps"] == 4
     assert "note" not in shell("train", "laptop:stiv", "--set", "stages.t2v.data.fps=4", "--print").err
 

@@ -18,6 +18,7 @@ class Frozen(nn.Module):
         super().__init__()
         self._hidden: tuple[nn.Module] = (network.eval().requires_grad_(False),)
         self._digest: str | None = None
+        self._fingerprint: str | None = None
 
     @property
     def network(self) -> Any:
@@ -37,14 +38,16 @@ class Frozen(nn.Module):
     @property
     def fingerprint(self) -> str:
         """A digest of the weights and of the settings that shape the forward pass (a `config` of Hugging Face)."""
-        settings = self.network.config
-        settings = dict(settings) if isinstance(settings, Mapping) else settings.to_dict()
-        told = {name: value for name, value in settings.items() if not name.startswith("_")}
-        return self.digest + json.dumps(told, sort_keys=True, default=str)
+        if self._fingerprint is None:
+            settings = self.network.config
+            settings = dict(settings) if isinstance(settings, Mapping) else settings.to_dict()
+            told = {name: value for name, value in settings.items() if not name.startswith("_")}
+            self._fingerprint = self.digest + json.dumps(told, sort_keys=True, default=str)
+        return self._fingerprint
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
         self.network._apply(fn, recurse)
-        self._digest = None
+        self._digest = self._fingerprint = None
         return super()._apply(fn, recurse)
 
 

@@ -202,7 +202,8 @@ def ladder() -> Run:
     """
     base = stiv()
     named = {stage.name: stage for stage in base.stages}
-    autoencoder, captions = named["autoencoder"].model_copy(update={"share": 30}), named["captions"]
+    autoencoder = named["autoencoder"].model_copy(update={"share": 30})
+    captions = named["captions"].model_copy(update={"share": 12})
     ti2v = named["ti2v"]
     assert isinstance(ti2v, VideoStage) and isinstance(base.model.backbone, StivConfig)
     # Small, for six stages, and with the paper's cubes.

@@ -1,4 +1,4 @@
-"""Other looks at Toyland than its ordinary clips: solids from all sides, clips of several paces, clips by class."""
+"""Other looks at Toyland: solids from all sides, clips of several paces or by class, scenes that share their words."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ GAPS_AT_ONCE = 4
 
 @runtime_checkable
 class Way(Protocol):
-    """How videos of one length are sampled that know the same frames, or none."""
+    """How videos of one length are sampled together."""
 
     def __call__(
         self, model: VideoModel, legal: Sequence[Legal], *, progress: Progress | None = None
@@ -39,6 +39,7 @@ def long_or_short(
     (`picture_candidates`).
     """
     first, window = legal[0], model.config.defaults.num_frames
+    ways = [way_of(one, window) for one in legal]  # before all else: it refuses what cannot be made
     if first.rules.image_first and first.num_frames > 1 and not all(one.known for one in legal):
         pictures = first.rules.picture_candidates
         parts = first.num_frames + pictures
@@ -46,7 +47,6 @@ def long_or_short(
         progress = share_of(progress, pictures, first.num_frames, parts)
     if first.num_frames == 1:
         return best_of(model, legal, first.rules.picture_candidates, progress=progress)
-    ways = [way_of(one, window) for one in legal]
     rows = {way: [row for row, its in enumerate(ways) if its is way] for way in ways}
     made = [
         way(model, [legal[row] for row in its], progress=part_of(progress, number, len(rows)))
@@ -59,9 +59,14 @@ def long_or_short(
 def way_of(one: Legal, window: int) -> Way:
     """What is longer than a window: if known frames run through all of it (upsampling), windows blended at every step;
     keyframes and then what lies between, if the model has learned that and at most a first picture is given; else
-    window after window."""
+    window after window, of which only the first may know pictures."""
     if one.num_frames <= window or runs_through(one, window):
         return sample_latents
+    if late := [number for number in one.known if number >= window]:
+        raise UserError(
+            f"frame {late[0]} was given, but a video of more than {window} frames grows from its beginning; "
+            f"give pictures among the first {window} frames, or ask for at most {window} frames"
+        )
     return keyframed if has_keyframes(one, window) else rollout
 
 
@@ -116,12 +121,6 @@ def rollout(
     if length <= window:
         return sample_latents(model, legal, progress=progress)
     shared = shared_frames(window)
-    late = [number for one in legal for number in one.known if number >= window]
-    if late:
-        raise UserError(
-            f"frame {late[0]} was given, but a video of more than {window} frames grows from its beginning; "
-            f"give pictures among the first {window} frames, or ask for at most {window} frames"
-        )
     windows = num_windows(length, window)
     begin = [replace(one, num_frames=window) for one in legal]
     made = sample_latents(model, begin, progress=part_of(progress, 0, windows))

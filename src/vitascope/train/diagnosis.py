@@ -39,7 +39,7 @@ def _less_at_once(stage: Stage, *, recompute: bool) -> Iterator[str]:
         yield "recompute to true"
     if stage.batch > 1:
         yield f"the batch of {stage.name} to {stage.batch // 2}"
-    if isinstance(stage, VideoStage) and stage.pictures_beside:
+    if isinstance(stage, VideoStage) and stage.pictures_beside > 1:
         yield f"the pictures_beside of {stage.name} to {stage.pictures_beside // 2}"
 
 

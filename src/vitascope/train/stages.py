@@ -137,7 +137,7 @@ class VideoStage(BackboneStage):
     @pydantic.model_validator(mode="after")
     def pictures_are_beside_clips(self) -> VideoStage:
         if self.images and self.pictures_beside:
-            raise ValueError("a stage of images shows pictures alone: set its pictures_beside to 0")
+            raise ValueError("a stage of images shows pictures alone: set its pictures_beside and first_frames to 0")
         if self.first_frames and not self.pictures_beside:
             raise ValueError(
                 "first_frames is a share of the pictures beside clips: set pictures_beside, or first_frames to 0"
