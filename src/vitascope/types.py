@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,9 @@ Picture = (
     | Float[np.ndarray, "_h _w 3"] | UInt8[np.ndarray, "_h _w 3"] | Image.Image
 )  # fmt: skip
 """What people have as a picture: numbers from 0 to 1 or bytes, in the order of torch or NumPy, or an image of PIL."""
+
+Progress = Callable[[int, int], None]
+"""Told how much of long work is done, and of how much."""
 
 
 @dataclass(frozen=True)

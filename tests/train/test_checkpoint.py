@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from vitascope.train import checkpoint
-from vitascope.train.checkpoint import Progress
+from vitascope.train.checkpoint import Position
 from vitascope.train.optim import AdamWConfig, MovingAverage
 from vitascope.types import UserError
 
@@ -26,7 +26,7 @@ def save(folder: Path, step: int) -> None:
     optimizer = AdamWConfig().build(module, 0.1)
     module(torch.ones(50)).sum().backward()
     optimizer.step()
-    checkpoint.save(folder, Progress("only", step, 1.5), module, MovingAverage(module, 0.9), optimizer, {"name": "x"})
+    checkpoint.save(folder, Position("only", step, 1.5), module, MovingAverage(module, 0.9), optimizer, {"name": "x"})
 
 
 def step_of(folder: Path) -> int | None:
@@ -41,14 +41,14 @@ def test_what_was_saved_comes_back_exactly(tmp_path: Path) -> None:
     module(torch.ones(3)).sum().backward()
     optimizer.step()
     average.update(module)
-    checkpoint.save(tmp_path, Progress("only", 7, 2.5), module, average, optimizer, {"seed": 0})
+    checkpoint.save(tmp_path, Position("only", 7, 2.5), module, average, optimizer, {"seed": 0})
     state = checkpoint.load(tmp_path)
     assert state is not None
     assert state["run"] == {"seed": 0}
 
     other = nn.Linear(3, 3)
     other_optimizer, other_average = AdamWConfig().build(other, 0.3), MovingAverage(other, 0.5)
-    assert checkpoint.restore(state, other, other_average, other_optimizer) == Progress("only", 7, 2.5)
+    assert checkpoint.restore(state, other, other_average, other_optimizer) == Position("only", 7, 2.5)
     assert torch.equal(other.weight, module.weight)
     assert torch.equal(other_average.weights["weight"], average.weights["weight"])
     assert other_average.num_updates == 1

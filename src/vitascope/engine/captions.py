@@ -20,13 +20,14 @@ from vitascope.data.folder import as_text
 from vitascope.endpoint import Endpoint, Judge, Kept, Unanswered
 from vitascope.engine.config import Captions, Curate, Hallucination, Model
 from vitascope.engine.cutting import clip_path
-from vitascope.engine.executors import Executor, Failed, Limits, Progress, in_process, results
+from vitascope.engine.executors import Executor, Failed, Limits, in_process, results
 from vitascope.engine.keys import key_of
 from vitascope.engine.local_models import local_model
 from vitascope.errors import UserError
 from vitascope.evaluate.judges.asking import identity, shrunk, spread
 from vitascope.evaluate.judges.dsg_video import Ask, Check, check, summary, write_questions
 from vitascope.media import count_frames, make_folder, read_frames
+from vitascope.types import Progress
 
 NO_ANSWER = "no answer came"
 PATIENCE = 10  # clips in a row without an answer, after which the endpoint is taken for dead

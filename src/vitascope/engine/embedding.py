@@ -21,7 +21,7 @@ from vitascope.checksums import sha256_of
 from vitascope.engine.captions import frames_at
 from vitascope.engine.config import Curate, Embedding
 from vitascope.engine.cutting import clip_path
-from vitascope.engine.executors import Failed, Limits, Progress, in_process, results
+from vitascope.engine.executors import Failed, Limits, in_process, results
 from vitascope.engine.keys import key_of
 from vitascope.engine.pieces import Piece, Rule, broken
 from vitascope.errors import UserError
@@ -29,6 +29,7 @@ from vitascope.evaluate.judges.asking import spread
 from vitascope.evaluate.networks.features import Reader
 from vitascope.evaluate.vbench.dimensions import aesthetic_quality
 from vitascope.media import count_frames, make_folder, replace_file
+from vitascope.types import Progress
 
 AESTHETICS, CONSISTENCY = "aesthetics", "embedding_consistency"
 LAION = "https://github.com/LAION-AI/aesthetic-predictor/raw/main"

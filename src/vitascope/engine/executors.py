@@ -21,6 +21,7 @@ from typing import Any
 
 from vitascope.engine.decoding import NotAVideo
 from vitascope.errors import FULL, UserError, first_line
+from vitascope.types import Progress
 
 GRACE = 5.0  # seconds after which a task is ended that was to end by itself
 
@@ -79,7 +80,6 @@ class Pulse:
 
 Work = Callable[[Any], Any]
 Executor = Callable[[Work, Sequence[Any], Limits], Iterator[Any]]
-Progress = Callable[[int, int], None]
 
 
 def results(executor: Executor, work: Work, tasks: Sequence[Any], limits: Limits, progress: Progress) -> Iterator[Any]:

@@ -23,7 +23,7 @@ from vitascope.engine.config import Curate
 from vitascope.engine.cutting import CutTask, cut_file
 from vitascope.engine.duplicates import without_duplicates
 from vitascope.engine.embedding import check_asked, embed_clips, judged_by
-from vitascope.engine.executors import Executor, Failed, Limits, Progress, Work, results
+from vitascope.engine.executors import Executor, Failed, Limits, Work, results
 from vitascope.engine.funnel import funnel_of, tier_of, told_of_sets
 from vitascope.engine.judging import JudgeTask, judge_file
 from vitascope.engine.keys import content_key, key_of
@@ -33,6 +33,7 @@ from vitascope.engine.pieces import Decoded, Piece
 from vitascope.engine.sources import LOCK, Source
 from vitascope.errors import FULL, UserError, first_line
 from vitascope.media.writing import make_folder, replace_file
+from vitascope.types import Progress
 
 RECORDS, FUNNEL, SETTINGS = "records.json", "funnel.json", "curate.json"
 PAGE = "report.html"

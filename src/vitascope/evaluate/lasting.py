@@ -22,7 +22,7 @@ from vitascope.evaluate.intervals import mean_with_interval
 from vitascope.evaluate.questions import FPS, NUM_SEEDS, SCENES_PER_SEED, SIZE, test_scene
 from vitascope.toyland.oracle import JERK, jerks, judge, watch
 from vitascope.toyland.scene import LASTING, PLAIN
-from vitascope.types import Clip, Request, UserError
+from vitascope.types import Clip, Progress, Request, UserError
 
 WINDOW_SECONDS = 2.0
 """The words of Toyland speak of two seconds."""
@@ -30,7 +30,6 @@ WINDOW_SECONDS = 2.0
 DIMENSIONS = ("permanence", "colour", "background", "smoothness", "flicker")
 CURVES = ("permanence", "colour")
 Generate = Callable[[Sequence[Request]], Sequence[Clip]]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)

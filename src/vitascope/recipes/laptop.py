@@ -27,18 +27,19 @@ PROMPTS = (
 
 
 FEW_THINGS = KindMix(one=0.6, two=0.3, relation=0.05, count=0.05, change=0.0, interaction=0.0, camera=0.0, style=0.0)
+MORE_PAIRS = FEW_THINGS.model_copy(update={"one": 0.46, "two": 0.44})
 
 # Where a model of the stages before `mend` failed most, and of small things what the decoder did.
 FAILED = (
     ("small", 1.5),
-    ("star", 2.0),
-    ("cross", 2.0),
-    ("ring", 1.5),
+    ("star", 2.5),
+    ("cross", 2.5),
+    ("square", 1.25),
     ("spins", 4.0),
-    ("shrinks", 2.5),
+    ("shrinks", 2.0),
+    ("circles around", 2.0),
     ("zigzags", 1.5),
-    ("circles around", 1.5),
-    ("snow", 1.25),
+    ("snow", 2.0),
 )
 BLURRED = (("small", 2.0), ("star", 4.0), ("cross", 1.5), ("triangle", 1.5))
 
@@ -108,8 +109,8 @@ def stiv() -> Run:
             "name": "mend",
             "steps": 5700,
             "share": 300,
-            "num_clips": 20480,
-            "data": ToylandConfig(kinds=FEW_THINGS, word_weights=FAILED),
+            "num_clips": 24576,
+            "data": ToylandConfig(kinds=MORE_PAIRS, word_weights=FAILED),
         }
     )
     return Run(

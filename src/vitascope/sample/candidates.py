@@ -12,7 +12,7 @@ from torch import Tensor
 from vitascope import noise
 from vitascope.conditions import per_frame
 from vitascope.noise import Estimate
-from vitascope.sample.latents import Progress, conditions_of, part_of, rng_of, sample_latents
+from vitascope.sample.latents import StepCallback, conditions_of, part_of, rng_of, sample_latents
 from vitascope.sample.legal import Legal
 from vitascope.system import VideoModel
 
@@ -31,7 +31,7 @@ def pictures_at_once(model: VideoModel, count: int) -> int:
 
 
 def best_of(
-    model: VideoModel, legal: Sequence[Legal], count: int, *, progress: Progress | None = None
+    model: VideoModel, legal: Sequence[Legal], count: int, *, progress: StepCallback | None = None
 ) -> Float[Tensor, "b t c h w"]:
     """Clean latents of pictures, of each the best by `text_evidence` of `count` that differ in their noise.
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitascope.sample.candidates import best_of
-from vitascope.sample.latents import Progress, part_of, sample_latents, share_of
+from vitascope.sample.latents import StepCallback, part_of, sample_latents, share_of
 from vitascope.sample.legal import Legal
 from vitascope.system import VideoModel
 from vitascope.types import UserError
@@ -26,12 +26,12 @@ class Way(Protocol):
     """How videos of one length are sampled together."""
 
     def __call__(
-        self, model: VideoModel, legal: Sequence[Legal], *, progress: Progress | None = None
+        self, model: VideoModel, legal: Sequence[Legal], *, progress: StepCallback | None = None
     ) -> Float[Tensor, "b t c h w"]: ...
 
 
 def long_or_short(
-    model: VideoModel, legal: Sequence[Legal], *, progress: Progress | None = None
+    model: VideoModel, legal: Sequence[Legal], *, progress: StepCallback | None = None
 ) -> Float[Tensor, "b t c h w"]:
     """Latents of videos of any length, each in the way that it would be made alone.
 
@@ -70,7 +70,7 @@ def way_of(one: Legal, window: int) -> Way:
     return keyframed if has_keyframes(one, window) else rollout
 
 
-def with_first_frames(model: VideoModel, legal: Sequence[Legal], *, progress: Progress | None) -> list[Legal]:
+def with_first_frames(model: VideoModel, legal: Sequence[Legal], *, progress: StepCallback | None) -> list[Legal]:
     """Requests of words alone with a first frame, made as a picture: what is where is then settled, and what is left is
     image to video (Emu Video, Girdhar et al. 2023, section 3). It stays latents.
 
@@ -110,7 +110,7 @@ def runs_through(one: Legal, window: int) -> bool:
 
 
 def rollout(
-    model: VideoModel, legal: Sequence[Legal], *, progress: Progress | None = None
+    model: VideoModel, legal: Sequence[Legal], *, progress: StepCallback | None = None
 ) -> Float[Tensor, "b t c h w"]:
     """Latents of videos of any length: windows of the native length that share a quarter of their frames.
 
@@ -133,7 +133,7 @@ def rollout(
 
 
 def keyframed(
-    model: VideoModel, legal: Sequence[Legal], *, progress: Progress | None = None
+    model: VideoModel, legal: Sequence[Legal], *, progress: StepCallback | None = None
 ) -> Float[Tensor, "b t c h w"]:
     """Latents of long videos: frames at the keyframe stride, rolled out if they are many, then what lies between two.
 

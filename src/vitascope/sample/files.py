@@ -17,7 +17,7 @@ from rich.progress import Progress as Bar
 from torch import Tensor
 
 from vitascope import media
-from vitascope.sample.latents import Progress
+from vitascope.sample.latents import StepCallback
 from vitascope.sample.legal import MOST_FRAMES, wished_length
 from vitascope.sample.model import Model, Source
 from vitascope.types import Clip, Request, UserError
@@ -218,7 +218,7 @@ def make(
 
 
 @contextmanager
-def sampling_bar(name: str, model: Model, preview: Path | None) -> Iterator[Progress]:
+def sampling_bar(name: str, model: Model, preview: Path | None) -> Iterator[StepCallback]:
     """A progress bar by step; with `preview` also a filmstrip of what the noisy video looks like so far."""
     console = Console(stderr=True)
     with Bar(console=console, transient=True, disable=not console.is_terminal) as shown:

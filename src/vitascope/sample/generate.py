@@ -13,7 +13,7 @@ from torch import Tensor
 from vitascope.errors import NonFinite, is_out_of_memory
 from vitascope.sample.candidates import pictures_at_once
 from vitascope.sample.chain import GAPS_AT_ONCE, long_or_short
-from vitascope.sample.latents import Progress, write_latents
+from vitascope.sample.latents import StepCallback, write_latents
 from vitascope.sample.legal import Legal, legalise, settings_of
 from vitascope.sample.memory import (
     FRAMES_DECODED_AT_ONCE,
@@ -30,7 +30,7 @@ def generate(
     model: VideoModel,
     requests: Sequence[Request],
     *,
-    progress: Progress | None = None,
+    progress: StepCallback | None = None,
     keep_latents: Path | None = None,
     made_by: str = "",
 ) -> list[Clip]:

@@ -26,16 +26,16 @@ from vitascope.samplers.windows import windowed
 from vitascope.system import Rules, VideoModel
 from vitascope.types import Framing, UserError, generator_for
 
-Progress = Callable[[int, int, Tensor], None]
+StepCallback = Callable[[int, int, Tensor], None]
 """`progress(steps done, steps in all, noisy latents)`; raising from it cancels the sampling."""
 
 
-def part_of(progress: Progress | None, number: int, parts: int) -> Progress | None:
+def part_of(progress: StepCallback | None, number: int, parts: int) -> StepCallback | None:
     """Progress of one of so many equal parts, told as that of the whole."""
     return share_of(progress, number, 1, parts)
 
 
-def share_of(progress: Progress | None, begun: int, own: int, parts: int) -> Progress | None:
+def share_of(progress: StepCallback | None, begun: int, own: int, parts: int) -> StepCallback | None:
     """Progress of `own` of so many equal parts, of which `begun` are done, told as that of the whole."""
     if progress is None:
         return None
@@ -44,7 +44,7 @@ def share_of(progress: Progress | None, begun: int, own: int, parts: int) -> Pro
 
 @torch.no_grad()
 def sample_latents(
-    model: VideoModel, legal: Sequence[Legal], *, progress: Progress | None = None
+    model: VideoModel, legal: Sequence[Legal], *, progress: StepCallback | None = None
 ) -> Float[Tensor, "b t c h w"]:
     """Clean latents of legal requests, of any length: longer ones in windows that overlap by half."""
     first = legal[0]

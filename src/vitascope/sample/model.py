@@ -16,7 +16,7 @@ from torch import Tensor
 from vitascope.card import Card
 from vitascope.errors import is_out_of_memory
 from vitascope.sample.generate import clip_of, decode, frames_at_once, generate
-from vitascope.sample.latents import Progress, read_latents
+from vitascope.sample.latents import StepCallback, read_latents
 from vitascope.sample.legal import departures, grain_of, legal_fps, legal_size, legalise, of_plain_types, strange_to
 from vitascope.sample.memory import refuse_beyond_memory
 from vitascope.system import VideoModel
@@ -55,7 +55,9 @@ class Model(ABC):
         """What a request gets that does not say, but for size, length and rate."""
 
     @abstractmethod
-    def fulfil(self, request: Request, *, progress: Progress | None = None, keep_latents: Path | None = None) -> Clip:
+    def fulfil(
+        self, request: Request, *, progress: StepCallback | None = None, keep_latents: Path | None = None
+    ) -> Clip:
         """The clip of one request. `keep_latents`: where to write them before they are decoded."""
 
     @abstractmethod
@@ -106,7 +108,7 @@ class Model(ABC):
         solver: str | None = None,
         rules: Mapping[str, Any] | None = None,
         negative: str = "",
-        progress: Progress | None = None,
+        progress: StepCallback | None = None,
     ) -> Clip:
         """A clip of `prompt`. `image` is the first frame, `last` the last; `frames` gives any by its number.
 
@@ -143,7 +145,9 @@ class OwnModel(Model):
     def sampling(self) -> dict[str, Any]:
         return self.system.config.defaults.model_dump(mode="json", exclude={"size", "num_frames", "fps"})
 
-    def fulfil(self, request: Request, *, progress: Progress | None = None, keep_latents: Path | None = None) -> Clip:
+    def fulfil(
+        self, request: Request, *, progress: StepCallback | None = None, keep_latents: Path | None = None
+    ) -> Clip:
         """The clip of one request, of any length. `keep_latents`: where to write them before they are decoded."""
         made_by = self.card.sha256
         (clip,) = generate(self.system, [request], progress=progress, keep_latents=keep_latents, made_by=made_by)

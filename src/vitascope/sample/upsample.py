@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from vitascope.sample.latents import Progress
+from vitascope.sample.latents import StepCallback
 from vitascope.sample.model import OwnModel
 from vitascope.types import Clip, Request, UserError
 
 
 def upsample(
-    model: OwnModel, clip: Clip, request: Request, times: int, *, progress: Callable[[int, int], Progress] | None = None
+    model: OwnModel,
+    clip: Clip,
+    request: Request,
+    times: int,
+    *,
+    progress: Callable[[int, int], StepCallback] | None = None,
 ) -> Clip:
     """`clip` with `times` (2, 4, 8, ...) as many frames in the same time, doubled pass by pass (STIV-TUP).
 

@@ -21,7 +21,7 @@ LAST, BEFORE, DAMAGED = "last.pt", "before.pt", "damaged.pt"
 
 
 @dataclass(frozen=True)
-class Progress:
+class Position:
     """Where a stage stands. Randomness and data position are functions of the step, so this is all there is to know."""
 
     stage: str
@@ -31,7 +31,7 @@ class Progress:
 
 def save(
     folder: Path,
-    progress: Progress,
+    position: Position,
     module: nn.Module,
     average: MovingAverage,
     optimizer: torch.optim.Optimizer,
@@ -40,7 +40,7 @@ def save(
     """Replace the last checkpoint. When the new one is whole on disk the old one is moved aside, then the new one into
     its place: if the process ends between the two, there is none in that place, and `load` takes the one aside."""
     state = {
-        "progress": vars(progress),
+        "progress": vars(position),
         "module": module.state_dict(),
         "average": {"weights": average.weights, "num_updates": average.num_updates},
         "optimizer": optimizer.state_dict(),
@@ -100,11 +100,11 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def restore(
     state: dict[str, Any], module: nn.Module, average: MovingAverage, optimizer: torch.optim.Optimizer
-) -> Progress:
+) -> Position:
     """Put a checkpoint into a stage that has just begun."""
     module.load_state_dict(state["module"])
     for name, value in state["average"]["weights"].items():
         average.weights[name].copy_(value)
     average.num_updates = state["average"]["num_updates"]
     optimizer.load_state_dict(state["optimizer"])
-    return Progress(**state["progress"])
+    return Position(**state["progress"])

@@ -102,7 +102,7 @@ class Log:
 
 
 @dataclass(frozen=True)
-class Taken:
+class StepReport:
     """What is told of a step."""
 
     loss: float

@@ -18,7 +18,7 @@ from vitascope.protocols import FrozenTextEncoder
 from vitascope.system import VideoModel
 from vitascope.train import checkpoint
 from vitascope.train.check import refuse_what_cannot_be_read_back, refuse_what_does_not_fit
-from vitascope.train.checkpoint import Progress
+from vitascope.train.checkpoint import Position
 from vitascope.train.diagnosis import enough_memory, refuse_broken_lesson, refuse_broken_weights
 from vitascope.train.folder import (
     claimed,
@@ -31,7 +31,7 @@ from vitascope.train.folder import (
 )
 from vitascope.train.initialise import initialised, weights_of
 from vitascope.train.learner import Learner, autocast, eager
-from vitascope.train.log import Log, Speed, Taken
+from vitascope.train.log import Log, Speed, StepReport
 from vitascope.train.optim import MovingAverage, warmup_then_decay
 from vitascope.train.session import Session
 from vitascope.train.stages import Course, Run, Stage, Watch, inherit_origins
@@ -153,9 +153,9 @@ class Saver:
     def save(self, step: int) -> None:
         session, learner = self.session, self.learner
         refuse_broken_weights(session, learner.module, step)
-        progress = Progress(session.stage.name, step, self.clock.spent())
+        position = Position(session.stage.name, step, self.clock.spent())
         run = to_json(session.run)
-        checkpoint.save(session.checkpoints, progress, learner.module, learner.average, learner.optimizer, run)
+        checkpoint.save(session.checkpoints, position, learner.module, learner.average, learner.optimizer, run)
 
     def save_when_due(self, step: int) -> None:
         if time.monotonic() - self.saved > self.session.run.checkpoint_seconds:
@@ -200,16 +200,16 @@ def _learn(session: Session, course: Course, budget: float, begun: float) -> tup
     return learner.average, clock.spent()
 
 
-def _restored(session: Session, learner: Learner) -> Progress:
+def _restored(session: Session, learner: Learner) -> Position:
     """Where the stage stands: at its checkpoint, which is now in place, or at its beginning."""
     state = checkpoint.load(session.checkpoints, session.log.say)
     if state is None:
-        return Progress(session.stage.name, 0, 0.0)
+        return Position(session.stage.name, 0, 0.0)
     refuse_other_shapes(state, session.run, session.stage, session.checkpoints)
     return checkpoint.restore(state, learner.module, learner.average, learner.optimizer)
 
 
-def _step(session: Session, learner: Learner, clock: Clock, speed: Speed, step: int) -> Taken:
+def _step(session: Session, learner: Learner, clock: Clock, speed: Speed, step: int) -> StepReport:
     """Give a lesson and follow its gradient, if both are sound."""
     begun = time.monotonic()
     rate = clock.rate(session.stage, step)
@@ -218,7 +218,7 @@ def _step(session: Session, learner: Learner, clock: Clock, speed: Speed, step: 
         refuse_broken_lesson(session, learner, loss, norm, step)
         learner.follow(norm, rate)
     per_second = speed.after(time.monotonic() - begun)
-    return Taken(loss.total.item(), norm.item(), rate, per_second, loss.parts)
+    return StepReport(loss.total.item(), norm.item(), rate, per_second, loss.parts)
 
 
 def _look(session: Session, learner: Learner, step: int, watch: Watch) -> None:

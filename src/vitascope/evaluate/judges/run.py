@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,8 +19,8 @@ from vitascope.evaluate.judges.compbench import CATEGORIES, NUM_FRAMES, SEEDS, R
 from vitascope.evaluate.judges.dsg_video import Check
 from vitascope.evaluate.vbench.report import Measured, SuiteReport, over_videos
 from vitascope.evaluate.videos import VideoFile, videos_in
+from vitascope.types import Progress
 
-Progress = Callable[[int, int], None]
 Questions = Sequence[dsg_video.Question]
 
 

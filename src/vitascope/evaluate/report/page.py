@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html import escape
 from importlib import resources
@@ -15,9 +15,8 @@ from vitascope.evaluate.compare import difference, unlike, unlike_captions
 from vitascope.evaluate.measured import Measured, Report
 from vitascope.evaluate.report.clips import film, picks
 from vitascope.evaluate.report.drawing import CEILINGS, FLOORS, radar, strip
-from vitascope.types import UserError
+from vitascope.types import Progress, UserError
 
-Progress = Callable[[int, int], None]
 SHARES = (
     "toyland", "suites", "vbench", "vbench_i2v", "vbench_long", "vbench_2.0", "t2v_compbench_v2", "dsg", "dsg_video",
 )  # fmt: skip

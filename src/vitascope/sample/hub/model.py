@@ -20,7 +20,7 @@ from vitascope.sample.hub.folder import INDEX, Checkpoint, check_whole, checksum
 from vitascope.sample.hub.legal import Route, Wish, arguments_of, legalise, routes_of, settings_of
 from vitascope.sample.hub.lora import merge, parse
 from vitascope.sample.hub.watching import Watch, heard, watched
-from vitascope.sample.latents import Progress, read_latents, write_latents
+from vitascope.sample.latents import StepCallback, read_latents, write_latents
 from vitascope.sample.legal import legal_fps, request_of
 from vitascope.sample.model import HUB, Model, Source, check_maker
 from vitascope.types import Clip, Request, UserError
@@ -48,7 +48,9 @@ class HubModel(Model):
         own = self.routes[0].traits
         return {"steps": own.steps, "guidance": own.scale, **self.origin}
 
-    def fulfil(self, request: Request, *, progress: Progress | None = None, keep_latents: Path | None = None) -> Clip:
+    def fulfil(
+        self, request: Request, *, progress: StepCallback | None = None, keep_latents: Path | None = None
+    ) -> Clip:
         wish = legalise(self.routes, request)
         settings = settings_of(wish, self.identity, self.origin)
         keep = partial(_keep, keep_latents, settings) if keep_latents is not None else None

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitascope.sample.latents import Progress
+from vitascope.sample.latents import StepCallback
 from vitascope.types import UserError
 
 FLAT = 1 / 512  # less than half a step of 8 bits between the darkest and the brightest value
@@ -20,7 +20,7 @@ FLAT = 1 / 512  # less than half a step of 8 bits between the darkest and the br
 class Watch:
     """The callback of a pipeline. Raising from `progress`, or a Ctrl-C, ends the sampling at this step."""
 
-    def __init__(self, steps: int, progress: Progress | None) -> None:
+    def __init__(self, steps: int, progress: StepCallback | None) -> None:
         self.steps, self.progress, self.done = steps, progress, 0
         self.finite: dict[str, Tensor] = {}  # by part, in the order in which they were called: left on their device
 
