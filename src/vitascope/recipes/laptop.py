@@ -49,7 +49,7 @@ def stiv() -> Run:
 
     vitascope train laptop:stiv --set compile=true
 
-    About ten hours of two cores with AMX, by the pace of its stages. The bundled model learned by it in pieces:
+    About twelve hours of two cores with AMX, by the pace of its stages. The bundled model learned by it in pieces:
     docs/bundled.md.
     """
     # The easier scenes oftener: what few steps can teach is shown in many of them.
@@ -107,8 +107,8 @@ def stiv() -> Run:
     mend = refine.model_copy(
         update={
             "name": "mend",
-            "steps": 5700,
-            "share": 300,
+            "steps": 11300,
+            "share": 600,
             "num_clips": 24576,
             "data": ToylandConfig(kinds=MORE_PAIRS, word_weights=FAILED),
         }
