@@ -71,6 +71,8 @@ def test_a_page_is_not_replaced_by_one_of_fewer_results(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"tells of 6 results, 3 of which would be missing.*--force"):
         refuse_to_replace(two, few, OF, tmp_path)
     refuse_to_replace(two, done("one", "other", "still"), OF, tmp_path)
+    narrower = two.model_copy(update={"rows": tuple(row for row in two.rows if row.name != "other")})
+    refuse_to_replace(narrower, few, OF, tmp_path)  # a row that the table no longer has is not missed
 
 
 def test_a_page_is_not_replaced_by_one_of_another_budget(tmp_path: Path) -> None:

@@ -73,6 +73,16 @@ def test_a_picture_that_the_rollout_would_only_reach_later_is_refused(model: Mod
         model.generate("x", frames={0: picture, -1: picture}, num_frames=6)
 
 
+def test_a_late_picture_is_refused_before_anything_is_sampled(model: Model) -> None:
+    rules, steps = {"image_first": True}, list[int]()
+    worded = Request("x", num_frames=6, rules=rules)
+    late = Request("x", num_frames=6, rules=rules, frames={5: torch.zeros(3, 16, 16)})
+    legal = [legalise(model.system, one) for one in (worded, late)]
+    with pytest.raises(UserError, match="frame 5 was given"):
+        long_or_short(model.system, legal, progress=lambda done, _steps, _z: steps.append(done))
+    assert not steps
+
+
 def test_no_window_of_a_seed_has_the_noise_of_another_window_or_seed(model: Model) -> None:
     shape, noises = torch.Size((4, 4, 2, 2)), []
     for seed in range(3):

@@ -20,7 +20,9 @@ def refuse_to_replace(
     table: Table, coming: Collection[tuple[str, int]], made_of: Mapping[str, Any], folder: Path
 ) -> None:
     """A page is not replaced by one of fewer results, such as of some rows that are only tried, nor by one of another
-    budget. One of another base, of other measures or of other rows may take its place: it says so itself."""
+    budget. One of another base or of other measures may take its place: it says so itself. Rows that the table
+    no longer has are not missed."""
+    rows = {row.name for row in table.rows}
     path = folder / f"{table.name}.json"
     try:
         kept = json.loads(path.read_text()) if path.is_file() else {"results": []}
@@ -30,7 +32,7 @@ def refuse_to_replace(
     mistakes = []
     if there and (changes := list(differences({"budget": kept.get("budget")}, {"budget": made_of["budget"]}))):
         mistakes.append(f"has another budget: {'; '.join(changes)}")
-    if gone := {(row, seed) for row, seed in there if row in {one.name for one in table.rows}} - set(coming):
+    if gone := {(row, seed) for row, seed in there if row in rows} - set(coming):
         mistakes.append(f"tells of {len(there)} results, {len(gone)} of which would be missing from it now")
     if mistakes:
         raise UserError(

@@ -37,7 +37,8 @@ class Frozen(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """A digest of the weights and of the settings that shape the forward pass (a `config` of Hugging Face)."""
+        """A digest of the weights and of the settings that shape the forward pass (a `config` of Hugging Face), made
+        once for each place and type that the network is moved to."""
         if self._fingerprint is None:
             settings = self.network.config
             settings = dict(settings) if isinstance(settings, Mapping) else settings.to_dict()

@@ -29,7 +29,7 @@ PROMPTS = (
 FEW_THINGS = KindMix(one=0.6, two=0.3, relation=0.05, count=0.05, change=0.0, interaction=0.0, camera=0.0, style=0.0)
 MORE_PAIRS = FEW_THINGS.model_copy(update={"one": 0.46, "two": 0.44})
 
-# Where a model of the stages before `mend` failed most, and of small things what the decoder did.
+# What the bundled model failed at, weighed anew between its times of `mend`.
 FAILED = (
     ("small", 1.5),
     ("star", 2.5),
@@ -41,6 +41,7 @@ FAILED = (
     ("zigzags", 1.5),
     ("snow", 2.0),
 )
+# What its decoder had blurred.
 BLURRED = (("small", 2.0), ("star", 4.0), ("cross", 1.5), ("triangle", 1.5))
 
 
@@ -49,8 +50,8 @@ def stiv() -> Run:
 
     vitascope train laptop:stiv --set compile=true
 
-    About twelve hours of two cores with AMX, by the pace of its stages. The bundled model learned by it in pieces:
-    docs/bundled.md.
+    Twelve to thirteen hours of two cores with AMX, by the pace of its stages. The bundled model learned by it in
+    pieces: docs/bundled.md.
     """
     # The easier scenes oftener: what few steps can teach is shown in many of them.
     few = ToylandConfig(kinds=FEW_THINGS)
@@ -147,7 +148,7 @@ def stiv() -> Run:
                 name="captions",
                 steps=600,
                 batch=256,
-                share=36,
+                share=10,
                 data=TwinsConfig(),
                 learning_rate=0.01,
                 warmup_steps=30,
@@ -204,7 +205,7 @@ def ladder() -> Run:
     base = stiv()
     named = {stage.name: stage for stage in base.stages}
     autoencoder = named["autoencoder"].model_copy(update={"share": 30})
-    captions = named["captions"].model_copy(update={"share": 12})
+    captions = named["captions"].model_copy(update={"share": 4})
     ti2v = named["ti2v"]
     assert isinstance(ti2v, VideoStage) and isinstance(base.model.backbone, StivConfig)
     # Small, for six stages, and with the paper's cubes.

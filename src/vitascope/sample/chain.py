@@ -23,7 +23,7 @@ GAPS_AT_ONCE = 4
 
 @runtime_checkable
 class Way(Protocol):
-    """How videos of one length are sampled together."""
+    """A way to sample videos of one length together: at once, window after window, or between keyframes."""
 
     def __call__(
         self, model: VideoModel, legal: Sequence[Legal], *, progress: StepCallback | None = None
@@ -115,7 +115,7 @@ def rollout(
     """Latents of videos of any length: windows of the native length that share a quarter of their frames.
 
     The shared frames are handed on as latents and never decoded and encoded again, which is what makes colours drift.
-    Each window has its own noise. Known pictures may lie in the first window only.
+    Each window has its own noise. Known pictures may lie in the first window only (`way_of` refuses others).
     """
     length, window = legal[0].num_frames, model.config.defaults.num_frames
     if length <= window:

@@ -40,7 +40,7 @@ def save(
     """Replace the last checkpoint. When the new one is whole on disk the old one is moved aside, then the new one into
     its place: if the process ends between the two, there is none in that place, and `load` takes the one aside."""
     state = {
-        "progress": vars(position),
+        "progress": vars(position),  # the key of all checkpoints so far
         "module": module.state_dict(),
         "average": {"weights": average.weights, "num_updates": average.num_updates},
         "optimizer": optimizer.state_dict(),

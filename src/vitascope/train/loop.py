@@ -179,11 +179,11 @@ def _learn(session: Session, course: Course, budget: float, begun: float) -> tup
     step, saver, speed = before.step, Saver(session, learner, clock), Speed(stage.batch)
     with StopRequest() as stop:
         while step < stage.steps and clock.left() > 0:
-            taken = _step(session, learner, clock, speed, step)
+            report = _step(session, learner, clock, speed, step)
             step += 1
-            left = min(clock.left(), (stage.steps - step) * stage.batch / taken.per_second)
-            log.show(step, course.unit, taken.per_second, taken.loss, left)
-            log.scalars(stage.name, step, taken.scalars())
+            left = min(clock.left(), (stage.steps - step) * stage.batch / report.per_second)
+            log.show(step, course.unit, report.per_second, report.loss, left)
+            log.scalars(stage.name, step, report.scalars())
             if stop.asked:
                 saver.save(step)
                 raise Stopped(f"{stage.name}, step {step}: stopped and saved; go on with the same command and --resume")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from families import FAMILIES, Folder, built
 
-from vitascope.sample.hub.folder import check_whole, checksum, content_of, find, read_index, weights_of
+from vitascope.sample.hub.folder import check_whole, checksum, file_checksum, find, read_index, weights_of
 from vitascope.sample.hub.model import load_checkpoint
 from vitascope.sample.loading import load
 from vitascope.types import UserError
@@ -71,11 +71,11 @@ def test_the_checksum_is_that_of_the_content(copy: Path, sharded: Path, tmp_path
         (copy / name).write_text(told)
     assert checksum(copy) == checksum(sharded)
     # As the hub's cache keeps files: the name of what a link leads to is the checksum.
-    name = content_of(path)
+    name = file_checksum(path)
     (tmp_path / "blobs").mkdir()
     blob = path.rename(tmp_path / "blobs" / name)
     path.symlink_to(blob)
-    assert content_of(path) == name
+    assert file_checksum(path) == name
 
 
 def test_a_missing_vocabulary_is_named(copy: Path, folder_of: Folder, tmp_path: Path) -> None:

@@ -240,7 +240,7 @@ def _stated_size(path: Path) -> int:
 def checksum(folder: Path, more: tuple[str, ...] = ()) -> str:
     """One number for all that rules a video: weights, vocabularies, settings by place and content, what was added."""
     files = [folder / INDEX, *weights_of(folder), *(path for part in _parts(folder) for path in _settings_in(part))]
-    told = [f"{path.relative_to(folder)} {content_of(path)}" for path in files]
+    told = [f"{path.relative_to(folder)} {file_checksum(path)}" for path in files]
     return hashlib.sha256("\n".join([*sorted(told), *more]).encode()).hexdigest()
 
 
@@ -249,7 +249,7 @@ def _settings_in(part: Path) -> list[Path]:
     return [path for path in part.iterdir() if path.suffix in SETTINGS and not path.name.endswith(".index.json")]
 
 
-def content_of(path: Path) -> str:
+def file_checksum(path: Path) -> str:
     """The checksum of a file. In the hub's cache it is the name of what a link leads to, so that nothing is read."""
     kept = path.resolve()
     if kept.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", kept.name):

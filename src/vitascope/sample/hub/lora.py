@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vitascope.config import nearest
 from vitascope.errors import first_line
-from vitascope.sample.hub.folder import content_of
+from vitascope.sample.hub.folder import file_checksum
 from vitascope.sample.hub.strength import Stated, stated_strengths, strength
 from vitascope.sample.hub.traits import DENOISERS
 from vitascope.types import UserError
@@ -69,7 +69,7 @@ def merge(pipeline: Any, lora: Lora) -> str:
         raise UserError(f"'{lora.path}' changes nothing: all its products are zero; leave it out")
     for weight, change in changes:
         weight += change.to(weight.device, weight.dtype)
-    return content_of(lora.path)
+    return file_checksum(lora.path)
 
 
 def _fitting(name: str, weight: Tensor | None, change: Tensor, path: Path) -> tuple[Tensor, Tensor]:
